@@ -1,0 +1,3 @@
+//! The binary `defender-lake`.
+
+fn main() {}

@@ -1,0 +1,494 @@
+//! A dataset's declaration: endpoint, unique key and columns, read from `schemas/NAME.toml`.
+//!
+//! Says what a table's columns are and where on the wire their values come from; decoding is the transformer's work.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// Column with the snapshot's generated time, in every table.
+pub const GENERATED_TIME: &str = "generated_time";
+/// Column with the organisation id, in every table.
+pub const ORG_ID: &str = "org_id";
+/// Column with what the schema does not name and what does not fit its column: a JSON object of wire path to value.
+pub const RESCUED_DATA: &str = "_rescued_data";
+
+const BUILT_IN: &[(&str, &str)] = &[(
+    "info_gathering",
+    include_str!("../../../schemas/info_gathering.toml"),
+)];
+
+/// One kind of export.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Name of the dataset and of its table.
+    pub name: String,
+    /// What one row is.
+    pub meaning: String,
+    /// Path of the export call, from the API's base URL.
+    pub endpoint: String,
+    /// Segment of the blob paths that names the export.
+    pub export_name: String,
+    /// Application permission that the call needs.
+    pub permission: String,
+    /// Columns that together are unique in a snapshot.
+    pub unique_key: Vec<String>,
+    /// The column that partitions the table beside the generated date.
+    pub partition: PartitionColumn,
+    /// The columns on the wire, in table order.
+    #[serde(rename = "column")]
+    pub columns: Vec<Column>,
+}
+
+/// The partition column that comes from the wire. Its type is int64.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionColumn {
+    /// Column name.
+    pub column: String,
+    /// Where a record carries the value.
+    pub wire: WirePath,
+    /// What it means.
+    pub meaning: String,
+}
+
+/// One typed column.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Column name, snake_case.
+    pub name: String,
+    /// Where a record carries the value.
+    pub wire: WirePath,
+    /// Type of the column.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+    /// Whether a record may lack the value; one that lacks a value that it may not lack is quarantined.
+    #[serde(default = "nullable_by_default")]
+    pub nullable: bool,
+    /// What it means.
+    pub meaning: String,
+}
+
+fn nullable_by_default() -> bool {
+    true
+}
+
+/// Keys from the record down to a value, written with dots. A step whose value is a string holds JSON text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct WirePath(Vec<String>);
+
+impl WirePath {
+    /// The keys, outermost first.
+    pub fn keys(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl From<String> for WirePath {
+    fn from(text: String) -> Self {
+        Self(text.split('.').map(str::to_owned).collect())
+    }
+}
+
+impl From<WirePath> for String {
+    fn from(path: WirePath) -> Self {
+        path.to_string()
+    }
+}
+
+impl fmt::Display for WirePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+/// Types of columns, and which wire values fit them. What does not fit becomes null and is rescued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ColumnType {
+    /// A JSON string.
+    #[serde(rename = "string")]
+    String,
+    /// A JSON bool, or the string `true` or `false` in any case.
+    #[serde(rename = "bool")]
+    Bool,
+    /// A JSON integer, or a string that holds one.
+    #[serde(rename = "int64")]
+    Int64,
+    /// A JSON number, or a string that holds one.
+    #[serde(rename = "float64")]
+    Float64,
+    /// A string such as `2020-11-03T10:13:34.8476880Z`, with `T` or a space, up to nine fractional digits of which six are
+    /// kept, UTC where no zone is given, from 1900 on (the service writes year 1 for unknown).
+    #[serde(rename = "timestamp")]
+    Timestamp,
+    /// A string such as `2020-12-30`, or a timestamp at midnight UTC.
+    #[serde(rename = "date")]
+    Date,
+    /// An array of strings and nulls, or a string that holds one.
+    #[serde(rename = "list<string>")]
+    StringList,
+    /// An object of strings and nulls, or a string that holds one.
+    #[serde(rename = "map<string, string>")]
+    StringMap,
+    /// Any value, as its JSON text; a string that holds an object or an array as that text.
+    #[serde(rename = "json")]
+    Json,
+}
+
+impl ColumnType {
+    /// The Arrow type.
+    pub fn arrow(self) -> DataType {
+        match self {
+            Self::String | Self::Json => DataType::Utf8,
+            Self::Bool => DataType::Boolean,
+            Self::Int64 => DataType::Int64,
+            Self::Float64 => DataType::Float64,
+            Self::Timestamp => utc_microseconds(),
+            Self::Date => DataType::Date32,
+            Self::StringList => {
+                DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)))
+            }
+            Self::StringMap => DataType::Map(
+                Arc::new(Field::new(
+                    "key_value",
+                    DataType::Struct(
+                        vec![
+                            Field::new("key", DataType::Utf8, false),
+                            Field::new("value", DataType::Utf8, true),
+                        ]
+                        .into(),
+                    ),
+                    false,
+                )),
+                false,
+            ),
+        }
+    }
+
+    /// The name that schema files use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Bool => "bool",
+            Self::Int64 => "int64",
+            Self::Float64 => "float64",
+            Self::Timestamp => "timestamp",
+            Self::Date => "date",
+            Self::StringList => "list<string>",
+            Self::StringMap => "map<string, string>",
+            Self::Json => "json",
+        }
+    }
+}
+
+fn utc_microseconds() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Why a schema file is not a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SchemaError {
+    /// Not TOML, or not of the form of a dataset. The message has line and column.
+    #[error("schema `{file}`: {message}")]
+    Malformed {
+        /// Where the text came from.
+        file: String,
+        /// The parser's message.
+        message: String,
+    },
+    /// Two columns, or a column and one that every table has, share a name.
+    #[error("schema `{file}`: column `{column}` is declared twice or reserved")]
+    ColumnTwice {
+        /// Where the text came from.
+        file: String,
+        /// The name.
+        column: String,
+    },
+    /// A column or table name is not snake_case.
+    #[error("schema `{file}`: `{name}` is not snake_case (a-z, 0-9, _; a letter first)")]
+    NotSnakeCase {
+        /// Where the text came from.
+        file: String,
+        /// The name.
+        name: String,
+    },
+    /// Two columns read the same wire path, or one reads inside what another takes whole.
+    #[error(
+        "schema `{file}`: wire path `{wire}` of column `{column}` is taken, or leads through one that is"
+    )]
+    WireTaken {
+        /// Where the text came from.
+        file: String,
+        /// The column declared later.
+        column: String,
+        /// Its wire path.
+        wire: String,
+    },
+    /// A wire path has an empty key.
+    #[error("schema `{file}`: wire path `{wire}` of column `{column}` has an empty key")]
+    EmptyKey {
+        /// Where the text came from.
+        file: String,
+        /// The column.
+        column: String,
+        /// Its wire path.
+        wire: String,
+    },
+    /// The unique key names no column.
+    #[error("schema `{file}`: unique_key names `{column}`, which is no column")]
+    UnknownKey {
+        /// Where the text came from.
+        file: String,
+        /// The name.
+        column: String,
+    },
+}
+
+impl Dataset {
+    /// Parses a schema file; `file` is named in errors.
+    pub fn parse(text: &str, file: &str) -> Result<Self, SchemaError> {
+        let dataset: Self = toml::from_str(text).map_err(|error| SchemaError::Malformed {
+            file: file.to_owned(),
+            message: error.to_string(),
+        })?;
+        dataset.check(file)?;
+        Ok(dataset)
+    }
+
+    /// A dataset that the program carries, by name.
+    pub fn built_in(name: &str) -> Option<Self> {
+        let (name, text) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name)?;
+        Self::parse(text, &format!("schemas/{name}.toml")).ok()
+    }
+
+    /// Names of the datasets that the program carries.
+    pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(name, _)| *name)
+    }
+
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Schema of the table's Parquet files: the wire columns in order, then `generated_time`, `org_id`, `_rescued_data`.
+    /// Partition columns are in the path, not in the file. Field metadata: `wire` and `meaning`.
+    pub fn file_schema(&self) -> SchemaRef {
+        let wire_columns = self.columns.iter().map(|column| {
+            described(
+                Field::new(&column.name, column.column_type.arrow(), column.nullable),
+                &column.meaning,
+                Some(&column.wire),
+            )
+        });
+        let added = [
+            described(
+                Field::new(GENERATED_TIME, utc_microseconds(), false),
+                "When the service generated the snapshot, UTC.",
+                None,
+            ),
+            described(
+                Field::new(ORG_ID, DataType::Utf8, false),
+                "Defender organisation id.",
+                None,
+            ),
+            described(
+                Field::new(RESCUED_DATA, DataType::Utf8, true),
+                "JSON object, wire path to value, of what the schema does not name or what does not fit its column.",
+                None,
+            ),
+        ];
+        Arc::new(Schema::new(wire_columns.chain(added).collect::<Vec<_>>()))
+    }
+
+    /// Hexadecimal SHA-256 over names, types, nullability and wire paths of all columns, in order. Meanings do not count.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |name: &str, column_type: &str, nullable: bool, wire: &dyn fmt::Display| {
+            hash.update(format!("{name}\t{column_type}\t{nullable}\t{wire}\n"));
+        };
+        add(&self.partition.column, "int64", false, &self.partition.wire);
+        for column in &self.columns {
+            let type_name = column.column_type.name();
+            add(&column.name, type_name, column.nullable, &column.wire);
+        }
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn check(&self, file: &str) -> Result<(), SchemaError> {
+        let file = || file.to_owned();
+        let mut names: HashSet<&str> = [
+            GENERATED_TIME,
+            ORG_ID,
+            RESCUED_DATA,
+            crate::GENERATED_DATE,
+            &self.partition.column,
+        ]
+        .into();
+        for name in [&self.name, &self.partition.column]
+            .into_iter()
+            .chain(self.columns.iter().map(|column| &column.name))
+        {
+            let snake = name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name
+                    .bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            if !snake {
+                let name = name.clone();
+                return Err(SchemaError::NotSnakeCase { file: file(), name });
+            }
+        }
+        let mut taken: HashMap<&[String], bool> = HashMap::new();
+        taken.insert(self.partition.wire.keys(), true);
+        for column in &self.columns {
+            if !names.insert(&column.name) {
+                let column = column.name.clone();
+                return Err(SchemaError::ColumnTwice {
+                    file: file(),
+                    column,
+                });
+            }
+            let keys = column.wire.keys();
+            if keys.iter().any(String::is_empty) {
+                return Err(SchemaError::EmptyKey {
+                    file: file(),
+                    column: column.name.clone(),
+                    wire: column.wire.to_string(),
+                });
+            }
+            let leads_through_a_column =
+                (1..keys.len()).any(|end| taken.insert(&keys[..end], false) == Some(true));
+            if leads_through_a_column || taken.insert(keys, true).is_some() {
+                return Err(SchemaError::WireTaken {
+                    file: file(),
+                    column: column.name.clone(),
+                    wire: column.wire.to_string(),
+                });
+            }
+        }
+        match self
+            .unique_key
+            .iter()
+            .find(|name| self.column(name).is_none())
+        {
+            Some(column) => Err(SchemaError::UnknownKey {
+                file: file(),
+                column: column.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn described(field: Field, meaning: &str, wire: Option<&WirePath>) -> Field {
+    let mut metadata = HashMap::from([("meaning".to_owned(), meaning.to_owned())]);
+    if let Some(wire) = wire {
+        metadata.insert("wire".to_owned(), wire.to_string());
+    }
+    field.with_metadata(metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(columns: &str) -> String {
+        format!(
+            "name = 'x'\nmeaning = ''\nendpoint = '/x'\nexport_name = 'X'\npermission = ''\nunique_key = ['a']\n\
+             [partition]\ncolumn = 'rbac_group_id'\nwire = 'RbacGroupId'\nmeaning = ''\n{columns}"
+        )
+    }
+
+    fn column(name: &str, wire: &str) -> String {
+        format!("[[column]]\nname = '{name}'\nwire = '{wire}'\ntype = 'string'\nmeaning = ''\n")
+    }
+
+    #[test]
+    fn built_in_datasets_parse() {
+        for name in Dataset::built_in_names() {
+            let dataset = Dataset::built_in(name).unwrap();
+            assert_eq!(dataset.name, name);
+            assert_eq!(
+                dataset.file_schema().fields().len(),
+                dataset.columns.len() + 3
+            );
+        }
+    }
+
+    #[test]
+    fn info_gathering_reads_through_the_json_strings() {
+        let dataset = Dataset::built_in("info_gathering").unwrap();
+        let column = dataset.column("av_quick_scan_time").unwrap();
+        assert_eq!(
+            column.wire.keys(),
+            ["DeviceGatheredInfo", "AvScanResults", "Quick", "Timestamp"]
+        );
+        assert_eq!(column.column_type, ColumnType::Timestamp);
+        assert!(!dataset.column("device_id").unwrap().nullable);
+    }
+
+    #[test]
+    fn fingerprint_sees_types_and_not_meanings() {
+        let one = Dataset::parse(&text(&column("a", "A")), "x.toml").unwrap();
+        let mut other = one.clone();
+        other.columns[0].meaning = "other".to_owned();
+        assert_eq!(one.fingerprint(), other.fingerprint());
+        other.columns[0].column_type = ColumnType::Json;
+        assert_ne!(one.fingerprint(), other.fingerprint());
+    }
+
+    #[test]
+    fn contradictory_schemas_are_refused() {
+        let parse = |columns: &str| Dataset::parse(&text(columns), "x.toml").unwrap_err();
+        let a = column("a", "A");
+        assert!(matches!(
+            parse(&(a.clone() + &column("a", "B"))),
+            SchemaError::ColumnTwice { .. }
+        ));
+        assert!(matches!(
+            parse(&(a.clone() + &column("org_id", "B"))),
+            SchemaError::ColumnTwice { .. }
+        ));
+        assert!(matches!(
+            parse(&(a.clone() + &column("b", "A"))),
+            SchemaError::WireTaken { .. }
+        ));
+        assert!(matches!(
+            parse(&(a.clone() + &column("b", "A.B"))),
+            SchemaError::WireTaken { .. }
+        ));
+        assert!(matches!(
+            parse(&(column("b", "A.B") + &a)),
+            SchemaError::WireTaken { .. }
+        ));
+        assert!(matches!(
+            parse(&(a.clone() + &column("b", "RbacGroupId"))),
+            SchemaError::WireTaken { .. }
+        ));
+        assert!(matches!(
+            parse(&(a.clone() + &column("b", "B..C"))),
+            SchemaError::EmptyKey { .. }
+        ));
+        assert!(matches!(
+            parse(&(a.clone() + &column("B", "B"))),
+            SchemaError::NotSnakeCase { .. }
+        ));
+        assert!(matches!(
+            parse(&column("b", "B")),
+            SchemaError::UnknownKey { .. }
+        ));
+        assert!(matches!(
+            parse(&a.replace("wire", "wires")),
+            SchemaError::Malformed { .. }
+        ));
+    }
+}

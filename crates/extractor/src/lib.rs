@@ -1,0 +1,1 @@
+//! The export API and its blobs: credentials, listing, rate budget, signed URLs, resumable downloads.

@@ -1,0 +1,1 @@
+//! plan -> work -> gate -> commit: the pipeline file, the run and its report, progress events.
