@@ -1,0 +1,86 @@
+//! What happens in a run, as it happens: one stream that progress bars and log lines read alike.
+//!
+//! Events carry counts and identities, never secrets; the run report is made from the outcome and not from events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataset::SnapshotId;
+use serde::Serialize;
+
+use crate::report::RunReport;
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run asks for the listing (API) or looks for files.
+    Listing {
+        /// Name of the dataset.
+        dataset: String,
+    },
+    /// The work is known.
+    Planned {
+        /// The snapshot that will be published.
+        snapshot: SnapshotId,
+        /// Number of blobs.
+        blobs: u64,
+        /// Number of parts.
+        parts: u64,
+        /// Compressed bytes of all blobs.
+        bytes: u64,
+    },
+    /// The lake holds this snapshot already: nothing will be done.
+    Unchanged {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// Compressed bytes arrived.
+    BytesRead {
+        /// Bytes since the last such event.
+        bytes: u64,
+    },
+    /// Records were decoded.
+    RecordsRead {
+        /// Records since the last such event, quarantined ones included.
+        records: u64,
+    },
+    /// A blob was read to its end.
+    BlobDone {
+        /// Blob path.
+        blob: String,
+        /// Records in it.
+        records: u64,
+        /// Records set aside.
+        quarantined: u64,
+    },
+    /// A part is staged: uploaded, not yet visible.
+    PartStaged {
+        /// Number of the part.
+        part: u32,
+        /// Its rows.
+        rows: u64,
+        /// Its Parquet bytes.
+        bytes: u64,
+    },
+    /// The run waits, for instance for the rate budget.
+    Waiting {
+        /// What for.
+        reason: String,
+        /// How long.
+        wait: Duration,
+    },
+    /// All parts are staged and the gate is open.
+    Committing {
+        /// Number of files that become visible.
+        files: u64,
+    },
+    /// The run is over.
+    Finished {
+        /// What happened.
+        report: Box<RunReport>,
+    },
+}
+
+/// Who is told of events. Called from many threads; must be quick and must not block.
+pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;

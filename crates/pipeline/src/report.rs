@@ -1,0 +1,135 @@
+//! The run report: what happened in a run, as JSON, with every count that the gate looked at. Holds no secret.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use dataset::{OrgId, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+/// Version of the report's form.
+pub const REPORT_VERSION: u32 = 1;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The snapshot is published.
+    Committed,
+    /// The lake held the snapshot already; nothing was written.
+    Unchanged,
+    /// The gate, or the lake's state, refused the snapshot; the lake is as before.
+    Refused,
+    /// Something went wrong; the lake is as before.
+    Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Committed => "committed",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// What happened in one run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Version of this form: [`REPORT_VERSION`].
+    pub version: u32,
+    /// Identity of the run, sorting by time.
+    pub run_id: String,
+    /// Version of the program that ran.
+    pub program_version: String,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// The snapshot, once known.
+    pub snapshot: Option<SnapshotId>,
+    /// The snapshot's organisation.
+    pub org_id: Option<OrgId>,
+    /// The snapshot's generated time, UTC.
+    pub generated_time: Option<DateTime<Utc>>,
+    /// How the run ended.
+    pub outcome: Outcome,
+    /// What went wrong or was refused, in words.
+    pub error: Option<String>,
+    /// The snapshot of the same organisation and date that was replaced.
+    pub replaced: Option<SnapshotId>,
+    /// When the run began, UTC.
+    pub started_at: DateTime<Utc>,
+    /// Wall time of the run, seconds.
+    pub elapsed_seconds: f64,
+    /// Blobs in the listing.
+    pub blobs: u64,
+    /// Parts in the plan.
+    pub parts: u64,
+    /// Parquet files written.
+    pub files: u64,
+    /// Records in all blobs: `rows_written + records_quarantined`.
+    pub records_read: u64,
+    /// Rows in the Parquet files.
+    pub rows_written: u64,
+    /// Records set aside.
+    pub records_quarantined: u64,
+    /// Rows with something in `_rescued_data`.
+    pub rows_rescued: u64,
+    /// Compressed bytes read.
+    pub bytes_read: u64,
+    /// Parquet bytes written.
+    pub bytes_written: u64,
+    /// What was rescued, by wire path.
+    pub drift: Vec<DriftReport>,
+    /// Why records were set aside, by reason.
+    pub quarantined: Vec<QuarantineReport>,
+    /// The counts of each blob, by blob path.
+    pub blob_counts: Vec<BlobReport>,
+}
+
+/// How often one wire path was rescued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftReport {
+    /// The path, keys joined with dots.
+    pub wire_path: String,
+    /// Why it was rescued.
+    pub kind: DriftKind,
+    /// In how many records.
+    pub records: u64,
+}
+
+/// Why a value was rescued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftKind {
+    /// The schema does not name the path.
+    Unnamed,
+    /// The value does not fit the column's type.
+    Misfit,
+}
+
+/// How many records were set aside for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineReport {
+    /// The reason's code, such as `invalid_json`.
+    pub reason: String,
+    /// Number of records.
+    pub records: u64,
+}
+
+/// The counts of one blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobReport {
+    /// Blob path.
+    pub blob: String,
+    /// Compressed bytes.
+    pub bytes: u64,
+    /// Records in it: `rows_written + records_quarantined`.
+    pub records_read: u64,
+    /// Rows that came of it.
+    pub rows_written: u64,
+    /// Records set aside.
+    pub records_quarantined: u64,
+    /// Rows with something in `_rescued_data`.
+    pub rows_rescued: u64,
+}
