@@ -1,0 +1,62 @@
+# What a stranger, a developer and CI run. `make` alone lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BINARY := target/release/defender-lake
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Simulated export -> ./demo-lake -> a DuckDB query over it
+	tools/install.sh demo
+	$(BINARY) demo
+	.tools/demo/bin/python3 tools/demo_query.py demo-lake
+
+.PHONY: build
+build: ## Build the release binary, target/release/defender-lake
+	cargo build --release --locked --package cli
+
+.PHONY: test
+test: tools fmt-check lint doc unit-tests end-to-end-tests ## Everything that CI checks
+
+.PHONY: tools
+tools: ## Install what the end-to-end tests need: readers, java, Azurite, Garage (once; cached outside target/)
+	tools/install.sh readers java azurite garage
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: fmt-check
+fmt-check:
+	cargo fmt --all --check
+
+.PHONY: lint
+lint: ## Clippy over all targets; a warning fails
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: doc
+doc: ## Build the documentation; a warning fails
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+.PHONY: unit-tests
+unit-tests: ## Tests that stand beside the code
+	cargo test --workspace --exclude end-to-end-tests --locked
+
+# The workspace is named in both commands so that both build with the same features, and so only once.
+.PHONY: end-to-end-tests
+end-to-end-tests: tools ## The real binary, real stores and real readers
+	cargo build --workspace --bins --locked
+	cargo test --workspace --test end_to_end --locked
+
+.PHONY: bench-memory
+bench-memory: build ## Peak memory for 200,000 and 1,000,000 devices, and their ratio
+	python3 tools/bench_memory.py $(BINARY)
+
+.PHONY: clean
+clean: ## Remove what was built and the demo's lake; installed tools stay
+	cargo clean
+	rm -rf demo-lake

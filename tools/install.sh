@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Installs the programs that demo and tests need, each pinned: tools/install.sh TOOL...
+# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, moto), java, azurite, garage.
+#
+# A tool lies in the cache, in a folder named after its version, so that fresh clones find it built; `.tools/NAME` points there.
+# DEFENDER_LAKE_TOOLS moves the cache (default: ~/.cache/defender-lake). What cannot be installed is an error, never skipped.
+set -euo pipefail
+
+GARAGE_VERSION=2.5.0
+JAVA_PACKAGE=openjdk-17-jre-headless
+JAVA_AT_LEAST=17
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+project=$(dirname "$here")
+cache=${DEFENDER_LAKE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/defender-lake}
+log=$cache/install.log
+
+fail() {
+    echo "tools: $*" >&2
+    exit 1
+}
+
+# need PROGRAM PACKAGE...: finds the program or installs the Debian packages that bring it.
+need() {
+    local program=$1
+    shift
+    command -v "$program" >/dev/null || apt_install "$program" "$@"
+}
+
+apt_install() {
+    local program=$1
+    shift
+    local hint="$program is missing: install it (Debian: apt-get install $*)"
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || fail "$hint"
+    echo "tools: apt-get install $*"
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } \
+        >>"$log" 2>&1 || fail "$hint; what apt-get said is in $log"
+}
+
+digest() {
+    cat "$@" | sha256sum | cut -c1-12
+}
+
+# once NAME VERSION COMMAND...: runs COMMAND FOLDER unless that version is complete, and points .tools/NAME at it.
+once() {
+    local name=$1 folder=$cache/$1-$2
+    shift 2
+    if [ ! -e "$folder/.complete" ]; then
+        echo "tools: installing $name into $folder"
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        "$@" "$folder" >>"$log" 2>&1 || fail "$name did not install; its output is in $log: $(tail -n 1 "$log")"
+        touch "$folder/.complete"
+    fi
+    mkdir -p "$project/.tools"
+    ln -sfn "$folder" "$project/.tools/$name"
+}
+
+python_packages() {
+    local requirements=$1 folder=$2
+    python3 -m venv "$folder" &&
+        "$folder/bin/python3" -m pip install --disable-pip-version-check --no-cache-dir -r "$requirements"
+}
+
+install_demo() {
+    need python3 python3 python3-venv
+    local pins=$here/requirements-demo.txt
+    once demo "$(digest "$pins")" python_packages "$pins"
+}
+
+install_readers() {
+    need python3 python3 python3-venv
+    local pins=$here/requirements.txt
+    once readers "$(digest "$pins" "$here/requirements-demo.txt")" python_packages "$pins"
+}
+
+# Major version of the java on the path; 0 where there is none.
+java_major() {
+    local major
+    major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')
+    echo "${major:-0}"
+}
+
+install_java() {
+    [ "$(java_major)" -ge "$JAVA_AT_LEAST" ] || apt_install "java $JAVA_AT_LEAST" "$JAVA_PACKAGE"
+}
+
+azurite_tree() {
+    cp "$here/azurite/package.json" "$here/azurite/package-lock.json" "$1" &&
+        npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
+}
+
+install_azurite() {
+    need node nodejs
+    need npm npm
+    once azurite "$(digest "$here"/azurite/package*.json)" azurite_tree
+}
+
+# Built with little optimisation and one of its storage engines: a test server that must be ready soon, not fast.
+garage_build() {
+    (cd "$1" && CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install garage --version "$GARAGE_VERSION" --locked \
+        --no-default-features --features bundled-libs,lmdb --root "$1" --target-dir "$1/build") &&
+        rm -rf "$1/build"
+}
+
+install_garage() {
+    need cargo cargo
+    need cc build-essential
+    once garage "$GARAGE_VERSION" garage_build
+}
+
+[ $# -gt 0 ] || fail "name the tools: demo, readers, java, azurite, garage"
+mkdir -p "$cache"
+: >"$log"
+for tool in "$@"; do
+    case $tool in
+        demo | readers | java | azurite | garage) "install_$tool" ;;
+        *) fail "no tool is called \`$tool\`: demo, readers, java, azurite, garage" ;;
+    esac
+done
