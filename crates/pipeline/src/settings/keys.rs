@@ -1,0 +1,525 @@
+//! Every key that a pipeline file may hold: its type, its default, an example and its meaning. Nothing else lists them.
+//!
+//! Reading, checking, `--set`, the nearest-key advice, `--show-config` and the documentation all go by this table.
+
+use std::borrow::Cow;
+
+/// One key of the pipeline file.
+#[derive(Debug)]
+pub struct Key {
+    /// Path from the top of the file, with dots; a last step `*` stands for any name.
+    pub path: &'static str,
+    /// What its value may be.
+    pub kind: Kind,
+    /// Its value, as TOML, where neither the file nor the command line gives one.
+    pub default: Option<&'static str>,
+    /// A value, as TOML, for advice and documentation.
+    pub example: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Any text that is not empty.
+    Text,
+    /// Text that is never printed.
+    Secret,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An `http` or `https` address; `http` for loopback hosts only.
+    Address,
+    /// A list of texts.
+    TextList,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number in this range.
+    Integer {
+        /// The least that is accepted.
+        least: i64,
+        /// The most that is accepted.
+        most: i64,
+    },
+    /// A number from 0 to 1.
+    Share,
+    /// A number of bytes in this range: `"64MiB"` or a whole number.
+    Size {
+        /// The least that is accepted.
+        least: u64,
+        /// The most that is accepted.
+        most: u64,
+    },
+    /// A length of time: `"15m"`.
+    Duration,
+    /// A UTC time: `"2022-07-26T10:01:00Z"`, quoted or not.
+    Time,
+    /// An organisation id.
+    OrgId,
+    /// A snapshot id.
+    SnapshotId,
+}
+
+impl Kind {
+    /// What was expected, in words, for an error.
+    pub fn expected(self) -> Cow<'static, str> {
+        match self {
+            Self::Text | Self::Secret => "a string that is not empty".into(),
+            Self::Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                format!("one of {}", quoted.join(", ")).into()
+            }
+            Self::Address => "an address such as \"https://api.securitycenter.microsoft.com\", \
+                              without user, query and fragment"
+                .into(),
+            Self::TextList => "a list of strings such as [\"a\", \"b\"]".into(),
+            Self::Bool => "true or false".into(),
+            Self::Integer { least, most } if most == i64::MAX => {
+                format!("a whole number of at least {least}").into()
+            }
+            Self::Integer { least, most } => {
+                format!("a whole number from {least} to {most}").into()
+            }
+            Self::Share => "a number from 0 to 1".into(),
+            Self::Size { least, most } => format!(
+                "a size from {} to {}, such as \"64MiB\" or a whole number of bytes",
+                super::ByteSize(least),
+                super::ByteSize(most)
+            )
+            .into(),
+            Self::Duration => "a length of time such as \"90s\", \"15m\" or \"1h 30m\"".into(),
+            Self::Time => "a time with its zone such as 2022-07-26T10:01:00Z".into(),
+            Self::OrgId => "a GUID such as \"47d41a0c-188d-46d3-bbea-a93dbc0bfcaa\"".into(),
+            Self::SnapshotId => "a snapshot id such as \"20220726T100100Z-47d41a0c\"".into(),
+        }
+    }
+
+    /// Whether values are written as text, so that `--set key=12` means the text `12`.
+    pub(super) fn is_text(self) -> bool {
+        !matches!(
+            self,
+            Self::TextList | Self::Bool | Self::Integer { .. } | Self::Share | Self::Size { .. }
+        )
+    }
+}
+
+const fn at_least(least: i64) -> Kind {
+    Kind::Integer {
+        least,
+        most: i64::MAX,
+    }
+}
+
+const fn from_to(least: i64, most: i64) -> Kind {
+    Kind::Integer { least, most }
+}
+
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+const fn size(least: u64, most: u64) -> Kind {
+    Kind::Size { least, most }
+}
+
+const fn key(
+    path: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    example: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        example,
+        meaning,
+    }
+}
+
+/// All keys, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    key(
+        "dataset",
+        Kind::Text,
+        None,
+        r#""info_gathering""#,
+        "Name of the dataset, which is the name of the table.",
+    ),
+    key(
+        "schema",
+        Kind::Text,
+        None,
+        r#""schemas/info_gathering.toml""#,
+        "A schema file in place of the one that the program carries; relative to the current folder.",
+    ),
+    key(
+        "source.api",
+        Kind::Address,
+        None,
+        r#""https://api.securitycenter.microsoft.com""#,
+        "Base address of the export API. Either this or `files`.",
+    ),
+    key(
+        "source.files",
+        Kind::Text,
+        None,
+        r#""exports/**/*.json.gz""#,
+        "Blobs that are on disk already, as a pattern; relative to the current folder. Either this or `api`.",
+    ),
+    key(
+        "source.sas_valid_hours",
+        from_to(1, 24),
+        None,
+        "6",
+        "How long the signed URLs should be valid; without it the service decides.",
+    ),
+    key(
+        "source.blob_hosts",
+        Kind::TextList,
+        Some("[]"),
+        "[\"*.blob.example.net\"]",
+        "Hosts that blobs may be fetched from, beside Azure's own blob hosts.",
+    ),
+    key(
+        "source.max_wait",
+        Kind::Duration,
+        Some(r#""15m""#),
+        r#""15m""#,
+        "The longest that a run waits for the rate budget before it gives up.",
+    ),
+    key(
+        "source.calls_per_minute",
+        from_to(1, 10_000),
+        Some("5"),
+        "5",
+        "API calls a minute that the service grants.",
+    ),
+    key(
+        "source.calls_per_hour",
+        from_to(1, 100_000),
+        Some("20"),
+        "20",
+        "API calls an hour that the service grants.",
+    ),
+    key(
+        "source.state_dir",
+        Kind::Text,
+        None,
+        r#""/var/cache/defender-lake""#,
+        "Folder where the API calls made are kept across runs; without it, `defender-lake` in the user's cache folder.",
+    ),
+    key(
+        "source.generated_time",
+        Kind::Time,
+        None,
+        "2022-07-26T10:01:00Z",
+        "The snapshot's generated time, for blobs whose paths do not carry it.",
+    ),
+    key(
+        "source.org_id",
+        Kind::OrgId,
+        None,
+        r#""47d41a0c-188d-46d3-bbea-a93dbc0bfcaa""#,
+        "The Defender organisation, for blobs whose paths do not carry it.",
+    ),
+    key(
+        "source.rbac_group_id",
+        at_least(0),
+        None,
+        "1001",
+        "The device group, for blobs whose paths and records do not carry it.",
+    ),
+    key(
+        "source.snapshot",
+        Kind::SnapshotId,
+        None,
+        r#""20220726T100100Z-47d41a0c""#,
+        "Which snapshot to take, where the files hold several.",
+    ),
+    key(
+        "source.auth.kind",
+        Kind::Choice(&["client_secret", "token"]),
+        None,
+        r#""client_secret""#,
+        "How to sign in to the API: an app registration's secret, or a token that somebody else got.",
+    ),
+    key(
+        "source.auth.tenant_id",
+        Kind::Text,
+        None,
+        r#""${AZURE_TENANT_ID}""#,
+        "Entra tenant of the app registration.",
+    ),
+    key(
+        "source.auth.client_id",
+        Kind::Text,
+        None,
+        r#""${AZURE_CLIENT_ID}""#,
+        "Client id of the app registration.",
+    ),
+    key(
+        "source.auth.client_secret",
+        Kind::Secret,
+        None,
+        r#""${AZURE_CLIENT_SECRET}""#,
+        "Secret of the app registration.",
+    ),
+    key(
+        "source.auth.authority",
+        Kind::Address,
+        Some(r#""https://login.microsoftonline.com""#),
+        r#""https://login.microsoftonline.us""#,
+        "Sign-in authority of the cloud.",
+    ),
+    key(
+        "source.auth.audience",
+        Kind::Text,
+        Some(r#""https://api.securitycenter.microsoft.com""#),
+        r#""https://api-gcc.securitycenter.microsoft.us""#,
+        "Audience of the token. The same for every commercial API host.",
+    ),
+    key(
+        "source.auth.token",
+        Kind::Secret,
+        None,
+        r#""${DEFENDER_LAKE_TOKEN}""#,
+        "A bearer token, for kind `token`.",
+    ),
+    key(
+        "lake.root",
+        Kind::Text,
+        None,
+        r#""./lake""#,
+        "Where the lake lies: a folder, s3://bucket/prefix, az://container/prefix or abfss://...",
+    ),
+    key(
+        "lake.format",
+        Kind::Choice(&["parquet", "delta"]),
+        Some(r#""parquet""#),
+        r#""parquet""#,
+        "Form of the table.",
+    ),
+    key(
+        "lake.single_writer",
+        Kind::Bool,
+        Some("false"),
+        "true",
+        "Nobody else writes to this lake: needed for stores without conditional puts.",
+    ),
+    key(
+        "lake.options.*",
+        Kind::Secret,
+        None,
+        r#""${AWS_ACCESS_KEY_ID}""#,
+        "Options of the object store: endpoint, region, keys, allow_http for emulators. Never printed.",
+    ),
+    key(
+        "work.threads",
+        from_to(0, 1024),
+        Some("0"),
+        "4",
+        "Threads that inflate, decode and compress; 0 is one a core.",
+    ),
+    key(
+        "work.downloads",
+        from_to(1, 1024),
+        Some("8"),
+        "8",
+        "Blobs that download at once.",
+    ),
+    key(
+        "work.spool_memory",
+        size(0, TIB),
+        Some(r#""64MiB""#),
+        r#""64MiB""#,
+        "Compressed bytes held in memory before blobs are spooled to disk.",
+    ),
+    key(
+        "work.spool_dir",
+        Kind::Text,
+        None,
+        r#""/var/tmp""#,
+        "Folder for spooled blobs; without it, the system's folder for temporary files.",
+    ),
+    key(
+        "work.target_file_size",
+        size(1, TIB),
+        Some(r#""256MiB""#),
+        r#""256MiB""#,
+        "Size of a Parquet file up to which small blobs of a partition share one.",
+    ),
+    key(
+        "work.segment_size",
+        size(KIB, GIB),
+        Some(r#""4MiB""#),
+        r#""4MiB""#,
+        "Compressed bytes that one CPU job takes at a time.",
+    ),
+    key(
+        "work.parts_in_flight",
+        from_to(1, 4096),
+        Some("16"),
+        "16",
+        "Parts that are worked on at once.",
+    ),
+    key(
+        "work.row_group_rows",
+        from_to(1, 1 << 30),
+        Some("122880"),
+        "122880",
+        "Rows of a Parquet row group.",
+    ),
+    key(
+        "work.batch_rows",
+        from_to(1, 1 << 20),
+        Some("4096"),
+        "4096",
+        "Rows that are decoded before they are handed on.",
+    ),
+    key(
+        "work.compression_level",
+        from_to(1, 22),
+        Some("1"),
+        "1",
+        "Level of zstd compression.",
+    ),
+    key(
+        "work.max_line_bytes",
+        size(KIB, GIB),
+        Some(r#""64MiB""#),
+        r#""64MiB""#,
+        "The longest record; longer ones are quarantined.",
+    ),
+    key(
+        "gate.max_quarantined_share",
+        Kind::Share,
+        Some("0.01"),
+        "0.01",
+        "Share of the records that may be quarantined.",
+    ),
+    key(
+        "gate.max_quarantined",
+        at_least(0),
+        Some("100"),
+        "100",
+        "Number of records that may be quarantined.",
+    ),
+    key(
+        "gate.min_rows_ratio",
+        Kind::Share,
+        Some("0.5"),
+        "0.5",
+        "The least rows, as a ratio to the last committed snapshot.",
+    ),
+    key(
+        "gate.allow_empty",
+        Kind::Bool,
+        Some("false"),
+        "true",
+        "Whether a snapshot without any row may be published.",
+    ),
+];
+
+/// The key of that path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| matches(key.path, path))
+}
+
+fn matches(declared: &str, path: &str) -> bool {
+    match declared.strip_suffix(".*") {
+        Some(section) => path
+            .strip_prefix(section)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|name| !name.is_empty() && !name.contains('.')),
+        None => declared == path,
+    }
+}
+
+/// Whether the path is a section: a table that holds keys.
+pub(super) fn is_section(path: &str) -> bool {
+    sections().any(|section| section == path)
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter()
+        .flat_map(|key| key.path.match_indices('.').map(|(dot, _)| &key.path[..dot]))
+}
+
+fn last_step(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// The known key (or, for a table, the known section) nearest to an unknown one: the same name in another section, else
+/// a word of its name or the least typing errors away. `None` where nothing is near.
+pub(super) fn nearest(unknown: &str, is_table: bool) -> Option<&'static str> {
+    let candidates: Vec<&'static str> = if is_table {
+        sections().collect()
+    } else {
+        KEYS.iter()
+            .map(|key| key.path)
+            .filter(|path| !path.ends_with('*'))
+            .collect()
+    };
+    let score = |candidate: &str| {
+        let (said, known) = (last_step(unknown), last_step(candidate));
+        let word = if known.split('_').any(|word| word == said) {
+            0.9
+        } else {
+            0.0
+        };
+        let name = strsim::normalized_damerau_levenshtein(said, known).max(word);
+        let path = strsim::normalized_damerau_levenshtein(unknown, candidate);
+        (name.max(path), path)
+    };
+    candidates
+        .into_iter()
+        .map(|candidate| (score(candidate), candidate))
+        .filter(|((nearness, _), _)| *nearness >= 0.5)
+        .max_by(|(one, _), (other, _)| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_found_across_sections() {
+        assert_eq!(nearest("source.root", false), Some("lake.root"));
+        assert_eq!(nearest("lake.rooot", false), Some("lake.root"));
+        assert_eq!(nearest("datset", false), Some("dataset"));
+        assert_eq!(nearest("work.thread", false), Some("work.threads"));
+        assert_eq!(
+            nearest("source.client_id", false),
+            Some("source.auth.client_id")
+        );
+        assert_eq!(
+            nearest("source.auth.secret", false),
+            Some("source.auth.client_secret")
+        );
+        assert_eq!(nearest("soruce", true), Some("source"));
+        assert_eq!(nearest("auth", true), Some("source.auth"));
+        assert_eq!(nearest("zzzzzzzzzzzzzzzz", false), None);
+    }
+
+    #[test]
+    fn any_name_is_known_in_the_options_of_the_store_and_none_below() {
+        assert!(find("lake.options.endpoint").is_some());
+        assert!(find("lake.options.a.b").is_none());
+        assert!(find("lake.options").is_none());
+        assert!(is_section("lake.options"));
+    }
+
+    #[test]
+    fn paths_are_unique_and_defaults_and_examples_are_toml() {
+        let mut seen = std::collections::HashSet::new();
+        for key in KEYS {
+            assert!(seen.insert(key.path), "{} twice", key.path);
+            for text in key.default.iter().chain([&key.example]) {
+                assert!(text.parse::<toml::Value>().is_ok(), "{}: {text}", key.path);
+            }
+        }
+    }
+}
