@@ -1,0 +1,234 @@
+//! What can go wrong between a record batch and a committed snapshot. Lost races and older snapshots are outcomes, not errors.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the writer could not do its work. A variant exists where a caller acts differently.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The lake's root or one of its options is wrong. Nothing was contacted.
+    #[error("lake `{root}`: {message}")]
+    Configuration {
+        /// The root as printed: without secrets.
+        root: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The store refused the credentials or the right to do it.
+    #[error("{action} `{path}`: access denied: {message}")]
+    Denied {
+        /// What was tried.
+        action: &'static str,
+        /// Path in the lake.
+        path: String,
+        /// The store's words, without secrets.
+        message: String,
+    },
+    /// The store has no such object although one was named by a manifest, a pointer or an upload.
+    #[error("{action} `{path}`: not found")]
+    NotFound {
+        /// What was tried.
+        action: &'static str,
+        /// Path in the lake.
+        path: String,
+    },
+    /// The store has no conditional put, and the lake was not declared to have a single writer.
+    #[error(
+        "replace `{path}`: the store has no conditional put, so two runs could overwrite each other: {message}"
+    )]
+    NoConditionalPut {
+        /// Path in the lake.
+        path: String,
+        /// The store's words, without secrets.
+        message: String,
+    },
+    /// The store failed after the retries that its client makes, or the disk did.
+    #[error("{action} `{path}`: {message}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// Path in the lake.
+        path: String,
+        /// The store's words, without secrets.
+        message: String,
+    },
+    /// A document in the control folder is not what this program writes.
+    #[error("`{path}`: {message}")]
+    Malformed {
+        /// Path in the lake.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A document in the control folder was written by a newer program.
+    #[error("`{path}` has version {found}, this program knows up to {known}")]
+    Newer {
+        /// Path in the lake.
+        path: String,
+        /// The version in the document.
+        found: u32,
+        /// The newest version that this program reads.
+        known: u32,
+    },
+    /// Record batches do not fit the dataset's file schema, or Parquet refused them.
+    #[error("parquet of dataset `{dataset}`: {message}")]
+    Parquet {
+        /// Name of the dataset.
+        dataset: String,
+        /// What does not fit.
+        message: String,
+    },
+    /// What was to be committed contradicts itself. The lake was not touched.
+    #[error("snapshot {snapshot} breaks the invariant `{invariant}`: {message}")]
+    Invariant {
+        /// Id of the snapshot.
+        snapshot: String,
+        /// Name of the check.
+        invariant: &'static str,
+        /// What contradicts what.
+        message: String,
+    },
+    /// A blocking task was cancelled or panicked.
+    #[error("background task: {message}")]
+    Task {
+        /// What the runtime says.
+        message: String,
+    },
+}
+
+impl Error {
+    /// An object store's error, classified and without secrets.
+    pub(crate) fn store(action: &'static str, path: &str, error: &object_store::Error) -> Self {
+        let path = path.to_owned();
+        let message = without_queries(&Chain(error).to_string());
+        match error {
+            object_store::Error::NotFound { .. } => Self::NotFound { action, path },
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => Self::Denied {
+                action,
+                path,
+                message,
+            },
+            object_store::Error::NotImplemented { .. } if action == "replace" => {
+                Self::NoConditionalPut { path, message }
+            }
+            _ => Self::Store {
+                action,
+                path,
+                message,
+            },
+        }
+    }
+
+    /// A local disk's error.
+    pub(crate) fn disk(action: &'static str, path: &str, error: &std::io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::NotFound { action, path },
+            std::io::ErrorKind::PermissionDenied => Self::Denied {
+                action,
+                path,
+                message: error.to_string(),
+            },
+            _ => Self::Store {
+                action,
+                path,
+                message: error.to_string(),
+            },
+        }
+    }
+
+    pub(crate) fn parquet(dataset: &str, error: &parquet::errors::ParquetError) -> Self {
+        Self::Parquet {
+            dataset: dataset.to_owned(),
+            message: error.to_string(),
+        }
+    }
+
+    pub(crate) fn task(error: &tokio::task::JoinError) -> Self {
+        Self::Task {
+            message: error.to_string(),
+        }
+    }
+}
+
+/// An error's own message and those of its sources that it does not repeat.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            let message = error.to_string();
+            if !text.contains(&message) {
+                text = format!("{text}: {message}");
+            }
+            next = error.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+/// Cuts the query off every URL in a message: a shared access signature stands there.
+pub(crate) fn without_queries(message: &str) -> String {
+    let mut clean = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find("://") {
+        let end_of_url =
+            |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ')' | '>' | '<');
+        let end = rest[start..]
+            .find(end_of_url)
+            .map_or(rest.len(), |length| start + length);
+        let url = &rest[..end];
+        match url[start..].find('?') {
+            Some(query) => {
+                clean.push_str(&url[..start + query]);
+                clean.push_str("?…");
+            }
+            None => clean.push_str(url),
+        }
+        rest = &rest[end..];
+    }
+    clean.push_str(rest);
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_cut_off_urls_in_messages() {
+        let message = "GET https://a.blob.core.windows.net/c/x?sv=1&sig=SECRET in 3s, then (http://127.0.0.1/y?sig=SECRET): why?";
+        let clean = without_queries(message);
+        assert_eq!(
+            clean,
+            "GET https://a.blob.core.windows.net/c/x?… in 3s, then (http://127.0.0.1/y?…): why?"
+        );
+    }
+
+    #[test]
+    fn store_errors_are_classified() {
+        let source = || "https://x/y?sig=SECRET".into();
+        let denied = object_store::Error::PermissionDenied {
+            path: "y".to_owned(),
+            source: source(),
+        };
+        let error = Error::store("read", "y", &denied);
+        assert!(matches!(error, Error::Denied { .. }));
+        assert!(!format!("{error} {error:?}").contains("SECRET"));
+        let missing = object_store::Error::NotFound {
+            path: "y".to_owned(),
+            source: source(),
+        };
+        assert!(matches!(
+            Error::store("read", "y", &missing),
+            Error::NotFound { .. }
+        ));
+    }
+}

@@ -1,0 +1,126 @@
+//! `latest.json`: which snapshot is current, for each organisation and date. Replaced only by compare-and-swap.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use dataset::{OrgId, Snapshot, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::layout;
+use crate::manifest::{Manifest, parse, to_json};
+use crate::store::{Lake, Version};
+
+const VERSION: u32 = 1;
+
+/// The pointer document of one dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latest {
+    /// Version of this document's form.
+    pub version: u32,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// At most one snapshot for each organisation and date, sorted by these.
+    pub snapshots: Vec<CurrentSnapshot>,
+}
+
+/// The snapshot that is current for its organisation and date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrentSnapshot {
+    /// Id of the snapshot.
+    pub snapshot: SnapshotId,
+    /// The organisation.
+    pub org_id: OrgId,
+    /// UTC date of the generated time.
+    pub generated_date: NaiveDate,
+    /// When the service generated it.
+    pub generated_time: DateTime<Utc>,
+    /// Path of its manifest from the lake's root.
+    pub manifest: String,
+    /// The run that committed it.
+    pub run_id: String,
+    /// Rows of all its files.
+    pub rows: u64,
+    /// Number of its files.
+    pub files: u64,
+}
+
+impl Latest {
+    /// The pointer of a dataset; without snapshots if nothing was ever committed.
+    ///
+    /// # Errors
+    /// [`crate::Error::Newer`], [`crate::Error::Malformed`], or what the store answers.
+    pub async fn read(lake: &Lake, dataset: &str) -> Result<Self> {
+        Ok(Self::read_versioned(lake, dataset).await?.0)
+    }
+
+    pub(crate) async fn read_versioned(lake: &Lake, dataset: &str) -> Result<(Self, Version)> {
+        let path = layout::latest(dataset);
+        let (content, version) = lake.get_versioned(&path).await?;
+        let latest = match content {
+            Some(content) => parse(&content, &path, VERSION)?,
+            None => Self {
+                version: VERSION,
+                dataset: dataset.to_owned(),
+                snapshots: Vec::new(),
+            },
+        };
+        Ok((latest, version))
+    }
+
+    /// The current snapshot of an organisation on a date.
+    pub fn current(&self, org_id: &OrgId, date: NaiveDate) -> Option<&CurrentSnapshot> {
+        self.snapshots
+            .iter()
+            .find(|current| current.org_id == *org_id && current.generated_date == date)
+    }
+
+    /// The newest snapshot of an organisation, over all dates.
+    pub fn newest(&self, org_id: &OrgId) -> Option<&CurrentSnapshot> {
+        let of_org = self
+            .snapshots
+            .iter()
+            .filter(|current| current.org_id == *org_id);
+        of_org.max_by_key(|current| current.generated_time)
+    }
+
+    /// Puts a snapshot in the place of the one of its organisation and date.
+    pub(crate) fn put(&mut self, entry: CurrentSnapshot) {
+        let place = |current: &CurrentSnapshot| (current.org_id.clone(), current.generated_date);
+        let entry_place = place(&entry);
+        self.snapshots
+            .retain(|current| place(current) != entry_place);
+        self.snapshots.push(entry);
+        self.snapshots.sort_by_key(place);
+    }
+
+    /// Writes the pointer if it is still as it was read, or in any case if this run is the lake's single writer.
+    pub(crate) async fn swap(
+        &self,
+        lake: &Lake,
+        seen: &Version,
+        single_writer: bool,
+    ) -> Result<bool> {
+        let path = layout::latest(&self.dataset);
+        let content = to_json(self, &path)?.into();
+        if single_writer {
+            lake.put(&path, content).await.map(|()| true)
+        } else {
+            lake.compare_and_swap(&path, seen, content).await
+        }
+    }
+}
+
+impl From<&Manifest> for CurrentSnapshot {
+    fn from(manifest: &Manifest) -> Self {
+        let identity: Snapshot = manifest.identity();
+        Self {
+            snapshot: manifest.snapshot.clone(),
+            org_id: manifest.org_id.clone(),
+            generated_date: identity.generated_date(),
+            generated_time: manifest.generated_time,
+            manifest: layout::manifest(&manifest.dataset, &manifest.snapshot),
+            run_id: manifest.run_id.clone(),
+            rows: manifest.rows,
+            files: manifest.files.len() as u64,
+        }
+    }
+}

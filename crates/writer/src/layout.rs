@@ -1,0 +1,150 @@
+//! Where everything lies in a lake, as paths from its root with `/` between the names. Pure; touches no store.
+//!
+//! | path | what |
+//! |---|---|
+//! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table; nothing else may lie here |
+//! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
+//! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest |
+//! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
+//! | `_lake/<dataset>/runs/<run id>.json` | run report |
+//! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible, on local disk only |
+//! | `_lake/<dataset>/commit.lock` | held while a commit runs, on local disk only |
+
+use chrono::NaiveDate;
+use dataset::{GENERATED_DATE, Partition, SnapshotId};
+
+/// Version of the layout, written into every Parquet footer.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Folder of the control documents of all datasets.
+pub const CONTROL: &str = "_lake";
+
+/// Folder of a dataset's table.
+pub fn table(dataset: &str) -> String {
+    dataset.to_owned()
+}
+
+/// Folder of all partitions of one date.
+pub fn date_folder(dataset: &str, date: NaiveDate) -> String {
+    format!("{}/{GENERATED_DATE}={date}", table(dataset))
+}
+
+/// A Parquet file of the table. The number has at least five digits.
+pub fn part(dataset: &str, partition: &Partition, snapshot: &SnapshotId, number: u32) -> String {
+    format!(
+        "{}/{partition}/part-{snapshot}-{number:05}.parquet",
+        table(dataset)
+    )
+}
+
+/// Folder of a dataset's control documents.
+pub fn control(dataset: &str) -> String {
+    format!("{CONTROL}/{dataset}")
+}
+
+/// Folder of the manifests.
+pub fn manifests(dataset: &str) -> String {
+    format!("{}/snapshots", control(dataset))
+}
+
+/// The manifest of a snapshot.
+pub fn manifest(dataset: &str, snapshot: &SnapshotId) -> String {
+    format!("{}/{snapshot}.json", manifests(dataset))
+}
+
+/// The pointer to the current snapshots.
+pub fn latest(dataset: &str) -> String {
+    format!("{}/latest.json", control(dataset))
+}
+
+/// Folder of a snapshot's quarantined records.
+pub fn quarantine(dataset: &str, snapshot: &SnapshotId) -> String {
+    format!("{}/quarantine/{snapshot}", control(dataset))
+}
+
+/// The report of a run.
+pub fn run_report(dataset: &str, run_id: &str) -> String {
+    format!("{}/runs/{run_id}.json", control(dataset))
+}
+
+/// Folder of a run's staged files, on local disk.
+pub fn staging(dataset: &str, run_id: &str) -> String {
+    format!("{}/staging/{run_id}", control(dataset))
+}
+
+/// A run's staged file, on local disk. One flat folder a run: partitions go into the name.
+pub fn staged_part(
+    dataset: &str,
+    run_id: &str,
+    partition: &Partition,
+    snapshot: &SnapshotId,
+    number: u32,
+) -> String {
+    let group = partition.rbac_group_id;
+    format!(
+        "{}/{group}-part-{snapshot}-{number:05}.parquet",
+        staging(dataset, run_id)
+    )
+}
+
+/// The lock that a commit holds, on local disk.
+pub(crate) fn commit_lock(dataset: &str) -> String {
+    format!("{}/commit.lock", control(dataset))
+}
+
+/// Whether a path stays within the lake: no empty, `.` or `..` name, no backslash, no leading `/`.
+pub(crate) fn is_within_lake(path: &str) -> bool {
+    path.split('/')
+        .all(|name| !matches!(name, "" | "." | "..") && !name.contains('\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition() -> Partition {
+        Partition {
+            generated_date: NaiveDate::from_ymd_opt(2022, 7, 26).unwrap(),
+            rbac_group_id: 1001,
+        }
+    }
+
+    #[test]
+    fn paths_are_those_of_the_documented_layout() {
+        let id: SnapshotId = "20220726T100100Z-47d41a0c".parse().unwrap();
+        let dataset = "info_gathering";
+        assert_eq!(
+            part(dataset, &partition(), &id, 5),
+            "info_gathering/generated_date=2022-07-26/rbac_group_id=1001/part-20220726T100100Z-47d41a0c-00005.parquet"
+        );
+        assert_eq!(
+            manifest(dataset, &id),
+            "_lake/info_gathering/snapshots/20220726T100100Z-47d41a0c.json"
+        );
+        assert_eq!(latest(dataset), "_lake/info_gathering/latest.json");
+        assert_eq!(
+            quarantine(dataset, &id),
+            "_lake/info_gathering/quarantine/20220726T100100Z-47d41a0c"
+        );
+        assert_eq!(
+            run_report(dataset, "r1"),
+            "_lake/info_gathering/runs/r1.json"
+        );
+        assert!(
+            part(dataset, &partition(), &id, 5)
+                .starts_with(&date_folder(dataset, partition().generated_date))
+        );
+        assert!(
+            staged_part(dataset, "r1", &partition(), &id, 5)
+                .starts_with("_lake/info_gathering/staging/r1/")
+        );
+    }
+
+    #[test]
+    fn paths_that_leave_the_lake_are_seen() {
+        for path in ["", "/etc/passwd", "a/../b", "a//b", "..", "a/.", "a\\b"] {
+            assert!(!is_within_lake(path), "{path}");
+        }
+        assert!(is_within_lake("a/b=c/d-1.parquet"));
+    }
+}

@@ -1,0 +1,221 @@
+//! A lake in a local folder: whole-file reads and durable writes. A file appears complete, by rename, or not at all.
+//!
+//! Every function blocks; [`crate::Lake`] runs them on tokio's blocking threads. Nothing is created before the first write.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::ObjectInfo;
+
+/// The root folder, absolute.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalDisk {
+    root: PathBuf,
+}
+
+/// An exclusive lock on a file, released on drop and by the operating system when the process dies.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    _file: File,
+}
+
+impl LocalDisk {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    pub(crate) fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        present(fs::read(self.file(path)))
+    }
+
+    pub(crate) fn size(&self, path: &str) -> io::Result<Option<u64>> {
+        present(fs::metadata(self.file(path)).map(|metadata| metadata.len()))
+    }
+
+    /// Creates a file for writing, and its folder.
+    pub(crate) fn create(&self, path: &str) -> io::Result<File> {
+        let file = self.file(path);
+        create_folder(parent(&file)?)?;
+        File::create(file)
+    }
+
+    /// Replaces a file: temporary file beside it, fsync, rename, fsync of the folder.
+    pub(crate) fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        static UNIQUE: AtomicU64 = AtomicU64::new(0);
+        let target = self.file(path);
+        let folder = parent(&target)?;
+        create_folder(folder)?;
+        let unique = UNIQUE.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!(".{}-{unique}.tmp", std::process::id()));
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+        let replaced = written.and_then(|()| fs::rename(&temporary, &target));
+        if replaced.is_err() {
+            // The first error is the one to report.
+            let _ = fs::remove_file(&temporary);
+        }
+        replaced?;
+        sync_folder(folder)
+    }
+
+    /// Moves a file, already on disk, to its place: rename, fsync of both folders.
+    pub(crate) fn publish(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.file(from), self.file(to));
+        create_folder(parent(&to)?)?;
+        fs::rename(&from, &to)?;
+        sync_folder(parent(&to)?)?;
+        sync_folder(parent(&from)?)
+    }
+
+    /// Deletes a file if it is there.
+    pub(crate) fn delete(&self, path: &str) -> io::Result<()> {
+        let file = self.file(path);
+        match present(fs::remove_file(&file))? {
+            Some(()) => sync_folder(parent(&file)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes a folder and all in it, if it is there.
+    pub(crate) fn delete_folder(&self, path: &str) -> io::Result<()> {
+        present(fs::remove_dir_all(self.file(path))).map(drop)
+    }
+
+    /// Deletes the folders from `path` upwards, `levels` of them, as long as they are empty.
+    pub(crate) fn delete_empty_folders(&self, path: &str, levels: usize) {
+        let folder = self.file(path);
+        for folder in folder.ancestors().take(levels) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// All files below a folder, sorted by path. A folder that is not there is empty.
+    pub(crate) fn list(&self, folder: &str) -> io::Result<Vec<ObjectInfo>> {
+        let mut files = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let Some(entries) = present(fs::read_dir(self.file(&folder)))? else {
+                continue;
+            };
+            for entry in entries {
+                let entry = entry?;
+                let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                if entry.file_type()?.is_dir() {
+                    folders.push(path);
+                } else if let Some(metadata) = present(entry.metadata())? {
+                    files.push(ObjectInfo {
+                        path,
+                        bytes: metadata.len(),
+                    });
+                }
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// Waits for an exclusive lock on a file, which is created if missing.
+    pub(crate) fn lock(&self, path: &str) -> io::Result<FileLock> {
+        let file = self.file(path);
+        create_folder(parent(&file)?)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(file)?;
+        file.lock()?;
+        Ok(FileLock { _file: file })
+    }
+}
+
+fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent()
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "path has no folder"))
+}
+
+/// Creates a folder and those above it, and makes their names durable: a rename into a folder whose own entry a power cut
+/// forgets would be lost with it.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let above = parent(folder)?;
+    create_folder(above)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(above),
+    }
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Only Unix lets a program open and fsync a folder.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaced_files_leave_no_temporary_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().join("not/yet/there"));
+        assert_eq!(disk.read("a/b.json").unwrap(), None);
+        assert!(disk.list("a").unwrap().is_empty());
+        disk.replace("a/b.json", b"one").unwrap();
+        disk.replace("a/b.json", b"two").unwrap();
+        assert_eq!(disk.read("a/b.json").unwrap().unwrap(), b"two");
+        assert_eq!(disk.list("a").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn only_empty_folders_are_deleted_upwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().to_owned());
+        disk.replace("t/d=1/g=1/x", b"").unwrap();
+        disk.replace("t/d=1/g=2/y", b"").unwrap();
+        disk.delete("t/d=1/g=1/x").unwrap();
+        disk.delete("t/d=1/g=1/x").unwrap();
+        disk.delete_empty_folders("t/d=1/g=1", 2);
+        assert!(!disk.file("t/d=1/g=1").exists());
+        assert!(disk.file("t/d=1/g=2/y").exists());
+    }
+
+    #[test]
+    fn a_second_lock_waits_for_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().to_owned());
+        let first = disk.lock("c/commit.lock").unwrap();
+        let file = File::options()
+            .write(true)
+            .open(disk.file("c/commit.lock"))
+            .unwrap();
+        assert!(file.try_lock().is_err());
+        drop(first);
+        assert!(file.try_lock().is_ok());
+    }
+}

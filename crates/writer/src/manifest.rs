@@ -1,0 +1,156 @@
+//! The manifest: one JSON document a snapshot that lists its files, and the counts that the gate looked at.
+
+use chrono::{DateTime, Utc};
+use dataset::{OrgId, Partition, Snapshot, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::row_group::KeyRange;
+use crate::staged_file::StagedFile;
+use crate::store::Lake;
+
+/// Version of the manifest that this program writes, and the newest that it reads.
+pub(crate) const VERSION: u32 = 1;
+
+/// Everything about a published snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this document's form.
+    pub version: u32,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Id of the snapshot.
+    pub snapshot: SnapshotId,
+    /// The organisation.
+    pub org_id: OrgId,
+    /// When the service generated the snapshot.
+    pub generated_time: DateTime<Utc>,
+    /// [`dataset::Dataset::fingerprint`] of the schema that the files were written with.
+    pub schema_fingerprint: String,
+    /// The run that committed the snapshot.
+    pub run_id: String,
+    /// Version of the program that did.
+    pub program_version: String,
+    /// When it did.
+    pub committed_at: DateTime<Utc>,
+    /// Rows of all files.
+    pub rows: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Records read from the blobs: rows and quarantined ones.
+    pub records_read: u64,
+    /// Records set aside.
+    pub records_quarantined: u64,
+    /// The files, sorted by path.
+    pub files: Vec<ManifestFile>,
+    /// The blobs that were read, in the listing's order.
+    pub blobs: Vec<BlobCounts>,
+}
+
+/// A published Parquet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestFile {
+    /// Path from the lake's root.
+    pub path: String,
+    /// Values of the partition columns.
+    pub partition: Partition,
+    /// Rows.
+    pub rows: u64,
+    /// Size.
+    pub bytes: u64,
+    /// Hexadecimal SHA-256.
+    pub sha256: String,
+    /// Bounds of the string columns of the unique key.
+    pub key_ranges: Vec<KeyRange>,
+}
+
+/// What was read from one blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobCounts {
+    /// The blob path.
+    pub path: String,
+    /// Compressed size.
+    pub bytes: u64,
+    /// Records read.
+    pub records: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Records set aside.
+    pub quarantined: u64,
+}
+
+impl Manifest {
+    /// Reads the manifest of a snapshot; `None` if the lake has none.
+    ///
+    /// # Errors
+    /// [`Error::Newer`], [`Error::Malformed`], or what the store answers.
+    pub async fn read(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> Result<Option<Self>> {
+        let path = layout::manifest(dataset, snapshot);
+        match lake.get(&path).await? {
+            Some(content) => parse(&content, &path, VERSION).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
+        let path = layout::manifest(&self.dataset, &self.snapshot);
+        lake.put(&path, to_json(self, &path)?.into()).await
+    }
+
+    /// The snapshot's identity.
+    pub fn identity(&self) -> Snapshot {
+        Snapshot {
+            dataset: self.dataset.clone(),
+            org_id: self.org_id.clone(),
+            generated_time: self.generated_time,
+        }
+    }
+}
+
+impl From<&StagedFile> for ManifestFile {
+    fn from(file: &StagedFile) -> Self {
+        Self {
+            path: file.path.clone(),
+            partition: file.partition,
+            rows: file.rows,
+            bytes: file.bytes,
+            sha256: file.sha256.clone(),
+            key_ranges: file.key_ranges.clone(),
+        }
+    }
+}
+
+/// Parses a versioned document, refusing one that a newer program wrote.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    content: &[u8],
+    path: &str,
+    known: u32,
+) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let malformed = |error: serde_json::Error| Error::Malformed {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    let Versioned { version: found } = serde_json::from_slice(content).map_err(malformed)?;
+    if found > known {
+        return Err(Error::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    serde_json::from_slice(content).map_err(malformed)
+}
+
+pub(crate) fn to_json<T: Serialize>(document: &T, path: &str) -> Result<Vec<u8>> {
+    let mut json = serde_json::to_vec_pretty(document).map_err(|error| Error::Malformed {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })?;
+    json.push(b'\n');
+    Ok(json)
+}

@@ -1,0 +1,262 @@
+//! The lake's store behind one type: a local folder, or a prefix in an S3 bucket or an Azure container.
+//!
+//! Small objects go in and out whole; Parquet files go through [`crate::StagedFileWriter`]. Paths are those of
+//! [`crate::layout`]: from the lake's root, `/` between names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+
+use bytes::Bytes;
+use object_store::UpdateVersion;
+use secrecy::SecretString;
+
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::local_disk::{FileLock, LocalDisk};
+use crate::remote::Remote;
+use crate::store_options;
+
+/// A place that holds tables and their control documents. Cheap to clone. Prints as its root, without secrets.
+#[derive(Clone)]
+pub struct Lake {
+    shown: String,
+    pub(crate) store: Store,
+}
+
+#[derive(Clone)]
+pub(crate) enum Store {
+    Local(LocalDisk),
+    Remote(Remote),
+}
+
+/// An object's path from the lake's root, and its size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Path from the lake's root.
+    pub path: String,
+    /// Size.
+    pub bytes: u64,
+}
+
+/// What a compare-and-swap compares: the state of a small object when it was read.
+#[derive(Debug, Clone)]
+pub(crate) enum Version {
+    Missing,
+    /// On local disk the content itself is compared, under the commit lock.
+    Content(Bytes),
+    Tag(UpdateVersion),
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lake({})", self.shown)
+    }
+}
+
+impl fmt::Display for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl Lake {
+    /// Opens the lake at `root`: a path (relative to the working directory), `s3://bucket/prefix`, `az://container/prefix` or
+    /// `abfss://container@account.dfs.core.windows.net/prefix`.
+    ///
+    /// `options` are the object store's, by its names: `endpoint`, `region`, `access_key_id`, `secret_access_key`,
+    /// `account_name`, `account_key`, `allow_http`, `timeout` and so on. Where they hold no credentials, those of the
+    /// environment (`AWS_…`, `AZURE_…`) and of the machine's identity are used. Plain `http` is accepted for loopback only.
+    ///
+    /// Contacts nothing and creates nothing: a local folder appears with the first write.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a root or an option that cannot be right.
+    pub fn open(root: &str, options: &BTreeMap<String, SecretString>) -> Result<Self> {
+        store_options::open(root, options)
+    }
+
+    pub(crate) fn new(shown: String, store: Store) -> Self {
+        Self { shown, store }
+    }
+
+    /// The local path of an object; `None` if the lake is not on local disk.
+    pub fn local_path(&self, path: &str) -> Option<std::path::PathBuf> {
+        match &self.store {
+            Store::Local(disk) => Some(disk.file(path)),
+            Store::Remote(_) => None,
+        }
+    }
+
+    /// Reads a small object whole; `None` if it is not there.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn get(&self, path: &str) -> Result<Option<Bytes>> {
+        Ok(self.get_versioned(path).await?.0)
+    }
+
+    /// Writes a small object whole, durably, in place of one that may be there.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn put(&self, path: &str, content: Bytes) -> Result<()> {
+        self.check(path)?;
+        match &self.store {
+            Store::Local(disk) => {
+                blocking(disk, "write", path, move |disk, path| {
+                    disk.replace(path, &content)
+                })
+                .await
+            }
+            Store::Remote(remote) => remote.replace(path, content).await,
+        }
+    }
+
+    /// All objects below a folder, sorted by path.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn list(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
+        self.check(folder)?;
+        match &self.store {
+            Store::Local(disk) => blocking(disk, "list", folder, LocalDisk::list).await,
+            Store::Remote(remote) => remote.list(folder).await,
+        }
+    }
+
+    /// Deletes objects; one that is not there is no error.
+    ///
+    /// # Errors
+    /// What the store answers. Some of the objects may then be deleted.
+    pub async fn delete(&self, paths: &[String]) -> Result<()> {
+        paths.iter().try_for_each(|path| self.check(path))?;
+        match &self.store {
+            Store::Local(disk) => {
+                for path in paths {
+                    blocking(disk, "delete", path, LocalDisk::delete).await?;
+                }
+                Ok(())
+            }
+            Store::Remote(remote) => remote.delete(paths).await,
+        }
+    }
+
+    /// Reads a small object with the version that [`Lake::compare_and_swap`] compares.
+    pub(crate) async fn get_versioned(&self, path: &str) -> Result<(Option<Bytes>, Version)> {
+        self.check(path)?;
+        Ok(match &self.store {
+            Store::Local(disk) => match blocking(disk, "read", path, LocalDisk::read).await? {
+                Some(content) => {
+                    let content = Bytes::from(content);
+                    (Some(content.clone()), Version::Content(content))
+                }
+                None => (None, Version::Missing),
+            },
+            Store::Remote(remote) => match remote.read(path).await? {
+                Some((content, tag)) => (Some(content), Version::Tag(tag)),
+                None => (None, Version::Missing),
+            },
+        })
+    }
+
+    /// Replaces a small object if it is still as it was read. False: somebody else replaced it in between.
+    ///
+    /// On local disk the caller holds the commit lock, which every writer of these objects takes.
+    pub(crate) async fn compare_and_swap(
+        &self,
+        path: &str,
+        seen: &Version,
+        content: Bytes,
+    ) -> Result<bool> {
+        self.check(path)?;
+        match (&self.store, seen) {
+            (Store::Local(_), seen) => {
+                let unchanged = match (self.get(path).await?, seen) {
+                    (None, Version::Missing) => true,
+                    (Some(now), Version::Content(then)) => now == *then,
+                    _ => false,
+                };
+                if unchanged {
+                    self.put(path, content).await?;
+                }
+                Ok(unchanged)
+            }
+            (Store::Remote(remote), Version::Tag(tag)) => {
+                remote.replace_if(path, content, Some(tag.clone())).await
+            }
+            (Store::Remote(remote), _) => remote.replace_if(path, content, None).await,
+        }
+    }
+
+    /// Size of an object; `None` if it is not there.
+    pub(crate) async fn size(&self, path: &str) -> Result<Option<u64>> {
+        self.check(path)?;
+        match &self.store {
+            Store::Local(disk) => blocking(disk, "look up", path, LocalDisk::size).await,
+            Store::Remote(remote) => remote.size(path).await,
+        }
+    }
+
+    /// Copies an object into an unnamed temporary file, which stands at its end afterwards.
+    pub(crate) async fn spool(&self, path: &str) -> Result<File> {
+        self.check(path)?;
+        let mut file = tempfile::tempfile().map_err(|error| Error::disk("spool", path, &error))?;
+        match &self.store {
+            Store::Local(disk) => {
+                blocking(disk, "read", path, move |disk, path| {
+                    io::copy(&mut File::open(disk.file(path))?, &mut file)?;
+                    Ok(file)
+                })
+                .await
+            }
+            Store::Remote(remote) => {
+                remote.copy_to(path, &mut file).await?;
+                Ok(file)
+            }
+        }
+    }
+
+    /// On local disk, waits until no other commit to the dataset runs and keeps others out; elsewhere nothing.
+    pub(crate) async fn lock_commits(&self, dataset: &str) -> Result<Option<FileLock>> {
+        match &self.store {
+            Store::Local(disk) => {
+                let path = layout::commit_lock(dataset);
+                blocking(disk, "lock", &path, LocalDisk::lock)
+                    .await
+                    .map(Some)
+            }
+            Store::Remote(_) => Ok(None),
+        }
+    }
+
+    fn check(&self, path: &str) -> Result<()> {
+        if layout::is_within_lake(path) {
+            Ok(())
+        } else {
+            let message = "path leads out of the lake".to_owned();
+            Err(Error::Malformed {
+                path: path.to_owned(),
+                message,
+            })
+        }
+    }
+}
+
+/// Runs a blocking disk operation on tokio's blocking threads.
+pub(crate) async fn blocking<T, F>(
+    disk: &LocalDisk,
+    action: &'static str,
+    path: &str,
+    operation: F,
+) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&LocalDisk, &str) -> io::Result<T> + Send + 'static,
+{
+    let (disk, owned) = (disk.clone(), path.to_owned());
+    let done = tokio::task::spawn_blocking(move || operation(&disk, &owned)).await;
+    done.map_err(|error| Error::task(&error))?
+        .map_err(|error| Error::disk(action, path, &error))
+}

@@ -1,0 +1,346 @@
+//! Proves a published snapshot: reads every file back and compares it with the manifest and the dataset.
+//!
+//! Memory: one batch of rows, and 16 bytes for each row of the snapshot: uniqueness of the key is decided on the first 128 bits
+//! of its SHA-256, so that two different keys are taken for one with a chance below 1e-24 for ten million rows.
+//! Disk: one file at a time is spooled to the temporary folder.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Schema};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use dataset::Dataset;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::manifest::{Manifest, ManifestFile};
+use crate::staged_file::hexadecimal;
+use crate::store::Lake;
+
+const BATCH_ROWS: usize = 8192;
+/// Problems listed for one file; the rest is counted.
+const PROBLEMS_LISTED: usize = 20;
+
+/// What was read and what is wrong with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Files read to their end.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Everything that differs from the manifest or the dataset. Empty: the snapshot is proven.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Path of the file, or of the manifest.
+    pub file: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_proven(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Reads every file of the manifest back: present, size, checksum, schema, rows, partition in its path, key without nulls and
+/// unique over the snapshot; and looks for files under the snapshot's names that the manifest does not list.
+///
+/// # Errors
+/// What the store answers, except that a file is missing: that is a problem in the report.
+pub async fn verify(lake: &Lake, manifest: &Manifest, dataset: &Dataset) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    let manifest_path = layout::manifest(&manifest.dataset, &manifest.snapshot);
+    check_manifest(manifest, dataset, &manifest_path, &mut report.problems);
+    check_unlisted(lake, manifest, &mut report.problems).await?;
+
+    let mut keys = Keys::default();
+    for file in &manifest.files {
+        check_partition(file, manifest, &mut report.problems);
+        let spooled = match lake.spool(&file.path).await {
+            Err(Error::NotFound { .. }) => {
+                report
+                    .problems
+                    .push(problem(&file.path, "is missing".to_owned()));
+                continue;
+            }
+            spooled => spooled?,
+        };
+        let (file, dataset) = (file.clone(), dataset.clone());
+        let read =
+            tokio::task::spawn_blocking(move || FileCheck::new(&file, keys).run(spooled, &dataset))
+                .await;
+        let read = read.map_err(|error| Error::task(&error))??;
+        report.files += 1;
+        report.rows += read.rows;
+        report.bytes += read.bytes;
+        report.problems.extend(read.problems);
+        keys = read.keys;
+    }
+    Ok(report)
+}
+
+fn problem(file: &str, what: String) -> Problem {
+    Problem {
+        file: file.to_owned(),
+        what,
+    }
+}
+
+fn check_manifest(manifest: &Manifest, dataset: &Dataset, path: &str, problems: &mut Vec<Problem>) {
+    let mut differ = |what: &str, listed: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+        problems.push(problem(
+            path,
+            format!("{what} {listed} where {found} is expected"),
+        ));
+    };
+    let fingerprint = dataset.fingerprint();
+    if manifest.dataset != dataset.name {
+        differ("is of dataset", &manifest.dataset, &dataset.name);
+    }
+    if manifest.schema_fingerprint != fingerprint {
+        differ(
+            "has schema fingerprint",
+            &manifest.schema_fingerprint,
+            &fingerprint,
+        );
+    }
+    let rows: u64 = manifest.files.iter().map(|file| file.rows).sum();
+    if manifest.rows != rows {
+        differ("has rows", &manifest.rows, &rows);
+    }
+    let records = rows + manifest.records_quarantined;
+    if manifest.records_read != records {
+        differ("has records read", &manifest.records_read, &records);
+    }
+}
+
+async fn check_unlisted(
+    lake: &Lake,
+    manifest: &Manifest,
+    problems: &mut Vec<Problem>,
+) -> Result<()> {
+    let folder = layout::date_folder(&manifest.dataset, manifest.identity().generated_date());
+    let own_name = format!("/part-{}-", manifest.snapshot);
+    let listed: HashSet<&str> = manifest
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .collect();
+    for object in lake.list(&folder).await? {
+        if object.path.contains(&own_name) && !listed.contains(object.path.as_str()) {
+            problems.push(problem(&object.path, "is not in the manifest".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn check_partition(file: &ManifestFile, manifest: &Manifest, problems: &mut Vec<Problem>) {
+    let folder = format!("{}/{}/", layout::table(&manifest.dataset), file.partition);
+    if !file.path.starts_with(&folder) {
+        problems.push(problem(
+            &file.path,
+            format!("does not lie in the folder of its partition, `{folder}`"),
+        ));
+    }
+    let date = manifest.identity().generated_date();
+    if file.partition.generated_date != date {
+        let got = file.partition.generated_date;
+        problems.push(problem(
+            &file.path,
+            format!("is of date {got} where the snapshot is of {date}"),
+        ));
+    }
+}
+
+/// Hash of every key seen so far, with the number of the file that has it.
+#[derive(Debug, Default)]
+struct Keys {
+    seen: HashSet<u128>,
+}
+
+/// The check of one file.
+#[derive(Debug)]
+struct FileCheck {
+    path: String,
+    listed: ManifestFile,
+    rows: u64,
+    bytes: u64,
+    keys: Keys,
+    problems: Vec<Problem>,
+}
+
+impl FileCheck {
+    fn new(file: &ManifestFile, keys: Keys) -> Self {
+        Self {
+            path: file.path.clone(),
+            listed: file.clone(),
+            rows: 0,
+            bytes: 0,
+            keys,
+            problems: Vec::new(),
+        }
+    }
+
+    fn found(&mut self, what: String) {
+        self.problems.push(problem(&self.path, what));
+    }
+
+    fn run(mut self, mut spooled: File, dataset: &Dataset) -> Result<Self> {
+        let checksum = self
+            .checksum(&mut spooled)
+            .map_err(|error| Error::disk("spool", &self.path, &error))?;
+        if self.bytes != self.listed.bytes {
+            self.found(format!(
+                "has {} bytes where the manifest has {}",
+                self.bytes, self.listed.bytes
+            ));
+        }
+        if checksum != self.listed.sha256 {
+            self.found(format!(
+                "has SHA-256 {checksum} where the manifest has {}",
+                self.listed.sha256
+            ));
+        }
+        if let Err(error) = self.rows(spooled, dataset) {
+            self.found(format!("is not readable: {error}"));
+        } else if self.rows != self.listed.rows {
+            self.found(format!(
+                "has {} rows where the manifest has {}",
+                self.rows, self.listed.rows
+            ));
+        }
+        if self.problems.len() > PROBLEMS_LISTED {
+            let more = self.problems.len() - PROBLEMS_LISTED;
+            self.problems.truncate(PROBLEMS_LISTED);
+            self.found(format!("has {more} more problems"));
+        }
+        Ok(self)
+    }
+
+    fn checksum(&mut self, spooled: &mut File) -> io::Result<String> {
+        let mut hash = Sha256::new();
+        spooled.seek(SeekFrom::Start(0))?;
+        self.bytes = io::copy(spooled, &mut hash)?;
+        Ok(hexadecimal(&hash.finalize()))
+    }
+
+    fn rows(
+        &mut self,
+        spooled: File,
+        dataset: &Dataset,
+    ) -> Result<(), parquet::errors::ParquetError> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(spooled)?;
+        self.schema(reader.schema(), &dataset.file_schema());
+        for batch in reader.with_batch_size(BATCH_ROWS).build()? {
+            let batch = batch?;
+            self.batch(&batch, &dataset.unique_key)?;
+            self.rows += batch.num_rows() as u64;
+        }
+        Ok(())
+    }
+
+    fn schema(&mut self, found: &Schema, expected: &Schema) {
+        let columns = |schema: &Schema| -> Vec<(String, DataType)> {
+            schema
+                .fields()
+                .iter()
+                .map(|field| (field.name().clone(), field.data_type().clone()))
+                .collect()
+        };
+        let (found, expected) = (columns(found), columns(expected));
+        if found == expected {
+            return;
+        }
+        let types: HashMap<&String, &DataType> = found
+            .iter()
+            .map(|(name, data_type)| (name, data_type))
+            .collect();
+        for (name, data_type) in &expected {
+            match types.get(name) {
+                None => self.found(format!("lacks column `{name}`")),
+                Some(found) if *found != data_type => {
+                    self.found(format!(
+                        "column `{name}` is {found} where the dataset has {data_type}"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        let known: HashSet<&String> = expected.iter().map(|(name, _)| name).collect();
+        for (name, _) in found.iter().filter(|(name, _)| !known.contains(name)) {
+            self.found(format!("has column `{name}`, which the dataset has not"));
+        }
+        if self.problems.is_empty() {
+            self.found("has its columns in another order than the dataset".to_owned());
+        }
+    }
+
+    fn batch(
+        &mut self,
+        batch: &RecordBatch,
+        unique_key: &[String],
+    ) -> Result<(), parquet::errors::ParquetError> {
+        let columns: Vec<&ArrayRef> = unique_key
+            .iter()
+            .filter_map(|name| batch.column_by_name(name))
+            .collect();
+        if columns.len() < unique_key.len() {
+            // Reported with the schema.
+            return Ok(());
+        }
+        let options = FormatOptions::default();
+        let formatters: Vec<ArrayFormatter<'_>> = columns
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+            .collect::<Result<_, _>>()?;
+        for row in 0..batch.num_rows() {
+            let row_number = self.rows + row as u64;
+            if let Some((name, _)) = unique_key
+                .iter()
+                .zip(&columns)
+                .find(|(_, column)| column.is_null(row))
+            {
+                self.found(format!("row {row_number} has null in key column `{name}`"));
+                continue;
+            }
+            let values: Vec<String> = formatters
+                .iter()
+                .map(|formatter| formatter.value(row).to_string())
+                .collect();
+            if !self.keys.seen.insert(key_hash(&values)) {
+                let key = values.join(", ");
+                self.found(format!(
+                    "row {row_number} has key `{key}`, which an earlier row of the snapshot has"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn key_hash(values: &[String]) -> u128 {
+    let mut hash = Sha256::new();
+    for value in values {
+        // The length keeps ("a", "bc") apart from ("ab", "c").
+        hash.update((value.len() as u64).to_le_bytes());
+        hash.update(value);
+    }
+    hash.finalize()
+        .iter()
+        .take(16)
+        .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+}
