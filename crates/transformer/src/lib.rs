@@ -1,1 +1,20 @@
-//! Bytes in, record batches out: inflate, split into lines, decode against the columns, set bad records aside. No I/O, no async.
+//! Bytes in, record batches out: inflate, split into lines, decode against the columns, set bad records aside.
+//!
+//! ```text
+//! compressed bytes -> inflate -> lines -> decode -> batches of typed columns
+//!                                            \----> quarantined records, drift
+//! ```
+//! Pure computation: no I/O of its own (a `Read` comes in), no async, no threads.
+
+mod blob;
+mod columns;
+mod decode;
+mod inflate;
+mod lines;
+mod quarantine;
+
+pub use blob::{BatchLimits, BlobCounts, BlobDecoder, Progress, TransformError, decode_blob};
+pub use decode::{DecodedBatch, Drift, DriftKind, GroupSource, RecordDecoder};
+pub use inflate::inflate;
+pub use lines::{Line, Lines};
+pub use quarantine::{QuarantinedRecord, Reason};

@@ -1,0 +1,274 @@
+//! One blob to batches: inflate, split into lines, decode, set aside. The caller owns the loop and says where batches go.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+
+use arrow::error::ArrowError;
+use thiserror::Error;
+
+use crate::decode::{DecodedBatch, DriftKind, GroupSource, RecordDecoder};
+use crate::inflate::inflate;
+use crate::lines::Lines;
+use crate::quarantine::{QuarantinedRecord, Reason};
+
+/// How much of a blob is decoded at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Rows of a batch, at most.
+    pub rows: usize,
+    /// Length of a line, bytes, at most; a longer one is quarantined.
+    pub line_bytes: usize,
+}
+
+/// Bytes of lines after which a batch is full, however few rows it has: bounds memory where records are large.
+const BATCH_BYTES: usize = 32 << 20;
+
+/// What came of some of a blob's lines.
+#[derive(Debug)]
+pub struct Progress {
+    /// Rows; may be none.
+    pub batch: DecodedBatch,
+    /// Lines set aside.
+    pub quarantined: Vec<QuarantinedRecord>,
+}
+
+/// The counts of one blob that was read to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlobCounts {
+    /// Lines that are not blank: `rows + quarantined`.
+    pub records: u64,
+    /// Rows decoded.
+    pub rows: u64,
+    /// Records set aside.
+    pub quarantined: u64,
+    /// Rows with something in `_rescued_data`.
+    pub rows_rescued: u64,
+    /// In how many records each wire path was rescued.
+    pub drift: HashMap<(String, DriftKind), u64>,
+}
+
+/// Why a blob cannot be read to its end.
+#[derive(Debug, Error)]
+pub enum TransformError {
+    /// The gzip stream is cut, corrupt, followed by garbage, or no gzip stream. Or the spool cannot be read.
+    #[error("gzip stream breaks off after {inflated_bytes} inflated bytes: {source}")]
+    Inflate {
+        /// How far it could be read.
+        inflated_bytes: u64,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// A batch could not be made of decoded columns.
+    #[error("batch cannot be made: {0}")]
+    Batch(#[from] ArrowError),
+}
+
+/// Decodes one blob.
+#[derive(Debug)]
+pub struct BlobDecoder<'a, R> {
+    lines: Lines<R>,
+    records: &'a mut RecordDecoder,
+    limits: BatchLimits,
+    counts: BlobCounts,
+    at_end: bool,
+}
+
+/// Decodes a gzip blob with a decoder that is kept from blob to blob.
+pub fn decode_blob<'a>(
+    compressed: impl Read + Send + 'a,
+    group_source: GroupSource,
+    records: &'a mut RecordDecoder,
+    limits: BatchLimits,
+) -> BlobDecoder<'a, impl Read + Send + 'a> {
+    records.set_group_source(group_source);
+    BlobDecoder {
+        lines: Lines::new(inflate(compressed), limits.line_bytes),
+        records,
+        limits,
+        counts: BlobCounts::default(),
+        at_end: false,
+    }
+}
+
+impl<R: Read> BlobDecoder<'_, R> {
+    /// The next rows and quarantined records; none at the blob's end.
+    pub fn next_batch(&mut self) -> Result<Option<Progress>, TransformError> {
+        let mut quarantined = Vec::new();
+        let mut bytes = 0;
+        while !self.at_end && self.records.rows() < self.limits.rows && bytes < BATCH_BYTES {
+            let line = match self.lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    self.at_end = true;
+                    break;
+                }
+                Err(source) => {
+                    let inflated_bytes = self.lines.bytes_read();
+                    return Err(TransformError::Inflate {
+                        inflated_bytes,
+                        source,
+                    });
+                }
+            };
+            bytes += line.bytes.len();
+            let decoded = if line.too_long {
+                let limit = self.limits.line_bytes;
+                Err(Reason::LineTooLong { limit })
+            } else if line.bytes.trim_ascii().is_empty() {
+                continue;
+            } else {
+                self.records.decode(line.bytes)
+            };
+            self.counts.records += 1;
+            if let Err(reason) = decoded {
+                self.counts.quarantined += 1;
+                quarantined.push(QuarantinedRecord {
+                    line: line.number,
+                    offset: line.offset,
+                    reason,
+                    raw: line.bytes.to_vec(),
+                });
+            }
+        }
+        let rows = self.records.rows();
+        if rows == 0 && quarantined.is_empty() && self.at_end {
+            return Ok(None);
+        }
+        self.counts.rows += rows as u64;
+        let batch = self.records.take_batch()?;
+        Ok(Some(Progress { batch, quarantined }))
+    }
+
+    /// The blob's counts; whole once `next_batch` gave none.
+    pub fn finish(self) -> BlobCounts {
+        let drift = self.records.take_drift();
+        BlobCounts {
+            rows_rescued: drift.rows_rescued,
+            drift: drift.paths,
+            ..self.counts
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use dataset::{Dataset, Snapshot};
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn decoder() -> RecordDecoder {
+        let snapshot = Snapshot {
+            dataset: "info_gathering".to_owned(),
+            org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
+            generated_time: chrono::DateTime::UNIX_EPOCH,
+        };
+        RecordDecoder::new(&Dataset::built_in("info_gathering").unwrap(), &snapshot)
+    }
+
+    const LIMITS: BatchLimits = BatchLimits {
+        rows: 2,
+        line_bytes: 60,
+    };
+
+    struct Decoded {
+        batch_rows: Vec<usize>,
+        quarantined: Vec<QuarantinedRecord>,
+        counts: BlobCounts,
+    }
+
+    fn decode(compressed: &[u8], records: &mut RecordDecoder) -> Result<Decoded, TransformError> {
+        let mut blob = decode_blob(compressed, GroupSource::BlobPath(0), records, LIMITS);
+        let (mut batch_rows, mut quarantined) = (Vec::new(), Vec::new());
+        while let Some(progress) = blob.next_batch()? {
+            batch_rows.push(progress.batch.rows.num_rows());
+            quarantined.extend(progress.quarantined);
+        }
+        let counts = blob.finish();
+        Ok(Decoded {
+            batch_rows,
+            quarantined,
+            counts,
+        })
+    }
+
+    #[test]
+    fn odd_line_ends_and_members_lose_no_record() {
+        let members = [
+            gzip("\u{feff}{\"DeviceId\":\"a\"}\r\n\r\n  \n{\"DeviceId\":\"b\"}\n{\"Dev"),
+            gzip("iceId\":\"c\"}"),
+        ];
+        let decoded = decode(&members.concat(), &mut decoder()).unwrap();
+        assert_eq!(decoded.batch_rows, [2, 1]);
+        assert_eq!((decoded.counts.records, decoded.counts.rows), (3, 3));
+    }
+
+    #[test]
+    fn bad_records_are_set_aside_with_line_offset_and_reason() {
+        let long = "x".repeat(61);
+        let text = format!(
+            "{{\"DeviceId\":\"a\"}}\nbad\n\n{{}}\n[]\n{long}\n{{\"DeviceId\":\"b\",\"New\":1}}\n"
+        );
+        let decoded = decode(&gzip(&text), &mut decoder()).unwrap();
+        let told: Vec<_> = decoded
+            .quarantined
+            .iter()
+            .map(|record| (record.line, record.offset, record.reason.code()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (2, 17, "invalid_json"),
+                (4, 22, "missing_key"),
+                (5, 25, "not_an_object"),
+                (6, 28, "line_too_long")
+            ]
+        );
+        assert_eq!(decoded.quarantined[0].raw, b"bad");
+        let counts = decoded.counts;
+        assert_eq!(
+            (
+                counts.records,
+                counts.rows,
+                counts.quarantined,
+                counts.rows_rescued
+            ),
+            (6, 2, 4, 1)
+        );
+        assert_eq!(counts.drift[&("New".to_owned(), DriftKind::Unnamed)], 1);
+    }
+
+    #[test]
+    fn a_stream_of_no_lines_has_no_records_and_an_empty_body_is_an_error() {
+        let decoded = decode(&gzip(""), &mut decoder()).unwrap();
+        assert_eq!(
+            (decoded.batch_rows, decoded.counts),
+            (vec![], BlobCounts::default())
+        );
+        assert!(matches!(
+            decode(b"", &mut decoder()),
+            Err(TransformError::Inflate {
+                inflated_bytes: 0,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_decoder_goes_from_blob_to_blob_without_mixing_them() {
+        let mut records = decoder();
+        let one = decode(&gzip("{\"DeviceId\":\"a\",\"New\":1}"), &mut records).unwrap();
+        let two = decode(&gzip("{\"DeviceId\":\"b\"}"), &mut records).unwrap();
+        assert_eq!((one.counts.rows_rescued, two.counts.rows_rescued), (1, 0));
+        assert!(two.counts.drift.is_empty());
+    }
+}

@@ -1,0 +1,758 @@
+//! One line to one row: decodes a record's JSON straight into growing columns, through the JSON strings inside it, with no
+//! value tree in between.
+//!
+//! | on the wire                                             | in the table                                                |
+//! |---------------------------------------------------------|-------------------------------------------------------------|
+//! | a key that the schema names, a value that fits its type | the value                                                   |
+//! | null, or no such key                                    | null                                                        |
+//! | a value that does not fit its type                      | null, and the value in `_rescued_data` under its wire path  |
+//! | a key that the schema does not name                     | in `_rescued_data` under its wire path                      |
+//! | a string that should hold an object and does not        | the string in `_rescued_data` under its wire path           |
+//! | a key twice in one object                               | the last value, as in `serde_json`                          |
+//! | no JSON object, or no unique key                        | quarantined, whole                                          |
+//!
+//! Speed comes from expecting keys in the order of the last record (a comparison in place of a search) and from unescaping a
+//! nested JSON string once, into a buffer that is kept.
+
+mod rescue;
+mod scalar;
+mod scan;
+mod wire_tree;
+
+use std::collections::HashMap;
+use std::str::from_utf8;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use dataset::{ColumnType, Dataset, Snapshot};
+
+pub use rescue::DriftKind;
+use rescue::Rescue;
+use scan::{JsonError, JsonErrorKind, RawText, Scanner};
+use wire_tree::{Child, Target, WireTree, join};
+
+use crate::columns::{Column, Items, KeyValueColumns, NestedColumn, TextColumn};
+use crate::quarantine::Reason;
+
+/// Which partition a blob's rows belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupSource {
+    /// The blob path names the device group; a record that names another has its own rescued.
+    BlobPath(i64),
+    /// Each record names its group; one that does not belongs to `fallback`, or is quarantined without one.
+    Records {
+        /// The group of records that name none.
+        fallback: Option<i64>,
+    },
+}
+
+/// Decodes the records of one snapshot, line by line.
+#[derive(Debug)]
+pub struct RecordDecoder {
+    tree: Arc<WireTree>,
+    schema: SchemaRef,
+    snapshot: Snapshot,
+    unique_key: Vec<RequiredColumn>,
+    group_source: GroupSource,
+
+    columns: Vec<Column>,
+    rescued_data: Column,
+    rbac_group_ids: Vec<i64>,
+    rows: usize,
+
+    node_states: Vec<NodeState>,
+    /// One buffer for each level of JSON strings in JSON strings.
+    unescaped: Vec<Vec<u8>>,
+    text: Vec<u8>,
+    rescue: Rescue,
+    rescued_json: Vec<u8>,
+    record_group: Option<i64>,
+
+    rows_rescued: u64,
+    drift: HashMap<(String, DriftKind), u64>,
+}
+
+#[derive(Debug)]
+struct RequiredColumn {
+    index: usize,
+    name: String,
+    /// An empty text is as good as none.
+    is_text: bool,
+}
+
+/// What a decoder remembers of an object's keys.
+#[derive(Debug, Default)]
+struct NodeState {
+    /// The child that followed each child last time; the last entry is the first child.
+    followed_by: Vec<usize>,
+    /// For each child, the visit in which it was last seen.
+    seen_in: Vec<u64>,
+    visit: u64,
+}
+
+/// A batch of rows.
+#[derive(Debug)]
+pub struct DecodedBatch {
+    /// The rows, with the columns of [`Dataset::file_schema`].
+    pub rows: RecordBatch,
+    /// Each row's device group.
+    pub rbac_group_ids: Vec<i64>,
+}
+
+/// What a record told beyond its rows, since last asked.
+#[derive(Debug, Default)]
+pub struct Drift {
+    /// Rows with something in `_rescued_data`.
+    pub rows_rescued: u64,
+    /// In how many records each wire path was rescued.
+    pub paths: HashMap<(String, DriftKind), u64>,
+}
+
+impl RecordDecoder {
+    /// A decoder for the records of `snapshot`.
+    pub fn new(dataset: &Dataset, snapshot: &Snapshot) -> Self {
+        let tree = Arc::new(WireTree::new(dataset));
+        let node_states = tree.nodes.iter().map(|node| NodeState {
+            followed_by: (1..=node.children.len()).chain([0]).collect(),
+            seen_in: vec![0; node.children.len()],
+            visit: 0,
+        });
+        let required = dataset
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| !column.nullable);
+        Self {
+            schema: dataset.file_schema(),
+            snapshot: snapshot.clone(),
+            unique_key: required
+                .map(|(index, column)| RequiredColumn {
+                    index,
+                    name: column.name.clone(),
+                    is_text: column.column_type == ColumnType::String,
+                })
+                .collect(),
+            group_source: GroupSource::Records { fallback: None },
+            columns: dataset
+                .columns
+                .iter()
+                .map(|column| Column::new(column.column_type))
+                .collect(),
+            rescued_data: Column::new(ColumnType::Json),
+            rbac_group_ids: Vec::new(),
+            rows: 0,
+            node_states: node_states.collect(),
+            unescaped: vec![Vec::new()],
+            text: Vec::new(),
+            rescue: Rescue::default(),
+            rescued_json: Vec::new(),
+            record_group: None,
+            rows_rescued: 0,
+            drift: HashMap::new(),
+            tree,
+        }
+    }
+
+    /// Says where the following records' device group comes from.
+    pub fn set_group_source(&mut self, group_source: GroupSource) {
+        self.group_source = group_source;
+    }
+
+    /// Rows decoded since the last batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Decodes one line, which is not blank, into one row; if it cannot be a row, says why and leaves no trace of it.
+    pub fn decode(&mut self, line: &[u8]) -> Result<(), Reason> {
+        self.rescue.clear();
+        self.record_group = None;
+        let decoded = self.decode_record(line);
+        if decoded.is_err() {
+            for column in &mut self.columns {
+                // A column that is behind need not catch up for a row that is not there.
+                if column.len() > self.rows {
+                    column.end_before(self.rows);
+                }
+            }
+        }
+        decoded
+    }
+
+    fn decode_record(&mut self, line: &[u8]) -> Result<(), Reason> {
+        if let Err(error) = simdutf8::compat::from_utf8(line) {
+            return Err(Reason::InvalidUtf8 {
+                column: error.valid_up_to() + 1,
+            });
+        }
+        let tree = Arc::clone(&self.tree);
+        let mut scanner = Scanner::new(line);
+        if scanner.peek() != Some(b'{') {
+            scan::check(line)?;
+            return Err(Reason::NotAnObject);
+        }
+        self.object(&tree, 0, &mut scanner, 0, 0)?;
+        scanner.end()?;
+
+        for required in &self.unique_key {
+            let column = &self.columns[required.index];
+            let empty = |column: &Column| match column {
+                Column::Text(texts) if required.is_text => texts.get(self.rows).is_empty(),
+                _ => false,
+            };
+            if !column.has_value(self.rows) || empty(column) {
+                return Err(Reason::MissingKey {
+                    column: required.name.clone(),
+                });
+            }
+        }
+        let group = match self.group_source {
+            GroupSource::BlobPath(group) => {
+                if let Some(own) = self.record_group.filter(|own| *own != group) {
+                    let path = String::from(tree_partition_path(&tree));
+                    self.rescue
+                        .add(path, DriftKind::Misfit, own.to_string().as_bytes());
+                }
+                group
+            }
+            GroupSource::Records { fallback } => self
+                .record_group
+                .or(fallback)
+                .ok_or(Reason::MissingPartition)?,
+        };
+
+        if !self.rescue.is_empty() && self.rescue.finish(&mut self.rescued_json, &mut self.drift) {
+            self.rescued_data.end_before(self.rows);
+            if let Column::Text(texts) = &mut self.rescued_data {
+                texts.push(&self.rescued_json);
+            }
+            self.rows_rescued += 1;
+        }
+        self.rbac_group_ids.push(group);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Decodes the object that starts at the scanner's next byte. `depth` counts the objects and arrays around it in its text,
+    /// `level` the JSON strings around that text.
+    fn object(
+        &mut self,
+        tree: &WireTree,
+        node_index: usize,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+        level: usize,
+    ) -> Result<(), JsonError> {
+        let node = &tree.nodes[node_index];
+        self.node_states[node_index].visit += 1;
+        scanner.enter(depth)?;
+        if scanner.closes(b'}') {
+            return Ok(());
+        }
+        let mut last = node.children.len();
+        loop {
+            scanner.key_quote()?;
+            let expected = self.node_states[node_index].followed_by[last];
+            let found = match node.children.get(expected) {
+                Some(child) if scanner.take(&child.key_and_colon) => Some(expected),
+                _ => {
+                    let key = scanner.string()?;
+                    scanner.colon()?;
+                    let key = key.value(&mut self.text);
+                    match node.child_of_key(key) {
+                        Some(found) => {
+                            self.node_states[node_index].followed_by[last] = found;
+                            Some(found)
+                        }
+                        None => {
+                            // The text is valid UTF-8 and so is every part of it between quotes.
+                            let path = join(&node.path, from_utf8(key).unwrap_or_default());
+                            let value = scanner.value(depth + 1)?;
+                            self.rescue.add(path, DriftKind::Unnamed, value);
+                            None
+                        }
+                    }
+                }
+            };
+            if let Some(found) = found {
+                last = found;
+                let child = &node.children[found];
+                let state = &mut self.node_states[node_index];
+                if state.seen_in[found] == state.visit {
+                    self.forget(tree, child);
+                }
+                self.node_states[node_index].seen_in[found] = self.node_states[node_index].visit;
+                self.child_value(tree, child, scanner, depth + 1, level)?;
+            }
+            if !scanner.comma_or(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes back what an earlier value of the same key left behind.
+    #[cold]
+    fn forget(&mut self, tree: &WireTree, child: &Child) {
+        match child.target {
+            Target::Column(column, _) => self.columns[column].end_before(self.rows),
+            Target::Partition => self.record_group = None,
+            Target::Node(node) => self.forget_node(tree, node),
+        }
+        self.rescue.clear_below(&child.path);
+    }
+
+    #[cold]
+    fn forget_node(&mut self, tree: &WireTree, node: usize) {
+        for column in &tree.nodes[node].columns {
+            self.columns[*column].end_before(self.rows);
+        }
+    }
+
+    fn child_value(
+        &mut self,
+        tree: &WireTree,
+        child: &Child,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+        level: usize,
+    ) -> Result<(), JsonError> {
+        let first = scanner.peek();
+        if first == Some(b'n') {
+            return scanner.literal(b"null");
+        }
+        match child.target {
+            Target::Node(node) => match first {
+                Some(b'{') => self.object(tree, node, scanner, depth, level),
+                Some(b'"') => self.nested_text(tree, node, child, scanner, level),
+                _ => self.misfit(child, scanner, depth),
+            },
+            Target::Partition => {
+                let start = *scanner;
+                let value = match first {
+                    Some(b'"') => {
+                        scanner.step();
+                        let text = scanner.string()?;
+                        scalar::int64(text.value(&mut self.text))
+                    }
+                    Some(b'-' | b'0'..=b'9') => scalar::int64(scanner.number()?),
+                    _ => None,
+                };
+                match value {
+                    Some(group) => self.record_group = Some(group),
+                    None => {
+                        *scanner = start;
+                        self.misfit(child, scanner, depth)?;
+                    }
+                }
+                Ok(())
+            }
+            Target::Column(index, column_type) => {
+                let start = *scanner;
+                if self.column_value(index, column_type, first, scanner, depth)? {
+                    return Ok(());
+                }
+                self.columns[index].end_before(self.rows);
+                *scanner = start;
+                self.misfit(child, scanner, depth)
+            }
+        }
+    }
+
+    /// Rescues the scanner's next value: it does not fit what the schema says of it.
+    #[cold]
+    fn misfit(
+        &mut self,
+        child: &Child,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+    ) -> Result<(), JsonError> {
+        let value = scanner.value(depth)?;
+        self.rescue
+            .add(child.path.clone(), DriftKind::Misfit, value);
+        Ok(())
+    }
+
+    /// Decodes the object in a JSON string; a string that holds none, or broken JSON, is rescued whole.
+    fn nested_text(
+        &mut self,
+        tree: &WireTree,
+        node: usize,
+        child: &Child,
+        scanner: &mut Scanner<'_>,
+        level: usize,
+    ) -> Result<(), JsonError> {
+        let start = *scanner;
+        scanner.step();
+        if self.unescaped.len() == level + 1 {
+            self.unescaped.push(Vec::new());
+        }
+        let mut buffer = std::mem::take(&mut self.unescaped[level]);
+        let unescaped = scanner.unescape(&mut buffer);
+        let decoded = unescaped.map(|length| {
+            let mut inner = Scanner::new(&buffer[..length]);
+            match inner.peek() {
+                Some(b'n') => inner.literal(b"null").and_then(|()| inner.end()).is_ok(),
+                Some(b'{') => {
+                    let object = self.object(tree, node, &mut inner, 0, level + 1);
+                    object.and_then(|()| inner.end()).is_ok()
+                }
+                _ => false,
+            }
+        });
+        self.unescaped[level] = buffer;
+        if decoded? {
+            return Ok(());
+        }
+        self.forget_node(tree, node);
+        self.rescue.clear_below(&child.path);
+        *scanner = start;
+        self.misfit(child, scanner, 0)
+    }
+
+    /// Reads a value into its column. False if it does not fit; the column and the scanner are then anywhere.
+    #[inline]
+    fn column_value(
+        &mut self,
+        index: usize,
+        column_type: ColumnType,
+        first: Option<u8>,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+    ) -> Result<bool, JsonError> {
+        let column = &mut self.columns[index];
+        column.end_before(self.rows);
+        let text = match first {
+            Some(b'"') => {
+                scanner.step();
+                Some(scanner.string()?)
+            }
+            _ => None,
+        };
+        match (column, text) {
+            (Column::Text(texts), Some(text)) if column_type == ColumnType::String => {
+                texts.push(text.value(&mut self.text));
+            }
+            (Column::Timestamp(times), Some(text)) => {
+                match scalar::timestamp(text.value(&mut self.text)) {
+                    Some(time) => times.push(time),
+                    None => return Ok(false),
+                }
+            }
+            (Column::Bool(bools), Some(text)) => {
+                match scalar::boolean(text.value(&mut self.text)) {
+                    Some(value) => bools.push(value),
+                    None => return Ok(false),
+                }
+            }
+            (Column::Bool(bools), None) => match first {
+                Some(b't') => {
+                    scanner.literal(b"true")?;
+                    bools.push(true);
+                }
+                Some(b'f') => {
+                    scanner.literal(b"false")?;
+                    bools.push(false);
+                }
+                _ => return Ok(false),
+            },
+            (Column::Int64(numbers), text) => {
+                let value = match (text, first) {
+                    (Some(text), _) => scalar::int64(text.value(&mut self.text)),
+                    (None, Some(b'-' | b'0'..=b'9')) => scalar::int64(scanner.number()?),
+                    _ => None,
+                };
+                match value {
+                    Some(value) => numbers.push(value),
+                    None => return Ok(false),
+                }
+            }
+            (Column::Float64(numbers), text) => {
+                let value = match (text, first) {
+                    (Some(text), _) => number_text(text.value(&mut self.text)),
+                    (None, Some(b'-' | b'0'..=b'9')) => scalar::float64(scanner.number()?),
+                    _ => None,
+                };
+                match value {
+                    Some(value) => numbers.push(value),
+                    None => return Ok(false),
+                }
+            }
+            (Column::Date(days), Some(text)) => match scalar::date(text.value(&mut self.text)) {
+                Some(day) => days.push(day),
+                None => return Ok(false),
+            },
+            (Column::Text(texts), Some(text)) => {
+                texts.push(json_text(text, &mut self.text));
+            }
+            (Column::Text(texts), None) if column_type == ColumnType::Json => {
+                texts.push(scanner.value(depth)?);
+            }
+            (Column::TextMap(maps), text) => {
+                return nested(text, &mut self.text, scanner, depth, |scanner, depth| {
+                    string_map(maps, scanner, depth)
+                });
+            }
+            (Column::TextList(lists), text) => {
+                return nested(text, &mut self.text, scanner, depth, |scanner, depth| {
+                    string_list(lists, scanner, depth)
+                });
+            }
+            (Column::Text(_) | Column::Timestamp(_) | Column::Date(_), None) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The rows decoded since the last batch.
+    pub fn take_batch(&mut self) -> Result<DecodedBatch, ArrowError> {
+        let rows = self.rows;
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        let fields = self.schema.fields();
+        for (column, field) in self.columns.iter_mut().zip(fields) {
+            arrays.push(column.finish(rows, field.data_type())?);
+        }
+        let time = self.snapshot.generated_time.timestamp_micros();
+        let times = TimestampMicrosecondArray::from_value(time, rows).with_timezone("UTC");
+        let org_ids = std::iter::repeat_n(self.snapshot.org_id.as_str(), rows);
+        arrays.push(Arc::new(times));
+        arrays.push(Arc::new(StringArray::from_iter_values(org_ids)));
+        arrays.push(self.rescued_data.finish(rows, &ColumnType::Json.arrow())?);
+        self.rows = 0;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(DecodedBatch {
+            rows: RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?,
+            rbac_group_ids: std::mem::take(&mut self.rbac_group_ids),
+        })
+    }
+
+    /// What was rescued since last asked.
+    pub fn take_drift(&mut self) -> Drift {
+        Drift {
+            rows_rescued: std::mem::take(&mut self.rows_rescued),
+            paths: std::mem::take(&mut self.drift),
+        }
+    }
+}
+
+fn tree_partition_path(tree: &WireTree) -> &str {
+    let mut children = tree.nodes.iter().flat_map(|node| &node.children);
+    children
+        .find(|child| matches!(child.target, Target::Partition))
+        .map_or("", |child| &child.path)
+}
+
+/// A string that holds a JSON number.
+fn number_text(text: &[u8]) -> Option<f64> {
+    let mut scanner = Scanner::new(text);
+    let number = scanner.number().ok()?;
+    (number.len() == text.len())
+        .then(|| scalar::float64(number))
+        .flatten()
+}
+
+/// The text of a string in a json column: an object or array that it holds, otherwise the string with its quotes.
+fn json_text<'a>(text: RawText<'a>, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let value = text.value(buffer);
+    let holds_json = value
+        .iter()
+        .find(|b| !b.is_ascii_whitespace())
+        .is_some_and(|b| matches!(b, b'{' | b'['))
+        && scan::check(value).is_ok();
+    if holds_json {
+        return text.value(buffer);
+    }
+    buffer.clear();
+    buffer.push(b'"');
+    buffer.extend_from_slice(text.raw);
+    buffer.push(b'"');
+    buffer
+}
+
+/// Reads a list or map that may be held by a JSON string.
+fn nested(
+    text: Option<RawText<'_>>,
+    buffer: &mut Vec<u8>,
+    scanner: &mut Scanner<'_>,
+    depth: usize,
+    mut read: impl FnMut(&mut Scanner<'_>, usize) -> Result<bool, JsonError>,
+) -> Result<bool, JsonError> {
+    match text {
+        None => read(scanner, depth),
+        Some(text) => {
+            let mut inner = Scanner::new(text.value(buffer));
+            let fits = read(&mut inner, 0).and_then(|fits| inner.end().map(|()| fits));
+            Ok(fits.unwrap_or(false))
+        }
+    }
+}
+
+/// Reads an array of strings and nulls as a row of `lists`.
+fn string_list(
+    lists: &mut NestedColumn<TextColumn>,
+    scanner: &mut Scanner<'_>,
+    depth: usize,
+) -> Result<bool, JsonError> {
+    if scanner.peek() != Some(b'[') {
+        return Ok(false);
+    }
+    scanner.enter(depth)?;
+    let mut buffer = Vec::new();
+    if !scanner.closes(b']') {
+        loop {
+            let items = lists.items();
+            match scanner.peek() {
+                Some(b'"') => {
+                    scanner.step();
+                    items.push(scanner.string()?.value(&mut buffer));
+                }
+                Some(b'n') => {
+                    scanner.literal(b"null")?;
+                    items.push_null();
+                }
+                _ => return Ok(false),
+            }
+            if !scanner.comma_or(b']')? {
+                break;
+            }
+        }
+    }
+    lists.close_row();
+    Ok(true)
+}
+
+/// Reads an object of strings and nulls as a row of `maps`.
+fn string_map(
+    maps: &mut NestedColumn<KeyValueColumns>,
+    scanner: &mut Scanner<'_>,
+    depth: usize,
+) -> Result<bool, JsonError> {
+    if scanner.peek() != Some(b'{') {
+        return Ok(false);
+    }
+    scanner.enter(depth)?;
+    let mut buffer = Vec::new();
+    let mut keys_differ = DifferingKeys::default();
+    let mut misfits = Vec::new();
+    if !scanner.closes(b'}') {
+        loop {
+            scanner.key_quote()?;
+            let key = scanner.string()?.value(&mut buffer);
+            keys_differ.add(key);
+            let items = maps.items();
+            items.keys.push(key);
+            scanner.colon()?;
+            match scanner.peek() {
+                Some(b'"') => {
+                    scanner.step();
+                    items.values.push(scanner.string()?.value(&mut buffer));
+                }
+                Some(b'n') => {
+                    scanner.literal(b"null")?;
+                    items.values.push_null();
+                }
+                _ => {
+                    misfits.push(items.values.count_rows());
+                    scanner.value(depth + 1)?;
+                    items.values.push_null();
+                }
+            }
+            if !scanner.comma_or(b'}')? {
+                break;
+            }
+        }
+    }
+    let fits = if keys_differ.surely {
+        misfits.is_empty()
+    } else {
+        keep_last_values(maps, &misfits)
+    };
+    maps.close_row();
+    Ok(fits)
+}
+
+/// Whether the keys of a map surely differ: a small filter in front of the exact check.
+#[derive(Debug)]
+struct DifferingKeys {
+    seen: [u64; 4],
+    surely: bool,
+}
+
+impl Default for DifferingKeys {
+    fn default() -> Self {
+        Self {
+            seen: [0; 4],
+            surely: true,
+        }
+    }
+}
+
+impl DifferingKeys {
+    #[inline]
+    fn add(&mut self, key: &[u8]) {
+        let mixed = key.iter().fold(key.len() as u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
+        let (word, bit) = ((mixed >> 62) as usize, 1 << (mixed >> 56 & 63));
+        self.surely &= self.seen[word] & bit == 0;
+        self.seen[word] |= bit;
+    }
+}
+
+/// Of the open row's entries with one key, keeps the last. False if one of `misfits` is kept.
+#[cold]
+fn keep_last_values(maps: &mut NestedColumn<KeyValueColumns>, misfits: &[usize]) -> bool {
+    let start = maps.open_row();
+    let KeyValueColumns { keys, values } = maps.items();
+    let mut last_of_key: HashMap<&[u8], usize> = HashMap::new();
+    let end = keys.count_rows();
+    for row in start..end {
+        last_of_key.insert(keys.get(row), row);
+    }
+    if misfits
+        .iter()
+        .any(|row| last_of_key.get(keys.get(*row)) == Some(row))
+    {
+        return false;
+    }
+    if last_of_key.len() == end - start {
+        return true;
+    }
+    let kept: Vec<(Vec<u8>, Option<Vec<u8>>)> = (start..end)
+        .filter(|row| last_of_key.get(keys.get(*row)) == Some(row))
+        .map(|row| {
+            (
+                keys.get(row).to_vec(),
+                values.value(row).map(<[u8]>::to_vec),
+            )
+        })
+        .collect();
+    maps.items().cut(start);
+    let KeyValueColumns { keys, values } = maps.items();
+    for (key, value) in kept {
+        keys.push(&key);
+        match value {
+            Some(value) => values.push(&value),
+            None => values.push_null(),
+        }
+    }
+    true
+}
+
+impl From<JsonError> for Reason {
+    fn from(error: JsonError) -> Self {
+        let column = error.at + 1;
+        match error.kind {
+            JsonErrorKind::TooDeep => Self::TooDeep { column },
+            kind => Self::InvalidJson {
+                column,
+                message: kind.to_string(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

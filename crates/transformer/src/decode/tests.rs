@@ -1,0 +1,618 @@
+//! The decoder against `serde_json` as oracle: an independent reading of the same line through a value tree.
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+const SCHEMA: &str = r#"
+name = "x"
+meaning = ""
+endpoint = "/x"
+export_name = "X"
+permission = ""
+unique_key = ["id"]
+[partition]
+column = "rbac_group_id"
+wire = "Group"
+meaning = ""
+[[column]]
+name = "id"
+wire = "Id"
+type = "string"
+nullable = false
+meaning = ""
+"#;
+
+const COLUMNS: &[(&str, &str, &str)] = &[
+    ("s", "S", "string"),
+    ("b", "Info.B", "bool"),
+    ("i", "Info.I", "int64"),
+    ("f", "Info.F", "float64"),
+    ("t", "Info.Scan.T", "timestamp"),
+    ("s_2", "Info.Scan.S", "string"),
+    ("d", "Info.Scan.Deep.D", "date"),
+    ("l", "L", "list<string>"),
+    ("m", "Info.M", "map<string, string>"),
+    ("j", "Info.J", "json"),
+];
+
+fn dataset() -> Dataset {
+    let columns = COLUMNS.iter().map(|(name, wire, column_type)| {
+        format!(
+            "[[column]]\nname = '{name}'\nwire = '{wire}'\ntype = '{column_type}'\nmeaning = ''\n"
+        )
+    });
+    Dataset::parse(
+        &(SCHEMA.to_owned() + &columns.collect::<String>()),
+        "x.toml",
+    )
+    .unwrap()
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        dataset: "x".to_owned(),
+        org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
+        generated_time: Utc.with_ymd_and_hms(2022, 7, 26, 10, 1, 0).unwrap(),
+    }
+}
+
+fn decoder() -> RecordDecoder {
+    let mut decoder = RecordDecoder::new(&dataset(), &snapshot());
+    decoder.set_group_source(GroupSource::Records { fallback: Some(0) });
+    decoder
+}
+
+/// A row as JSON: column name to value; timestamps as microseconds, dates as days, json columns parsed.
+type Row = Map<String, Value>;
+
+fn decoded(batch: &DecodedBatch) -> Vec<Row> {
+    let rows = &batch.rows;
+    (0..rows.num_rows())
+        .map(|row| {
+            let mut values = Row::new();
+            for (field, array) in rows.schema().fields().iter().zip(rows.columns()) {
+                if array.is_null(row)
+                    || matches!(field.name().as_str(), "generated_time" | "org_id")
+                {
+                    continue;
+                }
+                let text = |array: &dyn Array, row| match array.is_null(row) {
+                    true => Value::Null,
+                    false => json!(array.as_string::<i32>().value(row)),
+                };
+                let value = match field.data_type() {
+                    DataType::Utf8 if matches!(field.name().as_str(), "j" | "_rescued_data") => {
+                        serde_json::from_str(array.as_string::<i32>().value(row)).unwrap()
+                    }
+                    DataType::Utf8 => text(array, row),
+                    DataType::Boolean => json!(array.as_boolean().value(row)),
+                    DataType::Int64 => json!(array.as_primitive::<Int64Type>().value(row)),
+                    DataType::Float64 => json!(array.as_primitive::<Float64Type>().value(row)),
+                    DataType::Timestamp(..) => {
+                        json!(array.as_primitive::<TimestampMicrosecondType>().value(row))
+                    }
+                    DataType::Date32 => json!(array.as_primitive::<Date32Type>().value(row)),
+                    DataType::List(_) => {
+                        let items = array.as_list::<i32>().value(row);
+                        (0..items.len()).map(|item| text(&items, item)).collect()
+                    }
+                    DataType::Map(..) => {
+                        let entries = array.as_map().value(row);
+                        let keys = entries.column(0).as_string::<i32>();
+                        let pairs = (0..entries.len()).map(|entry| {
+                            (keys.value(entry).to_owned(), text(entries.column(1), entry))
+                        });
+                        let pairs: Vec<_> = pairs.collect();
+                        let map: Map<_, _> = pairs.iter().cloned().collect();
+                        assert_eq!(map.len(), pairs.len(), "a map's keys differ");
+                        Value::Object(map)
+                    }
+                    other => unreachable!("{other}"),
+                };
+                values.insert(field.name().clone(), value);
+            }
+            values.insert("rbac_group_id".to_owned(), json!(batch.rbac_group_ids[row]));
+            values
+        })
+        .collect()
+}
+
+/// What the oracle says of a line: a row, or a reason's code.
+fn expected(line: &[u8]) -> Result<Row, &'static str> {
+    let text = std::str::from_utf8(line).map_err(|_| "invalid_utf8")?;
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let too_deep = error.to_string().starts_with("recursion limit");
+        if too_deep {
+            "nested_too_deeply"
+        } else {
+            "invalid_json"
+        }
+    })?;
+    let Value::Object(record) = value else {
+        return Err("not_an_object");
+    };
+    let mut row = Row::new();
+    let mut rescued = Map::new();
+    read_object(&record, "", &mut row, &mut rescued);
+    if row.get("id").is_none_or(|id| id == "") {
+        return Err("missing_key");
+    }
+    row.entry("rbac_group_id").or_insert(json!(0));
+    if !rescued.is_empty() {
+        row.insert("_rescued_data".to_owned(), Value::Object(rescued));
+    }
+    Ok(row)
+}
+
+fn read_object(
+    object: &Map<String, Value>,
+    at: &str,
+    row: &mut Row,
+    rescued: &mut Map<String, Value>,
+) {
+    for (key, value) in object {
+        let escaped = key.replace('\\', "\\\\").replace('.', "\\.");
+        let path = if at.is_empty() {
+            escaped
+        } else {
+            format!("{at}.{escaped}")
+        };
+        let column = [("id", "Id", "string"), ("rbac_group_id", "Group", "int64")]
+            .into_iter()
+            .chain(COLUMNS.iter().copied())
+            .find(|(_, wire, _)| *wire == path);
+        let is_node = matches!(path.as_str(), "Info" | "Info.Scan" | "Info.Scan.Deep");
+        match (column, value) {
+            (None, _) if !is_node => {
+                rescued.insert(path, value.clone());
+            }
+            (_, Value::Null) => {}
+            (Some((name, _, column_type)), _) => match fit(column_type, value) {
+                Some(value) => {
+                    row.insert(name.to_owned(), value);
+                }
+                None => {
+                    rescued.insert(path, value.clone());
+                }
+            },
+            (None, Value::Object(object)) => read_object(object, &path, row, rescued),
+            (None, Value::String(text)) => match serde_json::from_str(text) {
+                Ok(Value::Object(object)) => read_object(&object, &path, row, rescued),
+                Ok(Value::Null) => {}
+                _ => {
+                    rescued.insert(path, value.clone());
+                }
+            },
+            (None, _) => {
+                rescued.insert(path, value.clone());
+            }
+        }
+    }
+}
+
+fn fit(column_type: &str, value: &Value) -> Option<Value> {
+    let inner = || {
+        value
+            .as_str()
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
+    };
+    match column_type {
+        "string" => value.as_str().map(|text| json!(text)),
+        "bool" => value
+            .as_bool()
+            .or_else(|| value.as_str()?.to_ascii_lowercase().parse().ok())
+            .map(|value| json!(value)),
+        "int64" => value
+            .as_i64()
+            .or_else(|| inner_number(value.as_str()?)?.as_i64())
+            .map(|value| json!(value)),
+        "float64" => value
+            .as_f64()
+            .or_else(|| inner_number(value.as_str()?)?.as_f64())
+            .map(|value| json!(value)),
+        "timestamp" => time(value.as_str()?).map(|micros| json!(micros)),
+        "date" => {
+            let text = value.as_str()?;
+            let day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()
+                .filter(|_| text.len() == 10);
+            let midnight = || time(text).filter(|micros| micros % 86_400_000_000 == 0);
+            let days = day
+                .map(|day| (day - NaiveDate::default()).num_days())
+                .or_else(|| Some(midnight()? / 86_400_000_000))?;
+            Some(json!(days))
+        }
+        "list<string>" => {
+            let list = value
+                .as_array()
+                .cloned()
+                .or_else(|| inner()?.as_array().cloned())?;
+            let fits = list.iter().all(|item| item.is_string() || item.is_null());
+            fits.then_some(Value::Array(list))
+        }
+        "map<string, string>" => {
+            let map = value
+                .as_object()
+                .cloned()
+                .or_else(|| inner()?.as_object().cloned())?;
+            let fits = map.values().all(|item| item.is_string() || item.is_null());
+            fits.then_some(Value::Object(map))
+        }
+        "json" => Some(match inner() {
+            Some(inner) if inner.is_object() || inner.is_array() => inner,
+            _ => value.clone(),
+        }),
+        other => unreachable!("{other}"),
+    }
+}
+
+fn inner_number(text: &str) -> Option<Value> {
+    serde_json::from_str::<Value>(text)
+        .ok()
+        .filter(|_| text.trim() == text)
+}
+
+fn time(text: &str) -> Option<i64> {
+    let time = DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .ok();
+    let naive = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok();
+    let time = time.or_else(|| Some(naive()?.and_utc()))?;
+    (time.timestamp_micros() >= -2_208_988_800_000_000).then(|| time.timestamp_micros())
+}
+
+fn agrees_with_oracle(lines: &[Vec<u8>]) {
+    let mut decoder = decoder();
+    let mut rows = Vec::new();
+    for line in lines {
+        let shown = String::from_utf8_lossy(line);
+        match (expected(line), decoder.decode(line)) {
+            (Ok(row), Ok(())) => rows.push((shown, row)),
+            (Err(code), Err(reason)) => {
+                // Which of two faults is found first is not the oracle's to say.
+                assert_eq!(
+                    code == "missing_key",
+                    reason.code() == "missing_key",
+                    "{shown}"
+                );
+                assert_eq!(
+                    code == "not_an_object",
+                    reason.code() == "not_an_object",
+                    "{shown}"
+                );
+            }
+            (expected, found) => panic!("{shown}\n expected {expected:?}\n found {found:?}"),
+        }
+    }
+    let batch = decoder.take_batch().unwrap();
+    let found = decoded(&batch);
+    assert_eq!(found.len(), rows.len());
+    for ((shown, expected), found) in rows.iter().zip(found) {
+        assert_eq!(&found, expected, "{shown}");
+    }
+    let rescued = rows
+        .iter()
+        .filter(|(_, row)| row.contains_key("_rescued_data"))
+        .count();
+    let drift = decoder.take_drift();
+    assert_eq!(drift.rows_rescued, rescued as u64);
+    let paths: usize = rows
+        .iter()
+        .filter_map(|(_, row)| Some(row.get("_rescued_data")?.as_object()?.len()))
+        .sum();
+    assert_eq!(drift.paths.values().sum::<u64>(), paths as u64);
+}
+
+/// JSON that may have a key twice, and strings that hold JSON.
+#[derive(Debug, Clone)]
+enum Json {
+    Plain(String),
+    Text(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+    /// A string with JSON in it, cut short by so many bytes.
+    Holding(Box<Json>, usize),
+}
+
+/// How JSON is written: which spaces, which escapes.
+#[derive(Debug, Clone, Copy)]
+struct Hand {
+    space: &'static str,
+    escape_all: bool,
+}
+
+fn write(json: &Json, hand: Hand, out: &mut String) {
+    let space = hand.space;
+    match json {
+        Json::Plain(text) => out.push_str(text),
+        Json::Text(text) if hand.escape_all => {
+            out.push('"');
+            text.encode_utf16()
+                .for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+            out.push('"');
+        }
+        Json::Text(text) => out.push_str(&serde_json::to_string(text).unwrap()),
+        Json::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                out.push_str(space);
+                write(item, hand, out);
+            }
+            out.push_str(space);
+            out.push(']');
+        }
+        Json::Object(entries) => {
+            out.push_str(&format!("{{{space}"));
+            for (index, (key, value)) in entries.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                write(&Json::Text(key.clone()), hand, out);
+                out.push_str(&format!("{space}:{space}"));
+                write(value, hand, out);
+                out.push_str(space);
+            }
+            out.push('}');
+        }
+        Json::Holding(inner, cut) => {
+            let mut text = String::new();
+            write(
+                inner,
+                Hand {
+                    escape_all: false,
+                    ..hand
+                },
+                &mut text,
+            );
+            let kept = text.floor_char_boundary(text.len().saturating_sub(*cut));
+            text.truncate(kept);
+            write(&Json::Text(text), hand, out);
+        }
+    }
+}
+
+fn any_key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => prop::sample::select(vec!["S", "B", "I", "F", "T", "D", "L", "M", "J", "Scan", "Deep", "Group", "Id"])
+            .prop_map(str::to_owned),
+        2 => prop::sample::select(vec!["New", "a.b", "back\\slash", "", "é\"", "Info.B"]).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ]
+}
+
+fn any_scalar() -> impl Strategy<Value = Json> {
+    let plain = prop::sample::select(vec![
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "1.0",
+        "1.5e3",
+        "1e400",
+        "0.1",
+        "123456789.123456789",
+        "5e-324",
+        "tru",
+        "01",
+    ]);
+    let text = prop::sample::select(vec![
+        "",
+        "true",
+        "FALSE",
+        "Unknown",
+        "-",
+        "12",
+        "-12",
+        "012",
+        "1.5",
+        "1e3",
+        "nan",
+        "null",
+        "2026-05-03T09:58:04.8476880Z",
+        "2026-05-03 09:58:04",
+        "2026-05-03",
+        "2026-05-03T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "2026-02-30",
+        "[\"a\",null]",
+        "[1]",
+        "{\"k\":\"v\"}",
+        "{\"k\":1}",
+        "{",
+        "é😀\u{0}\u{7f}\"\\/\n",
+    ]);
+    prop_oneof![
+        plain.prop_map(|text| Json::Plain(text.to_owned())),
+        text.prop_map(|text| Json::Text(text.to_owned())),
+        any::<String>().prop_map(Json::Text),
+        any::<i64>().prop_map(|number| Json::Plain(number.to_string())),
+        any::<f64>()
+            .prop_filter("finite", |f| f.is_finite())
+            .prop_map(|number| Json::Plain(format!("{number:e}"))),
+    ]
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    any_scalar().prop_recursive(4, 40, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::Array),
+            prop::collection::vec((any_key(), inner.clone()), 0..8).prop_map(Json::Object),
+            (inner, prop_oneof![4 => Just(0_usize), 1 => 0..6_usize])
+                .prop_map(|(json, cut)| Json::Holding(Box::new(json), cut)),
+        ]
+    })
+}
+
+fn any_record() -> impl Strategy<Value = Json> {
+    let entry = prop_oneof![
+        2 => (Just("Info".to_owned()), any_json()),
+        2 => (any_key(), any_json()),
+        1 => (any_key(), any_scalar()),
+    ];
+    let id = prop_oneof![20 => Just(true), 1 => Just(false)];
+    (
+        prop::collection::vec(entry, 0..8),
+        id,
+        any::<prop::sample::Index>(),
+    )
+        .prop_map(|(mut entries, has_id, at)| {
+            if has_id {
+                let at = at.index(entries.len() + 1);
+                entries.insert(at, ("Id".to_owned(), Json::Text("x".to_owned())));
+            }
+            Json::Object(entries)
+        })
+}
+
+fn any_line() -> impl Strategy<Value = Vec<u8>> {
+    let space = prop::sample::select(vec!["", " ", "\t \r"]);
+    let broken = prop_oneof![12 => Just(None), 1 => any::<prop::sample::Index>().prop_map(Some)];
+    (any_record(), space, any::<bool>(), broken).prop_map(|(record, space, escape_all, broken)| {
+        let mut text = String::new();
+        write(&record, Hand { space, escape_all }, &mut text);
+        text.push_str(space);
+        let mut line = text.into_bytes();
+        if let Some(at) = broken {
+            let at = at.index(line.len());
+            line[at] = line[at].wrapping_add(1);
+        }
+        line
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { ..ProptestConfig::with_cases(2_000) })]
+    #[test]
+    fn decodes_as_serde_json_does(lines in prop::collection::vec(any_line(), 1..6)) {
+        agrees_with_oracle(&lines);
+    }
+}
+
+#[test]
+fn decodes_the_hard_cases_as_serde_json_does() {
+    let lines = [
+        r#"{"Id":"1","S":"a","S":"b","Info":{"B":true},"Info":{"I":1}}"#,
+        r#"{"Id":"2","S":1,"S":"b","Info":"{\"I\":\"x\",\"New\":1}","Info":"{\"New\":2}"}"#,
+        r#"{"Id":"3","Info":"{\"B\":true,\"Scan\":\"{\\\"T\\\":\\\"-\\\"}\"}","Info":null}"#,
+        r#"{"Id":"4","Info":"{\"B\":true,\"M\":{\"a\":\"1\",\"b\":null,\"a\":\"2\"},\"New\":"}"#,
+        r#"{"Id":"5","Info":"","S":"\ud83d\ude00"}"#,
+        r#"{"Id":"6","Info":"null","Info":"{\"M\":{\"a\":1},\"M\":{}}"}"#,
+        r#"{"Id":"7","Info":" {\"Scan\" : {\"Deep\":\"{\\\"D\\\":\\\"2026-05-03\\\"}\"}}  "}"#,
+        r#"{"Id":"8","L":["a"],"L":["a",1]}"#,
+        r#"{"Id":"9","New":1,"New":{"a":2},"a.b":1,"a\\b":2,"":3}"#,
+        r#"{"Id":"10","Info":{"M":{"a":"1"}},"S":}"#,
+        r#"{"Id":"11"}"#,
+        r#"{"Id":"12","Info":{"M":{"a":"1","b"#,
+        r#"{"Id":"13","Info":{"J":{"a":[1,2, 3]}}}"#,
+        r#"{"Id":"14","Info":{"J":"{\"a\": 1}"}}"#,
+        r#"{"Id":"15","Info":{"J":"text"}}"#,
+        r#"{"Id":"16","Id":null}"#,
+        r#"{"Id":"","S":"x"}"#,
+        r#"{"Id":17}"#,
+        r#"{"\u0049d":"18","Inf\u006f":"{\u0022B\u0022:\u0022True\u0022}"}"#,
+        r#"{"Id":"19","Group":"7"}"#,
+        r#"{"Id":"20","Group":"seven"}"#,
+        r#"{"Id":"21","Group":8,"Group":null}"#,
+        "[{\"Id\":\"22\"}]",
+        "\"text\"",
+        "nonsense",
+        "{\"Id\":\"23\"}\r",
+        "{\"Id\":\"24\"} x",
+        "{\"Id\":\"25\",\"S\":\"\u{0}\"}",
+    ];
+    agrees_with_oracle(&lines.map(|line| line.as_bytes().to_vec()));
+    agrees_with_oracle(&[
+        b"{\"Id\":\"\xff\"}".to_vec(),
+        b"{\"Id\":\"a\"}\xff".to_vec(),
+    ]);
+    for depth in [125, 126, 127, 100_000] {
+        let deep = "[".repeat(depth) + &"]".repeat(depth);
+        let held = serde_json::to_string(&format!("{{\"New\":{deep}}}")).unwrap();
+        agrees_with_oracle(&[
+            format!("{{\"Id\":\"1\",\"New\":{deep}}}").into_bytes(),
+            format!("{{\"Id\":\"1\",\"Info\":{{\"J\":{deep}}}}}").into_bytes(),
+            format!("{{\"Id\":\"1\",\"Info\":{held}}}").into_bytes(),
+        ]);
+    }
+}
+
+#[test]
+fn a_record_of_another_group_than_its_blob_keeps_its_own_rescued() {
+    let mut decoder = decoder();
+    decoder.set_group_source(GroupSource::BlobPath(5));
+    decoder.decode(br#"{"Id":"1","Group":5}"#).unwrap();
+    decoder.decode(br#"{"Id":"2","Group":"6"}"#).unwrap();
+    decoder.decode(br#"{"Id":"3"}"#).unwrap();
+    let rows = decoded(&decoder.take_batch().unwrap());
+    assert!(rows.iter().all(|row| row["rbac_group_id"] == 5));
+    let rescued: Vec<_> = rows.iter().map(|row| row.get("_rescued_data")).collect();
+    assert_eq!(rescued, [None, Some(&json!({"Group": 6})), None]);
+}
+
+#[test]
+fn a_record_of_no_group_is_quarantined_unless_there_is_a_fallback() {
+    let mut decoder = decoder();
+    decoder.set_group_source(GroupSource::Records { fallback: None });
+    assert_eq!(
+        decoder.decode(br#"{"Id":"1"}"#),
+        Err(Reason::MissingPartition)
+    );
+    assert_eq!(decoder.decode(br#"{"Id":"1","Group":3}"#), Ok(()));
+    decoder.set_group_source(GroupSource::Records { fallback: Some(9) });
+    assert_eq!(decoder.decode(br#"{"Id":"1"}"#), Ok(()));
+    assert_eq!(decoder.take_batch().unwrap().rbac_group_ids, [3, 9]);
+}
+
+#[test]
+fn errors_say_where_in_the_line() {
+    let mut decoder = decoder();
+    let reason = decoder.decode(br#"{"Id":"1",}"#).unwrap_err();
+    assert_eq!(
+        reason.to_string(),
+        "expected a key in double quotes at column 11"
+    );
+    let reason = decoder.decode(b"{\"Id\":\"\xc3\"}").unwrap_err();
+    assert_eq!(reason, Reason::InvalidUtf8 { column: 8 });
+}
+
+#[test]
+fn the_samples_of_the_reference_need_no_rescue() {
+    let info_gathering = Dataset::built_in("info_gathering").unwrap();
+    let mut decoder = RecordDecoder::new(&info_gathering, &snapshot());
+    let scan = json!({"Quick": {"ScanStatus": "Completed", "ErrorCode": null, "Timestamp": "2026-05-03T02:11:40.513Z"}, "Full": null});
+    let info = json!({
+        "AvMode": "0", "AvScanResults": scan.to_string(), "TlsClient12": "Enabled", "SchUseStrongCrypto40": "1",
+        "AvIsSignatureUptoDate": true, "AvIsEngineUptodate": "False", "Spring4Shell_CVE_2022_22965": null,
+        "AsrConfigurationStates": {"Ransomware": "Block", "BlockWebshellCreation": null},
+    });
+    let record = json!({"DeviceId": "d", "RbacGroupId": 1001, "Timestamp": "2026-05-03T09:58:04Z", "DeviceGatheredInfo": info.to_string()});
+    decoder.decode(record.to_string().as_bytes()).unwrap();
+    let batch = decoder.take_batch().unwrap();
+    let row = &decoded(&batch)[0];
+    assert_eq!(row["av_quick_scan_status"], "Completed");
+    assert_eq!(row["av_quick_scan_time"], 1_777_774_300_513_000_i64);
+    assert_eq!(row["sch_use_strong_crypto_40"], 1);
+    assert_eq!(
+        row["asr_configuration_states"],
+        json!({"Ransomware": "Block", "BlockWebshellCreation": null})
+    );
+    assert_eq!(
+        (
+            &row["av_is_signature_up_to_date"],
+            &row["av_is_engine_up_to_date"]
+        ),
+        (&json!(true), &json!(false))
+    );
+    assert!(!row.contains_key("_rescued_data"));
+    assert_eq!(batch.rbac_group_ids, [1001]);
+}

@@ -1,0 +1,73 @@
+//! Compressed bytes to plain bytes, behind one function: every member of a gzip stream, each with its checksum and length
+//! checked, to the end of the input. Does not buffer what it gives.
+
+use std::io::{BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+
+const COMPRESSED_BUFFER: usize = 128 * 1024;
+
+/// Inflates a gzip stream of one or more members. Reading fails with `UnexpectedEof` where the stream is cut, and with
+/// `InvalidInput` where it is not gzip, is corrupt, or goes on after its last member with something that is no member.
+pub fn inflate(compressed: impl Read + Send) -> impl Read + Send {
+    MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_BUFFER, compressed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Write};
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        inflate(compressed).read_to_end(&mut text).map(|_| text)
+    }
+
+    #[test]
+    fn every_member_is_read() {
+        let members = [gzip(b"one\n"), gzip(b""), gzip(b"two\n")].concat();
+        assert_eq!(read(&members).unwrap(), b"one\ntwo\n");
+        assert_eq!(read(&gzip(b"")).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_cut_stream_is_an_error_wherever_it_is_cut() {
+        let whole = gzip(
+            "some text that is long enough to be cut"
+                .repeat(9)
+                .as_bytes(),
+        );
+        for length in 0..whole.len() {
+            assert!(read(&whole[..length]).is_err(), "cut at {length}");
+        }
+        let two = [gzip(b"one\n"), whole].concat();
+        let first = gzip(b"one\n").len();
+        for length in first + 1..two.len() {
+            assert!(read(&two[..length]).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn corruption_and_garbage_are_errors() {
+        let mut corrupt = gzip(b"text");
+        let crc = corrupt.len() - 8;
+        corrupt[crc] ^= 1;
+        assert!(read(&corrupt).is_err());
+        let mut wrong_length = gzip(b"text");
+        *wrong_length.last_mut().unwrap() ^= 1;
+        assert!(read(&wrong_length).is_err());
+        assert!(read(&[gzip(b"text"), b"garbage".to_vec()].concat()).is_err());
+        assert!(read(b"{\"DeviceId\":1}\n").is_err());
+        assert_eq!(read(b"").unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+}
