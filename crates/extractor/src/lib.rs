@@ -1,1 +1,46 @@
-//! The export API and its blobs: credentials, listing, rate budget, signed URLs, resumable downloads.
+//! The export API and its blobs: credentials, listing, rate budget, signed URLs, resumable downloads, spools;
+//! and blobs that already lie on disk.
+//!
+//! The way of the data: a [`Credential`] signs in, [`ExportApi`] asks for a [`Listing`] within the [`RateBudget`],
+//! [`UrlSource`] keeps its signed URLs fresh, and [`BlobSource`] brings each blob's compressed body whole into a [`Spool`].
+//! What the bytes mean is the transformer's business. Retries happen here, in [`retry`] only, and nowhere above.
+//!
+//! | value | may be seen by |
+//! |---|---|
+//! | bearer token | the API's host, nobody else |
+//! | client secret | the sign-in authority's host |
+//! | signed URL's query | the blob store's host; never a log, an error or a file |
+
+mod api;
+mod blob_source;
+mod blob_store;
+mod clock;
+mod credentials;
+mod download;
+mod error;
+mod http_client;
+mod listing;
+mod local_files;
+mod rate_budget;
+mod rate_budget_file;
+pub mod retry;
+mod service_answer;
+mod signed_url;
+mod spool;
+mod url_source;
+
+pub use api::{ApiSettings, ExportApi, ListingRequest};
+pub use blob_source::BlobSource;
+pub use blob_store::{BlobHead, BlobStoreClient};
+pub use clock::Clock;
+pub use credentials::Credential;
+pub use download::Progress;
+pub use error::ExtractorError;
+pub use http_client::{HttpClient, HttpSettings};
+pub use listing::Listing;
+pub use local_files::{LocalBlob, discover};
+pub use rate_budget::{RateBudget, RateBudgetSettings};
+pub use service_answer::ServiceAnswer;
+pub use signed_url::SignedUrl;
+pub use spool::{Spool, SpoolBudget, SpoolReader};
+pub use url_source::UrlSource;

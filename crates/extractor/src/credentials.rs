@@ -1,0 +1,373 @@
+//! Who asks: the credentials of an application, and the bearer token that they buy.
+//!
+//! The client-credentials grant is one form POST to the sign-in authority (Microsoft identity platform, v2.0). A token
+//! is kept until shortly before it expires. Knows no default authority or audience: those are settings.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::http_client::{bare, bounded_body, redirected, refusal, secure_base, transport_error};
+use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, retry_after};
+use crate::service_answer::scrub;
+use crate::{Clock, ExtractorError, HttpClient, ServiceAnswer};
+
+/// What proves to the API who asks.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// An app registration with a client secret.
+    ClientSecret {
+        /// Base URL of the sign-in authority.
+        authority: String,
+        /// Directory (tenant) id or domain.
+        tenant_id: String,
+        /// Application (client) id.
+        client_id: String,
+        /// The secret's value (not its id).
+        client_secret: SecretString,
+        /// The resource that the token is for; not necessarily the API's host.
+        audience: String,
+    },
+    /// A bearer token that was obtained elsewhere. It cannot be renewed here.
+    Token(SecretString),
+}
+
+impl Credential {
+    /// Who is asking, as far as rate limits count it (`tenant/application`); for a token by its claims.
+    pub(crate) fn caller(&self) -> String {
+        match self {
+            Self::ClientSecret {
+                tenant_id,
+                client_id,
+                ..
+            } => format!("{tenant_id}/{client_id}"),
+            Self::Token(token) => {
+                let claims = Claims::of(token);
+                match (claims.tid, claims.appid.or(claims.azp)) {
+                    (Some(tenant), Some(app)) => scrub(&format!("{tenant}/{app}"), &[]),
+                    _ => "unknown".to_owned(),
+                }
+            }
+        }
+    }
+}
+
+/// The claims of a token that help to explain a refusal. None of them is secret; none is verified.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Claims {
+    pub(crate) aud: Option<String>,
+    tid: Option<String>,
+    appid: Option<String>,
+    azp: Option<String>,
+    #[serde(default)]
+    roles: Vec<String>,
+    scp: Option<String>,
+}
+
+impl Claims {
+    /// The claims of a JSON web token; all unknown for another kind of token.
+    pub(crate) fn of(token: &SecretString) -> Self {
+        let payload = token.expose_secret().split('.').nth(1).unwrap_or_default();
+        BASE64_URL_SAFE_NO_PAD
+            .decode(payload)
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default()
+    }
+
+    /// Application roles or delegated scopes, for a message.
+    pub(crate) fn permissions(&self) -> String {
+        let granted = if self.roles.is_empty() {
+            self.scp.clone().unwrap_or_default()
+        } else {
+            self.roles.join(", ")
+        };
+        if granted.is_empty() {
+            "none".to_owned()
+        } else {
+            scrub(&granted, &[])
+        }
+    }
+}
+
+/// The longest answer of the authority that is read, bytes.
+const MAX_TOKEN_ANSWER: usize = 1024 * 1024;
+/// A token is renewed this long before it expires, or at half its life if that is shorter.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+
+/// Gives the current token, fetching one when there is none or the last is about to expire.
+#[derive(Debug)]
+pub(crate) struct TokenSource {
+    credential: Credential,
+    http: HttpClient,
+    retry: RetryPolicy,
+    clock: Clock,
+    jitter: Jitter,
+    fetched: Mutex<Option<Fetched>>,
+}
+
+#[derive(Debug, Clone)]
+struct Fetched {
+    token: SecretString,
+    renew_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    expires_in: Seconds,
+}
+
+/// The older endpoint gives numbers as strings.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(u32),
+    Text(String),
+}
+
+impl TokenSource {
+    pub(crate) fn new(
+        credential: Credential,
+        http: HttpClient,
+        retry: RetryPolicy,
+        clock: Clock,
+        jitter: Jitter,
+    ) -> Result<Self, ExtractorError> {
+        if let Credential::ClientSecret {
+            authority,
+            tenant_id,
+            ..
+        } = &credential
+        {
+            token_endpoint(authority, tenant_id)?;
+        }
+        Ok(Self {
+            credential,
+            http,
+            retry,
+            clock,
+            jitter,
+            fetched: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// The token to send. Concurrent callers wait for one fetch.
+    pub(crate) async fn token(&self) -> Result<SecretString, ExtractorError> {
+        let (endpoint, form, client_secret) = match &self.credential {
+            Credential::Token(token) => return Ok(token.clone()),
+            Credential::ClientSecret {
+                authority,
+                tenant_id,
+                client_id,
+                client_secret,
+                audience,
+            } => {
+                let scope = format!("{audience}/.default");
+                (
+                    token_endpoint(authority, tenant_id)?,
+                    [
+                        ("grant_type", "client_credentials".to_owned()),
+                        ("client_id", client_id.clone()),
+                        ("scope", scope),
+                    ],
+                    client_secret,
+                )
+            }
+        };
+        let mut fetched = self.fetched.lock().await;
+        if let Some(kept) = fetched.as_ref()
+            && self.clock.now() < kept.renew_at
+        {
+            return Ok(kept.token.clone());
+        }
+        let mut attempts = Attempts::new(&self.retry, &self.jitter);
+        loop {
+            match self.fetch(&endpoint, &form, client_secret).await {
+                Ok(new) => {
+                    tracing::debug!(endpoint = %endpoint, renew_at = %new.renew_at, "signed in");
+                    return Ok(fetched.insert(new).token.clone());
+                }
+                Err(setback) => tokio::time::sleep(attempts.after(setback)?).await,
+            }
+        }
+    }
+
+    /// Forgets the token that the API refused. False if no other can be had.
+    pub(crate) async fn forget(&self, refused: &SecretString) -> bool {
+        let mut fetched = self.fetched.lock().await;
+        if fetched
+            .as_ref()
+            .is_some_and(|kept| kept.token.expose_secret() == refused.expose_secret())
+        {
+            *fetched = None;
+        }
+        matches!(self.credential, Credential::ClientSecret { .. })
+    }
+
+    async fn fetch(
+        &self,
+        endpoint: &Url,
+        form: &[(&str, String)],
+        client_secret: &SecretString,
+    ) -> Result<Fetched, Setback> {
+        let secret = client_secret.expose_secret();
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(form).append_pair("client_secret", secret);
+        let response = self
+            .http
+            .short_request(Method::POST, endpoint)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(body.finish())
+            .send()
+            .await
+            .map_err(|error| transport_error(endpoint, &error))?;
+        if let Some(error) = redirected(endpoint, &response) {
+            return Err(Setback::Final(error));
+        }
+        let status = response.status();
+        if can_pass(status.as_u16()) {
+            let retry_after = retry_after(response.headers());
+            let answer = refusal(response, &[secret]).await;
+            let url = bare(endpoint);
+            let error = ExtractorError::Unavailable { url, answer };
+            return Err(Setback::Passing { error, retry_after });
+        }
+        if !status.is_success() {
+            let answer = refusal(response, &[secret]).await;
+            return Err(Setback::Final(self.refused(answer)));
+        }
+        let asked_at = self.clock.now();
+        let body = bounded_body(endpoint, response, MAX_TOKEN_ANSWER).await?;
+        let unexpected = || {
+            Setback::Final(ExtractorError::UnexpectedAnswer {
+                url: bare(endpoint),
+                answer: ServiceAnswer::of(status.as_u16(), "not a token"),
+            })
+        };
+        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unexpected())?;
+        let lifetime = match answer.expires_in {
+            Seconds::Number(seconds) => seconds,
+            Seconds::Text(text) => text.parse().map_err(|_| unexpected())?,
+        };
+        let kept = lifetime.saturating_sub((RENEW_BEFORE.as_secs() as u32).min(lifetime / 2));
+        Ok(Fetched {
+            token: answer.access_token.into(),
+            renew_at: asked_at + TimeDelta::seconds(kept.into()),
+        })
+    }
+
+    fn refused(&self, answer: ServiceAnswer) -> ExtractorError {
+        let Credential::ClientSecret {
+            authority,
+            tenant_id,
+            client_id,
+            audience,
+            ..
+        } = &self.credential
+        else {
+            return ExtractorError::UnexpectedAnswer {
+                url: String::new(),
+                answer,
+            };
+        };
+        // The numbers are the authority's error codes, at the head of its message.
+        let hint = if answer.mentions("aadsts7000222") {
+            format!(
+                "the client secret of application {client_id} has expired: create a new one and set `client_secret`"
+            )
+        } else if answer.mentions("aadsts7000215") {
+            format!(
+                "`client_secret` is not valid for application {client_id}: set the secret's value, not its id"
+            )
+        } else if answer.mentions("aadsts700016") {
+            format!(
+                "`client_id` {client_id} is no application of this tenant: see `client_id` and `tenant_id`"
+            )
+        } else if answer.mentions("aadsts90002") || answer.mentions("aadsts900023") {
+            "`tenant_id` is no known tenant: see `tenant_id` and `authority`".to_owned()
+        } else if answer.mentions("aadsts500011")
+            || answer.mentions("aadsts70011")
+            || matches!(
+                answer.code.as_deref(),
+                Some("invalid_resource" | "invalid_scope")
+            )
+        {
+            format!("`audience` {audience} is no resource of this tenant: see `audience`")
+        } else {
+            "see `tenant_id`, `client_id`, `client_secret`, `audience` and `authority`".to_owned()
+        };
+        ExtractorError::SignInRefused {
+            authority: authority.clone(),
+            tenant_id: tenant_id.clone(),
+            answer,
+            hint,
+        }
+    }
+}
+
+fn token_endpoint(authority: &str, tenant_id: &str) -> Result<Url, ExtractorError> {
+    let base = secure_base("authority", authority)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if tenant_id.is_empty() || tenant_id.starts_with('.') || !tenant_id.chars().all(plain) {
+        return Err(ExtractorError::InvalidSetting {
+            setting: "tenant_id",
+            reason: "neither a GUID nor a domain".to_owned(),
+        });
+    }
+    let endpoint = format!(
+        "{}/{tenant_id}/oauth2/v2.0/token",
+        base.as_str().trim_end_matches('/')
+    );
+    secure_base("authority", &endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> SecretString {
+        format!("eyJh.{}.sig", BASE64_URL_SAFE_NO_PAD.encode(claims)).into()
+    }
+
+    #[test]
+    fn a_token_tells_its_caller_and_its_permissions() {
+        let claims = r#"{"aud":"https://a","tid":"t1","appid":"c1","roles":["Machine.Read.All"]}"#;
+        assert_eq!(Credential::Token(token(claims)).caller(), "t1/c1");
+        assert_eq!(Claims::of(&token(claims)).permissions(), "Machine.Read.All");
+        assert_eq!(Claims::of(&token("{}")).permissions(), "none");
+        let opaque = Credential::Token("opaque".to_owned().into());
+        assert_eq!(opaque.caller(), "unknown");
+        assert!(!format!("{opaque:?}").contains("opaque"));
+    }
+
+    #[test]
+    fn the_token_endpoint_is_secure_and_of_a_plain_tenant() {
+        let url = token_endpoint("https://login.example/", "contoso.example").unwrap();
+        assert_eq!(
+            url.as_str(),
+            "https://login.example/contoso.example/oauth2/v2.0/token"
+        );
+        for tenant in ["", "..", "a/b", "a?b", "a b"] {
+            assert!(
+                token_endpoint("https://login.example", tenant).is_err(),
+                "{tenant}"
+            );
+        }
+        assert!(matches!(
+            token_endpoint("http://login.example", "t"),
+            Err(ExtractorError::InsecureUrl { .. })
+        ));
+    }
+}

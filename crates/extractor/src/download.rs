@@ -1,0 +1,284 @@
+//! One blob's way into its spool: resumed from the last byte, restarted only when the bytes at hand cannot be trusted.
+//!
+//! | at hand | next request |
+//! |---|---|
+//! | nothing | the whole body |
+//! | bytes, same container, strong `ETag` | `Range` from the last byte, `If-Match` |
+//! | bytes, another container (fresh listing), MD5 of the whole | `Range` from the last byte; the MD5 must be the same |
+//! | bytes, neither | the whole body anew |
+//!
+//! A body is whole when its length is the announced one and its MD5, where given, is right. Whether it is good gzip is
+//! the transformer's judgement.
+
+use dataset::BlobPath;
+use md5::{Digest, Md5};
+use reqwest::Response;
+use reqwest::header::{IF_MATCH, RANGE};
+
+use crate::blob_store::{
+    BlobHead, BlobStoreClient, content_length, content_range, head_of, require_content, unexpected,
+};
+use crate::http_client::transport_error;
+use crate::retry::{Attempts, Setback};
+use crate::spool::SpoolWriter;
+use crate::{ExtractorError, SignedUrl, Spool};
+
+/// Told the change in the number of bytes kept: positive as they arrive, negative when they are thrown away.
+/// The sum is the blob's size after success, and zero after an error or a cancelled download.
+pub type Progress<'a> = dyn Fn(i64) + Send + Sync + 'a;
+
+/// Times that a body which failed a check is fetched anew.
+const MAX_FAILED_CHECKS: u32 = 3;
+/// Progress that lets the count of attempts start anew: a server that cuts after every byte is not waited for.
+const NOTABLE_PROGRESS: u64 = 1024 * 1024;
+
+/// A download in progress. Survives a change of the signed URL.
+pub(crate) struct Transfer<'a> {
+    blob: &'a BlobPath,
+    expected_size: Option<u64>,
+    progress: &'a Progress<'a>,
+    kept: Option<Kept>,
+    failed_checks: u32,
+}
+
+/// The bytes at hand and what they are the beginning of.
+struct Kept {
+    spool: SpoolWriter,
+    hasher: Md5,
+    head: BlobHead,
+    location: String,
+}
+
+impl<'a> Transfer<'a> {
+    pub(crate) fn new(
+        blob: &'a BlobPath,
+        expected_size: Option<u64>,
+        progress: &'a Progress<'a>,
+    ) -> Self {
+        Self {
+            blob,
+            expected_size,
+            progress,
+            kept: None,
+            failed_checks: 0,
+        }
+    }
+
+    /// Bytes at hand.
+    pub(crate) fn len(&self) -> u64 {
+        self.kept.as_ref().map_or(0, |kept| kept.spool.len())
+    }
+
+    /// Makes attempts until the body is whole. After an error the bytes at hand stay, for another URL.
+    pub(crate) async fn run(
+        &mut self,
+        store: &BlobStoreClient,
+        url: &SignedUrl,
+    ) -> Result<(), ExtractorError> {
+        let mut attempts = Attempts::new(&store.retry, &store.jitter);
+        let mut counted_from = self.len();
+        loop {
+            let Err(setback) = self.attempt(store, url).await else {
+                return Ok(());
+            };
+            let len = self.len();
+            if len >= counted_from.saturating_add(NOTABLE_PROGRESS) {
+                attempts.progressed();
+                counted_from = len;
+            }
+            tokio::time::sleep(attempts.after(setback)?).await;
+        }
+    }
+
+    /// The spool of a body that `run` found whole.
+    pub(crate) async fn finish(mut self) -> Result<Spool, ExtractorError> {
+        match self.kept.take() {
+            Some(kept) => kept.spool.finish().await,
+            None => Err(ExtractorError::BlobEmpty {
+                blob: self.blob.to_string(),
+                copy_status: "none".to_owned(),
+            }),
+        }
+    }
+
+    async fn attempt(&mut self, store: &BlobStoreClient, url: &SignedUrl) -> Result<(), Setback> {
+        let mut request = store.get(url);
+        let mut bound_by_etag = false;
+        if let Some(kept) = self.kept.take_if(|kept| !kept.can_resume(url)) {
+            (self.progress)(-(kept.spool.len() as i64));
+        }
+        if let Some(kept) = &self.kept {
+            if kept.spool.len() == kept.head.size {
+                return self.check();
+            }
+            request = request.header(RANGE, format!("bytes={}-", kept.spool.len()));
+            if let Some(etag) = kept
+                .head
+                .etag
+                .as_ref()
+                .filter(|_| kept.location == url.location())
+            {
+                bound_by_etag = true;
+                request = request.header(IF_MATCH, etag);
+            }
+        }
+        let response = store.send(url, request).await?;
+        match response.status().as_u16() {
+            200 => self.begin(store, url, &response)?,
+            206 if self.kept.is_some() => self.resume(url, &response, bound_by_etag)?,
+            206 => return Err(unexpected(url, 206, "a range that was not asked for")),
+            416 if self.kept.is_some() => {
+                return Err(self.failed_check(self.length_mismatch()));
+            }
+            _ => return Err(store.refused(url, response).await),
+        }
+        self.receive(url, response).await?;
+        self.check()
+    }
+
+    /// A whole body comes: what is at hand is thrown away.
+    fn begin(
+        &mut self,
+        store: &BlobStoreClient,
+        url: &SignedUrl,
+        response: &Response,
+    ) -> Result<(), Setback> {
+        self.discard();
+        let head = head_of(response.headers());
+        let announced = content_length(response.headers());
+        let Some(size) = announced.or(self.expected_size) else {
+            return Err(unexpected(url, 200, "no Content-Length"));
+        };
+        require_content(url, response.headers(), size)?;
+        if let Some(expected) = self.expected_size.filter(|expected| *expected != size) {
+            let blob = self.blob.to_string();
+            let error = ExtractorError::LengthMismatch {
+                blob,
+                expected,
+                received: size,
+            };
+            return Err(self.failed_check(error));
+        }
+        self.kept = Some(Kept {
+            spool: store.spools.writer(size)?,
+            hasher: Md5::new(),
+            head: BlobHead { size, ..head },
+            location: url.location(),
+        });
+        Ok(())
+    }
+
+    /// A range comes: it must go on where the bytes at hand end, and be of the same version.
+    fn resume(
+        &mut self,
+        url: &SignedUrl,
+        response: &Response,
+        bound_by_etag: bool,
+    ) -> Result<(), Setback> {
+        let head = head_of(response.headers());
+        let changed = || ExtractorError::BlobChanged {
+            blob: self.blob.to_string(),
+        };
+        let Some(kept) = &mut self.kept else {
+            return Ok(());
+        };
+        if bound_by_etag && head.etag.is_some() && head.etag != kept.head.etag {
+            return Err(Setback::Final(changed()));
+        }
+        let same_version = if bound_by_etag {
+            head.etag.is_some()
+        } else {
+            head.content_md5.is_some() && head.content_md5 == kept.head.content_md5
+        };
+        let fits = content_range(response.headers()) == Some((kept.spool.len(), kept.head.size));
+        if !same_version || !fits {
+            let error = changed();
+            return Err(self.failed_check(error));
+        }
+        kept.head.etag = head.etag;
+        kept.location = url.location();
+        tracing::debug!(blob = %self.blob, from = kept.spool.len(), "download resumed");
+        Ok(())
+    }
+
+    async fn receive(&mut self, url: &SignedUrl, mut response: Response) -> Result<(), Setback> {
+        let Some(kept) = &mut self.kept else {
+            return Ok(());
+        };
+        loop {
+            let chunk = response
+                .chunk()
+                .await
+                .map_err(|error| transport_error(url.expose(), &error))?;
+            let Some(chunk) = chunk else { return Ok(()) };
+            if kept.spool.len() + chunk.len() as u64 > kept.head.size {
+                let error = ExtractorError::LengthMismatch {
+                    blob: self.blob.to_string(),
+                    expected: kept.head.size,
+                    received: kept.spool.len() + chunk.len() as u64,
+                };
+                return Err(self.failed_check(error));
+            }
+            kept.spool.write(&chunk).await?;
+            kept.hasher.update(&chunk);
+            (self.progress)(chunk.len() as i64);
+        }
+    }
+
+    fn check(&mut self) -> Result<(), Setback> {
+        let Some(kept) = &self.kept else {
+            return Ok(());
+        };
+        if kept.spool.len() < kept.head.size {
+            return Err(Setback::passing(self.length_mismatch()));
+        }
+        let md5: [u8; 16] = kept.hasher.clone().finalize().into();
+        if kept
+            .head
+            .content_md5
+            .is_some_and(|expected| expected != md5)
+        {
+            let blob = self.blob.to_string();
+            return Err(self.failed_check(ExtractorError::ChecksumMismatch { blob }));
+        }
+        Ok(())
+    }
+
+    fn length_mismatch(&self) -> ExtractorError {
+        ExtractorError::LengthMismatch {
+            blob: self.blob.to_string(),
+            expected: self.kept.as_ref().map_or(0, |kept| kept.head.size),
+            received: self.len(),
+        }
+    }
+
+    /// The bytes at hand are not what they should be: the body is fetched anew, a bounded number of times.
+    fn failed_check(&mut self, error: ExtractorError) -> Setback {
+        self.discard();
+        self.failed_checks += 1;
+        if self.failed_checks >= MAX_FAILED_CHECKS {
+            return Setback::Final(error);
+        }
+        tracing::info!(blob = %self.blob, %error, "fetching the body anew");
+        Setback::passing(error)
+    }
+
+    fn discard(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            (self.progress)(-(kept.spool.len() as i64));
+        }
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+impl Kept {
+    fn can_resume(&self, url: &SignedUrl) -> bool {
+        let same_container = self.location == url.location() && self.head.etag.is_some();
+        same_container || self.head.content_md5.is_some()
+    }
+}

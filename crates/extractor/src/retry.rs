@@ -1,0 +1,246 @@
+//! The one place that says what may be tried again over HTTP, how often and after how long.
+//!
+//! Backoff is exponential with full jitter, bounded in count and in time. It does not sleep and does no I/O: the
+//! callers' loops ask it for the next delay. Callers of this crate need no retries of their own.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::ExtractorError;
+
+/// How often and how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Tries in all, the first included. A download's count starts anew with every MiB that it kept.
+    pub max_attempts: u32,
+    /// Upper limit of the first delay; each further one doubles it.
+    pub base_delay: Duration,
+    /// Upper limit of any delay.
+    pub max_delay: Duration,
+    /// Upper limit of all delays together.
+    pub max_total_delay: Duration,
+}
+
+impl RetryPolicy {
+    /// For blobs: patient, since requests cost nothing. About a minute in all, so that a blob that is listed before
+    /// its copy has ended has time to appear.
+    pub fn for_blobs() -> Self {
+        Self {
+            max_attempts: 10,
+            base_delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(30),
+            max_total_delay: Duration::from_secs(300),
+        }
+    }
+
+    /// For the API and the sign-in authority: few tries, since 20 calls an hour are all there are.
+    pub fn for_api() -> Self {
+        Self {
+            max_attempts: 4,
+            base_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(30),
+            max_total_delay: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A source of random fractions for delays, shared by all who wait (SplitMix64).
+#[derive(Clone)]
+pub struct Jitter(Arc<AtomicU64>);
+
+impl Jitter {
+    /// A reproducible sequence.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(seed)))
+    }
+
+    /// A sequence of its own for every process, so that many of them do not retry in step.
+    pub fn from_entropy() -> Self {
+        Self::seeded(RandomState::new().hash_one(std::process::id()))
+    }
+
+    fn below(&self, limit: Duration) -> Duration {
+        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self
+            .0
+            .fetch_add(GAMMA, Ordering::Relaxed)
+            .wrapping_add(GAMMA);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        limit.mul_f64((z >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+impl fmt::Debug for Jitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Jitter")
+    }
+}
+
+/// How one attempt failed.
+#[derive(Debug)]
+pub(crate) enum Setback {
+    /// Can pass: worth another attempt.
+    Passing {
+        error: ExtractorError,
+        /// The least delay, where the service named one.
+        retry_after: Option<Duration>,
+    },
+    /// Will not pass.
+    Final(ExtractorError),
+}
+
+impl Setback {
+    pub(crate) fn passing(error: ExtractorError) -> Self {
+        Self::Passing {
+            error,
+            retry_after: None,
+        }
+    }
+}
+
+impl From<ExtractorError> for Setback {
+    /// What the network does can pass; everything else is final.
+    fn from(error: ExtractorError) -> Self {
+        match error {
+            ExtractorError::Connection { .. } | ExtractorError::Timeout { .. } => {
+                Self::passing(error)
+            }
+            _ => Self::Final(error),
+        }
+    }
+}
+
+/// Statuses that can pass by themselves, whoever gave them.
+pub(crate) fn can_pass(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..=599)
+}
+
+/// `Retry-After` in seconds. The other form of the header, a date, is not used by the service.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+/// The attempts at one thing.
+#[derive(Debug)]
+pub(crate) struct Attempts<'a> {
+    policy: &'a RetryPolicy,
+    jitter: &'a Jitter,
+    failed: u32,
+    delayed: Duration,
+}
+
+impl<'a> Attempts<'a> {
+    pub(crate) fn new(policy: &'a RetryPolicy, jitter: &'a Jitter) -> Self {
+        Self {
+            policy,
+            jitter,
+            failed: 0,
+            delayed: Duration::ZERO,
+        }
+    }
+
+    /// Starts counting anew: real progress was made.
+    pub(crate) fn progressed(&mut self) {
+        self.failed = 0;
+        self.delayed = Duration::ZERO;
+    }
+
+    /// Counts a failure: the delay before the next attempt, or the error if there is none.
+    pub(crate) fn after(&mut self, setback: Setback) -> Result<Duration, ExtractorError> {
+        let (error, retry_after) = match setback {
+            Setback::Final(error) => return Err(error),
+            Setback::Passing { error, retry_after } => (error, retry_after),
+        };
+        self.failed += 1;
+        let limit = self
+            .policy
+            .base_delay
+            .saturating_mul(1 << (self.failed - 1).min(20))
+            .min(self.policy.max_delay);
+        let delay = self
+            .jitter
+            .below(limit)
+            .max(retry_after.unwrap_or_default());
+        let delayed = self.delayed.saturating_add(delay);
+        if self.failed >= self.policy.max_attempts || delayed > self.policy.max_total_delay {
+            return Err(error);
+        }
+        self.delayed = delayed;
+        tracing::debug!(attempt = self.failed, delay_ms = delay.as_millis() as u64, %error, "trying again");
+        Ok(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passing() -> Setback {
+        Setback::passing(ExtractorError::ChecksumMismatch {
+            blob: "b".to_owned(),
+        })
+    }
+
+    #[test]
+    fn delays_are_jittered_doubled_and_bounded_in_count() {
+        let policy = RetryPolicy {
+            max_attempts: 6,
+            base_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(4),
+            max_total_delay: Duration::from_secs(60),
+        };
+        let jitter = Jitter::seeded(7);
+        let mut attempts = Attempts::new(&policy, &jitter);
+        let delays: Vec<_> = std::iter::from_fn(|| attempts.after(passing()).ok()).collect();
+        assert_eq!(delays.len(), 5);
+        for (delay, limit) in delays.iter().zip([1, 2, 4, 4, 4]) {
+            assert!(*delay < Duration::from_secs(limit), "{delays:?}");
+        }
+        let other: Vec<_> = (0..5).map(|_| jitter.below(policy.max_delay)).collect();
+        assert_ne!(delays, other);
+    }
+
+    #[test]
+    fn delays_are_bounded_in_time_and_start_anew_after_progress() {
+        let policy = RetryPolicy {
+            max_total_delay: Duration::from_secs(30),
+            ..RetryPolicy::for_blobs()
+        };
+        let wait = |seconds| Setback::Passing {
+            error: ExtractorError::ChecksumMismatch {
+                blob: "b".to_owned(),
+            },
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        let jitter = Jitter::seeded(1);
+        let mut attempts = Attempts::new(&policy, &jitter);
+        assert_eq!(attempts.after(wait(20)).unwrap(), Duration::from_secs(20));
+        attempts.progressed();
+        assert_eq!(attempts.after(wait(20)).unwrap(), Duration::from_secs(20));
+        assert!(attempts.after(wait(20)).is_err());
+    }
+
+    #[test]
+    fn what_is_final_is_not_tried_again() {
+        let policy = RetryPolicy::for_blobs();
+        let jitter = Jitter::from_entropy();
+        let error = ExtractorError::BlobChanged {
+            blob: "b".to_owned(),
+        };
+        assert!(
+            Attempts::new(&policy, &jitter)
+                .after(Setback::Final(error))
+                .is_err()
+        );
+        assert!(can_pass(408) && can_pass(429) && can_pass(503));
+        assert!(!can_pass(400) && !can_pass(403) && !can_pass(404));
+    }
+}

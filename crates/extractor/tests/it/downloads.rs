@@ -1,0 +1,391 @@
+//! Blobs over a network that cuts, stalls, lies and changes its mind.
+
+use std::io::Read;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use extractor::{ExtractorError, SignedUrl, Spool};
+
+use crate::fixture::{ETAG, SIGNATURE, body, md5_of, spools, store, url, url_listed};
+use crate::server::{Answer, TestServer};
+
+fn content(spool: Spool) -> Vec<u8> {
+    let mut content = Vec::new();
+    spool
+        .into_reader()
+        .unwrap()
+        .read_to_end(&mut content)
+        .unwrap();
+    content
+}
+
+/// Downloads, and holds the promise about progress and memory on success and on failure.
+async fn download(url: &SignedUrl, expected_size: Option<u64>) -> Result<Vec<u8>, ExtractorError> {
+    let spools = spools();
+    let reported = AtomicI64::new(0);
+    let progress = |delta| {
+        reported.fetch_add(delta, Ordering::Relaxed);
+    };
+    let result = store(&spools).download(url, expected_size, &progress).await;
+    let len = result.as_ref().map_or(0, Spool::len) as i64;
+    assert_eq!(
+        reported.load(Ordering::Relaxed),
+        len,
+        "progress adds up to what is kept"
+    );
+    let content = result.map(content);
+    assert_eq!(spools.available(), 1 << 20, "all memory is given back");
+    if let Err(error) = &content {
+        assert!(!format!("{error} {error:?}").contains("sig="), "{error:?}");
+    }
+    content
+}
+
+/// The request's header, lower-cased.
+fn has(request: &str, header: &str) -> bool {
+    request
+        .to_ascii_lowercase()
+        .lines()
+        .any(|line| line == header.to_ascii_lowercase())
+}
+
+fn ranged(body: &[u8], from: usize) -> Answer {
+    let range = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
+    Answer::whole(206, &[ETAG, ("Content-Range", &range)], &body[from..])
+}
+
+#[tokio::test]
+async fn the_signature_is_sent_byte_for_byte_and_no_token_with_it() {
+    let body = body(1000);
+    let server = TestServer::start(vec![Answer::whole(200, &[ETAG], &body)]).await;
+    assert_eq!(download(&url(&server.url), Some(1000)).await.unwrap(), body);
+    let request = server.requests().remove(0);
+    let line = request.lines().next().unwrap().to_owned();
+    assert!(
+        line.ends_with(&format!("&sr=b&sp=r&sig={SIGNATURE} HTTP/1.1")),
+        "{line}"
+    );
+    assert!(
+        !request.to_ascii_lowercase().contains("authorization"),
+        "{request}"
+    );
+    assert!(
+        !request.to_ascii_lowercase().contains("accept-encoding"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
+async fn resumes_after_cuts_and_stalls_without_duplicates() {
+    let body = body(5000);
+    let length = body.len().to_string();
+    let announced = [
+        ETAG,
+        ("Content-Length", length.as_str()),
+        ("Content-MD5", &md5_of(&body)),
+    ];
+    let rest = [
+        ETAG,
+        ("Content-Length", "3800"),
+        ("Content-Range", "bytes 1200-4999/5000"),
+    ];
+    let server = TestServer::start(vec![
+        Answer::new(200, &announced).body(&body[..1200]),
+        Answer::new(206, &rest)
+            .body(&body[1200..3000])
+            .stall(Duration::from_secs(5)),
+        Answer::whole(503, &[], "busy"),
+        ranged(&body, 3000),
+    ])
+    .await;
+    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 4);
+    assert!(has(&requests[1], "range: bytes=1200-") && has(&requests[1], "if-match: \"v1\""));
+    assert!(has(&requests[2], "range: bytes=3000-") && has(&requests[3], "range: bytes=3000-"));
+}
+
+#[tokio::test]
+async fn resumes_into_a_file_when_memory_is_short() {
+    let body = body(3 << 20);
+    let length = body.len().to_string();
+    let server = TestServer::start(vec![
+        Answer::new(200, &[ETAG, ("Content-Length", &length)]).body(&body[..1 << 20]),
+        ranged(&body, 1 << 20),
+    ])
+    .await;
+    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+}
+
+#[tokio::test]
+async fn a_range_that_does_not_fit_is_not_appended() {
+    let body = body(5000);
+    for range in [
+        "bytes 1199-4999/5000",
+        "bytes 1200-4999/6000",
+        "bytes 1200-4998/5000",
+        "nonsense",
+    ] {
+        let server = TestServer::start(vec![
+            Answer::new(200, &[ETAG, ("Content-Length", "5000")]).body(&body[..1200]),
+            Answer::whole(206, &[ETAG, ("Content-Range", range)], &body[1200..]),
+            Answer::whole(200, &[ETAG], &body),
+        ])
+        .await;
+        assert_eq!(
+            download(&url(&server.url), None).await.unwrap(),
+            body,
+            "{range}"
+        );
+        assert!(
+            !server.requests()[2].to_ascii_lowercase().contains("range:"),
+            "{range}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_ranges_starts_the_body_anew() {
+    let body = body(5000);
+    let server = TestServer::start(vec![
+        Answer::new(200, &[ETAG, ("Content-Length", "5000")]).body(&body[..1200]),
+        Answer::whole(200, &[ETAG], &body),
+    ])
+    .await;
+    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+}
+
+#[tokio::test]
+async fn a_blob_that_changed_under_way_is_told() {
+    let body = body(5000);
+    let range = ("Content-Range", "bytes 1200-4999/5000");
+    for answer in [
+        Answer::whole(412, &[("x-ms-error-code", "ConditionNotMet")], ""),
+        Answer::whole(206, &[("ETag", "\"v2\""), range], &body[1200..]),
+    ] {
+        let server = TestServer::start(vec![
+            Answer::new(200, &[ETAG, ("Content-Length", "5000")]).body(&body[..1200]),
+            answer,
+        ])
+        .await;
+        let error = download(&url(&server.url), None).await.unwrap_err();
+        assert!(
+            matches!(error, ExtractorError::BlobChanged { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_length_is_never_taken_for_the_whole() {
+    let body = body(1000);
+    let too_long = TestServer::serve({
+        let body = body.clone();
+        move |request| {
+            if request.to_ascii_lowercase().contains("range:") {
+                Answer::whole(416, &[("Content-Range", "bytes */1000")], "")
+            } else {
+                Answer::new(200, &[ETAG, ("Content-Length", "1500")]).body(&body)
+            }
+        }
+    })
+    .await;
+    let error = download(&url(&too_long.url), None).await.unwrap_err();
+    let told = ExtractorError::LengthMismatch {
+        blob: String::new(),
+        expected: 1500,
+        received: 1000,
+    };
+    assert_eq!(
+        error.to_string().split(" has ").nth(1),
+        told.to_string().split(" has ").nth(1)
+    );
+
+    let too_short = Answer::new(200, &[ETAG, ("Content-Length", "700")]).body(&body);
+    let md5 = [
+        ETAG,
+        ("Content-Length", "700"),
+        ("Content-MD5", &md5_of(&body)),
+    ];
+    let checked = Answer::new(200, &md5).body(&body);
+    let server =
+        TestServer::start(vec![too_short, checked, Answer::whole(200, &[ETAG], &body)]).await;
+    assert_eq!(download(&url(&server.url), Some(1000)).await.unwrap(), body);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_body_without_length_needs_a_known_size() {
+    let body = body(1000);
+    let server = TestServer::start(vec![Answer::new(200, &[ETAG]).body(&body)]).await;
+    assert_eq!(download(&url(&server.url), Some(1000)).await.unwrap(), body);
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(
+        matches!(error, ExtractorError::UnexpectedAnswer { .. }),
+        "{error}"
+    );
+    assert!(download(&url(&server.url), Some(999)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_bad_checksum_is_fetched_anew_and_then_an_error() {
+    let body = body(1000);
+    let mut corrupt = body.clone();
+    corrupt[500] ^= 1;
+    let md5 = md5_of(&body);
+    let headers = [ETAG, ("Content-MD5", md5.as_str())];
+    let (bad, good) = (
+        Answer::whole(200, &headers, &corrupt),
+        Answer::whole(200, &headers, &body),
+    );
+    let server = TestServer::start(vec![bad.clone(), good]).await;
+    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+    let server = TestServer::start(vec![bad]).await;
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(
+        matches!(error, ExtractorError::ChecksumMismatch { .. }),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn an_empty_body_is_waited_for_while_its_copy_is_pending() {
+    let body = body(1000);
+    let pending = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "pending")], "");
+    let done = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "success")], &body);
+    let server = TestServer::start(vec![pending.clone(), pending.clone(), done]).await;
+    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+
+    let server = TestServer::start(vec![pending]).await;
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(
+        matches!(&error, ExtractorError::BlobEmpty { copy_status, .. } if copy_status == "pending")
+    );
+    assert_eq!(server.requests().len(), 5);
+    let failed = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "failed")], "");
+    let server = TestServer::start(vec![failed]).await;
+    assert!(download(&url(&server.url), None).await.is_err());
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_blob_is_waited_for_only_right_after_the_listing() {
+    let body = body(1000);
+    let missing = Answer::whole(404, &[("x-ms-error-code", "BlobNotFound")], "");
+    let server = TestServer::start(vec![missing.clone(), Answer::whole(200, &[], &body)]).await;
+    assert_eq!(
+        download(&url_listed(&server.url, TimeDelta::zero()), None)
+            .await
+            .unwrap(),
+        body
+    );
+    let server = TestServer::start(vec![missing]).await;
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(
+        matches!(error, ExtractorError::BlobMissing { .. }),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 1);
+}
+
+fn forbidden(code: &str, detail: &str) -> Answer {
+    let xml = format!(
+        "\u{feff}<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>Server failed to authenticate the \
+         request.</Message><AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail></Error>"
+    );
+    Answer::whole(403, &[("x-ms-error-code", code)], xml)
+}
+
+#[tokio::test]
+async fn refusals_of_the_blob_store_are_told_apart() {
+    let frame =
+        "Signature not valid in the specified key time frame: Key start [x] - Key expiry [y]";
+    let body = body(10);
+    let early = forbidden("AuthenticationFailed", frame);
+    let server = TestServer::start(vec![early.clone(), Answer::whole(200, &[], &body)]).await;
+    assert_eq!(
+        download(&url_listed(&server.url, TimeDelta::zero()), None)
+            .await
+            .unwrap(),
+        body
+    );
+
+    let server = TestServer::start(vec![early]).await;
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(
+        matches!(error, ExtractorError::UrlExpired { .. }),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 1);
+
+    for refused in [
+        forbidden(
+            "AuthenticationFailed",
+            "Signature did not match. String to sign used was r",
+        ),
+        forbidden("AuthorizationPermissionMismatch", ""),
+    ] {
+        let server = TestServer::start(vec![refused]).await;
+        let error = download(&url(&server.url), None).await.unwrap_err();
+        assert!(
+            matches!(error, ExtractorError::BlobRefused { .. }),
+            "{error}"
+        );
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_errors_that_name_the_other_host_only() {
+    let location = "https://evil.example/steal?sig=Top%2BSecret";
+    let server = TestServer::start(vec![Answer::whole(302, &[("Location", location)], "")]).await;
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("redirects (302) to https://evil.example,"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_never_gets_on_is_given_up() {
+    let server = TestServer::start(vec![Answer::whole(500, &[], "<html>")]).await;
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(
+        matches!(error, ExtractorError::Unavailable { .. }),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 5);
+    let stalled = Answer::new(200, &[ETAG, ("Content-Length", "9")]).stall(Duration::from_secs(9));
+    let server = TestServer::start(vec![stalled]).await;
+    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert!(matches!(error, ExtractorError::Timeout { .. }), "{error}");
+    let error = download(&url("http://127.0.0.1:1"), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ExtractorError::Connection { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn head_waits_for_the_copy_and_gives_size_and_checksum() {
+    let pending = Answer::new(
+        200,
+        &[("Content-Length", "0"), ("x-ms-copy-status", "pending")],
+    );
+    let md5 = md5_of(b"x");
+    let done = Answer::new(
+        200,
+        &[ETAG, ("Content-Length", "4711"), ("Content-MD5", &md5)],
+    );
+    let server = TestServer::start(vec![pending, done]).await;
+    let head = store(&spools()).head(&url(&server.url)).await.unwrap();
+    assert_eq!((head.size, head.etag.as_deref()), (4711, Some("\"v1\"")));
+    assert!(head.content_md5.is_some());
+    assert!(server.requests()[1].starts_with("HEAD /temp-1/2026-05-03/"));
+}

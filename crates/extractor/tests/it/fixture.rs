@@ -1,0 +1,150 @@
+//! What the tests share: fast retries, blob URLs, a body with its checksum.
+
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use extractor::retry::{Jitter, RetryPolicy};
+use extractor::{
+    ApiSettings, BlobStoreClient, Clock, Credential, ExportApi, HttpClient, HttpSettings,
+    ListingRequest, RateBudget, RateBudgetSettings, SignedUrl, SpoolBudget,
+};
+use md5::{Digest, Md5};
+
+/// Signature bytes that any re-encoding would change, and that no text may show.
+pub(crate) const SIGNATURE: &str = "Top%2BSecret%2Fsig%3D";
+pub(crate) const CLIENT_SECRET: &str = "cl13nt-s3cr3t~value";
+pub(crate) const ENDPOINT: &str = "/api/machines/InfoGatheringExport";
+pub(crate) const ETAG: (&str, &str) = ("ETag", "\"v1\"");
+
+/// Retries that take no time worth mention.
+pub(crate) fn fast(max_attempts: u32) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts,
+        base_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(5),
+        max_total_delay: Duration::from_secs(5),
+    }
+}
+
+pub(crate) fn http() -> HttpClient {
+    HttpClient::new(&HttpSettings {
+        no_progress_timeout: Duration::from_millis(300),
+        ..HttpSettings::default()
+    })
+    .unwrap()
+}
+
+pub(crate) fn store(spools: &SpoolBudget) -> BlobStoreClient {
+    BlobStoreClient::new(
+        http(),
+        fast(5),
+        spools.clone(),
+        Clock::system(),
+        Jitter::seeded(1),
+    )
+}
+
+pub(crate) fn spools() -> SpoolBudget {
+    SpoolBudget::new(1 << 20, std::env::temp_dir())
+}
+
+/// A blob path of the snapshot of 10:01 on 3 May 2026.
+pub(crate) fn blob(number: u32) -> String {
+    format!(
+        "2026-05-03/1001/InfoGatheringExport/json/OrgId=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa/\
+         _RbacGroupId=7/part-{number:05}-5f0c7a52-3a5e-4a6e-9d0d-2a0f9f4f2c11.c000.json.gz"
+    )
+}
+
+/// A signed URL's text, valid until `ends`.
+pub(crate) fn signed(base: &str, container: &str, number: u32, ends: DateTime<Utc>) -> String {
+    let ends = ends.format("%Y-%m-%dT%H%%3A%M%%3A%SZ");
+    let blob = blob(number);
+    format!("{base}/{container}/{blob}?sv=2020-02-10&se={ends}&sr=b&sp=r&sig={SIGNATURE}")
+}
+
+/// A signed URL that was listed `ago` and is valid for an hour from now.
+pub(crate) fn url_listed(base: &str, ago: TimeDelta) -> SignedUrl {
+    let now = Utc::now();
+    SignedUrl::parse(
+        &signed(base, "temp-1", 1, now + TimeDelta::hours(1)),
+        now - ago,
+    )
+    .unwrap()
+}
+
+pub(crate) fn url(base: &str) -> SignedUrl {
+    url_listed(base, TimeDelta::minutes(5))
+}
+
+pub(crate) fn body(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 % 251) as u8).collect()
+}
+
+pub(crate) fn md5_of(body: &[u8]) -> String {
+    BASE64_STANDARD.encode(Md5::digest(body))
+}
+
+/// An unsigned web token with these claims.
+pub(crate) fn token(claims: &str) -> String {
+    format!(
+        "eyJhbGciOiJub25lIn0.{}.T0kenS1gnature",
+        BASE64_URL_SAFE_NO_PAD.encode(claims)
+    )
+}
+
+pub(crate) fn client_secret(authority: &str) -> Credential {
+    Credential::ClientSecret {
+        authority: authority.to_owned(),
+        tenant_id: "t1".to_owned(),
+        client_id: "c1".to_owned(),
+        client_secret: CLIENT_SECRET.to_owned().into(),
+        audience: "https://audience.example".to_owned(),
+    }
+}
+
+pub(crate) fn budget(state_file: Option<&Path>, max_wait: Duration) -> RateBudget {
+    let settings = RateBudgetSettings {
+        max_wait,
+        ..RateBudgetSettings::documented(state_file.map(Path::to_owned))
+    };
+    RateBudget::new(settings, Clock::system())
+}
+
+pub(crate) fn api(base: &str, credential: Credential, budget: RateBudget) -> ExportApi {
+    let settings = ApiSettings {
+        base_url: base.to_owned(),
+        allowed_blob_hosts: Vec::new(),
+        retry: fast(3),
+    };
+    ExportApi::new(
+        settings,
+        credential,
+        budget,
+        http(),
+        Clock::system(),
+        Jitter::seeded(1),
+    )
+    .unwrap()
+}
+
+pub(crate) fn request(sas_valid_hours: Option<u32>) -> ListingRequest {
+    ListingRequest {
+        endpoint: ENDPOINT.to_owned(),
+        permission: "Vulnerability.Read.All".to_owned(),
+        sas_valid_hours,
+    }
+}
+
+/// A listing's JSON.
+pub(crate) fn listing(generated_time: &str, urls: &[String]) -> String {
+    let urls = urls
+        .iter()
+        .map(|url| format!("\"{url}\""))
+        .collect::<Vec<_>>()
+        .join(",");
+    format!(r#"{{"exportFiles":[{urls}],"generatedTime":"{generated_time}"}}"#)
+}
