@@ -1,1 +1,28 @@
-//! A stand-in for the export API and its blob store: data generator, token endpoint, signed URLs, rate limits.
+//! A stand-in for the Defender export API and its blob store on loopback, and a deterministic generator of snapshots.
+//!
+//! ```text
+//! SnapshotOptions -> generator (devices, records, oddities) -> snapshot_files (blobs in a folder)
+//!                                                                   |
+//! token endpoint -> listing (rate limit, containers, signatures) -> blob store (expiry, ranges, ETags)
+//! ```
+//!
+//! It shares no wire type with the extractor: both follow the API's description on their own. It computes no expected
+//! results either: tests decode the blobs independently.
+
+mod error;
+mod generator;
+mod options;
+mod rate_limit;
+mod server;
+mod signature;
+mod snapshot_files;
+
+pub use error::Error;
+pub use options::{Oddities, SnapshotOptions};
+pub use rate_limit::RateLimit;
+pub use server::{Counters, Served, Server, ServerOptions, credentials};
+pub use signature::SignatureKind;
+pub use snapshot_files::{Written, write_snapshot};
+
+/// Result of the simulator's operations.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,424 @@
+//! A device's record as one line of JSON: three levels, `AvScanResults` text inside `DeviceGatheredInfo` text inside the row.
+
+use std::io::Write;
+
+use crate::options::SnapshotOptions;
+
+use super::device::{
+    Family, History, Identity, Scan, State, TlsProfile, computed_at, generated_on, release_month,
+    signature_version,
+};
+use super::groups::Group;
+use super::oddity::{FieldOddity, InfoShape, Oddity, WideText};
+use super::text::{Object, Value, ascii_json, plain};
+
+const ASR_RULES: [&str; 19] = [
+    "ExecutableEmailContent",
+    "OfficeChildProcess",
+    "ExecutableOfficeContent",
+    "OfficeProcessInjection",
+    "ScriptExecutableDownload",
+    "ObfuscatedScript",
+    "OfficeMacroWin32ApiCalls",
+    "UntrustedExecutable",
+    "Ransomware",
+    "LsassCredentialTheft",
+    "PsexecWmiChildProcess",
+    "UntrustedUsbProcess",
+    "OfficeCommAppChildProcess",
+    "AdobeReaderChildProcess",
+    "PersistenceThroughWmi",
+    "VulnerableSignedDriver",
+    "BlockWebshellCreation",
+    "BlockCopiedOrImpersonatedSystemTools",
+    "BlockSafeModeReboot",
+];
+
+/// Writes records; its buffers are reused from one to the next.
+#[derive(Debug)]
+pub(crate) struct Records<'a> {
+    options: &'a SnapshotOptions,
+    groups: &'a [Group],
+    info: Vec<u8>,
+    scans: Vec<u8>,
+    asr: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl<'a> Records<'a> {
+    pub(crate) fn new(options: &'a SnapshotOptions, groups: &'a [Group]) -> Self {
+        Self {
+            options,
+            groups,
+            info: Vec::new(),
+            scans: Vec::new(),
+            asr: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+
+    /// Appends the record of the device in `slot`, without a line end.
+    pub(crate) fn write(&mut self, slot: u32, out: &mut Vec<u8>) {
+        let options = self.options;
+        let history = History::of_slot(options, slot);
+        let identity = Identity::of_slot(options.seed, slot, history.born);
+        let generated = generated_on(options, history.changed);
+        let state = State::of_slot(options.seed, slot, history.changed, generated);
+        let oddity = Oddity::of_device(&options.oddities, options.seed, slot, history.changed);
+        let group = &self.groups[self.groups.partition_point(|group| group.slots.end <= slot)];
+
+        self.write_info(&identity, &state, oddity);
+
+        let mut row = Object::begin(out, oddity.top_level);
+        self.text.clear();
+        for byte in identity.id {
+            self.text.extend([
+                b"0123456789abcdef"[usize::from(byte >> 4)],
+                b"0123456789abcdef"[usize::from(byte & 15)],
+            ]);
+        }
+        row.field("DeviceId", Value::Escaped(&self.text));
+        let wide_name;
+        row.field(
+            "DeviceName",
+            if let Some(wide) = oddity.wide_text {
+                wide_name = wide_json(
+                    wide,
+                    &format!("büro-{slot:04}.東京.\u{1f600}.münchen.example"),
+                );
+                Value::Json(wide_name.as_bytes())
+            } else {
+                write_name(&mut self.text, &identity, slot);
+                Value::Escaped(&self.text)
+            },
+        );
+        row.field("OsPlatform", Value::Text(identity.platform));
+        row.field("OsVersion", Value::Text(identity.os_version));
+        let group_text;
+        row.field(
+            "RbacGroupId",
+            if oddity.group_id_as_text {
+                group_text = group.id.to_string();
+                Value::Text(&group_text)
+            } else {
+                Value::Integer(group.id)
+            },
+        );
+        row.field("RbacGroupName", Value::Text(&group.name));
+        row.field("LastSeenTime", plain(state.last_seen));
+        row.field(
+            "Timestamp",
+            plain(computed_at(
+                options.seed,
+                slot,
+                options.day,
+                options.generated_time.timestamp(),
+            )),
+        );
+        row.field(
+            "DeviceGatheredInfo",
+            match oddity.info {
+                InfoShape::Text => Value::Escaped(&self.info),
+                InfoShape::Object => Value::Json(&self.info),
+                InfoShape::EmptyText => Value::Text(""),
+                InfoShape::BrokenText => Value::Escaped(&self.info[..self.info.len() / 2]),
+                InfoShape::Null => Value::Null,
+            },
+        );
+        if oddity.new_attributes {
+            row.field("ExposureLevel", Value::Text("Medium"));
+            row.field("MachineTags", Value::Json(br#"["pilot","ring 2"]"#));
+            row.field(
+                "Onboarding",
+                Value::Json(br#"{"State":"Onboarded","Attempts":1,"Score":0.75}"#),
+            );
+        }
+        row.end();
+    }
+
+    /// Writes `DeviceGatheredInfo` into `self.info`, keys in the order of the service.
+    fn write_info(&mut self, identity: &Identity, state: &State, oddity: Oddity) {
+        self.info.clear();
+        let Self {
+            info,
+            scans,
+            asr,
+            text,
+            ..
+        } = self;
+        let windows = identity.family == Family::Windows;
+        let gathered = identity.gathered;
+        let on_windows = windows && gathered;
+        let mut object = Object::begin(info, oddity.gathered);
+
+        object.field("AvMode", when(gathered, Value::Text(state.mode)));
+        let engine_month = release_month(state.engine.published);
+        object.field(
+            "AvEngineVersion",
+            when(
+                gathered,
+                print(
+                    text,
+                    format_args!("1.1.{engine_month}.{}", if windows { 3_008 } else { 2 }),
+                ),
+            ),
+        );
+        let (minor, build) = signature_version(state.signature.published);
+        object.field(
+            "AvSignatureVersion",
+            when(gathered, print(text, format_args!("1.{minor}.{build}.0"))),
+        );
+        let platform_month = release_month(state.platform.published);
+        object.field(
+            "AvPlatformVersion",
+            when(
+                gathered,
+                if windows {
+                    print(text, format_args!("4.18.{platform_month}.3011"))
+                } else {
+                    print(text, format_args!("101.{}.0000", platform_month + 2))
+                },
+            ),
+        );
+        write_scans(scans, state);
+        object.field("AvScanResults", when(on_windows, Value::Escaped(scans)));
+        object.field(
+            "AvModeDataRefreshTime",
+            when(gathered, Value::Time(state.refreshed)),
+        );
+        let wide_protection;
+        object.field(
+            "CloudProtectionState",
+            if let Some(wide) = oddity.wide_text {
+                wide_protection = wide_json(wide, "Activé ✓ \u{1f6e1}");
+                Value::Json(wide_protection.as_bytes())
+            } else if windows {
+                when(
+                    gathered,
+                    Value::Text(["0", "1", "2"][state.cloud_protection as usize]),
+                )
+            } else {
+                when(
+                    gathered,
+                    Value::Text(if state.cloud_protection == 0 {
+                        "Disabled"
+                    } else {
+                        "Enabled"
+                    }),
+                )
+            },
+        );
+        write_tls(
+            &mut object,
+            if windows && identity.gathered {
+                identity.tls
+            } else {
+                TlsProfile::Unset
+            },
+        );
+        object.field("Log4j_CVE_2021_44228", Value::Null);
+        object.field(
+            "LocalCveScannerExecuted",
+            if windows {
+                Value::Null
+            } else {
+                when(gathered, Value::Text("CVE-2021-44228"))
+            },
+        );
+        object.field("Log4jLocalScanVulnerable", Value::Null);
+        object.field(
+            "Log4JEnvironmentVariableMitigation",
+            Value::Text(state.log4j_mitigation),
+        );
+        object.field(
+            "IsWindowsLtscVersionRunning",
+            when(on_windows, Value::Text("false")),
+        );
+        object.field(
+            "AvEngineUpdateTime",
+            when(gathered, Value::Time(state.engine.updated)),
+        );
+        object.field(
+            "AvSignatureUpdateTime",
+            when(gathered, Value::Time(state.signature.updated)),
+        );
+        object.field(
+            "AvPlatformUpdateTime",
+            when(gathered, Value::Time(state.platform.updated)),
+        );
+        object.field(
+            "AvIsSignatureUptoDate",
+            when(gathered, Value::Bool(state.signature.up_to_date)),
+        );
+        object.field(
+            "AvIsEngineUptodate",
+            when(gathered, Value::Bool(state.engine.up_to_date)),
+        );
+        object.field(
+            "AvIsPlatformUptodate",
+            when(gathered, Value::Bool(state.platform.up_to_date)),
+        );
+        object.field(
+            "WdavorHeartbeatEventType",
+            when(
+                gathered,
+                Value::Text(if windows { "WdavEvent" } else { "MdatpHealth" }),
+            ),
+        );
+        object.field(
+            "AvSignaturePublishTime",
+            when(gathered, plain(state.signature.published)),
+        );
+        object.field(
+            "AvPlatformPublishTime",
+            when(gathered, plain(state.platform.published)),
+        );
+        object.field(
+            "AvEnginePublishTime",
+            when(gathered, plain(state.engine.published)),
+        );
+        for key in ["AvSignatureRing", "AvPlatformRing", "AvEngineRing"] {
+            object.field(key, when(gathered, Value::Text(identity.ring)));
+        }
+        object.field("Spring4Shell_CVE_2022_22965", Value::Null);
+        object.field(
+            "CVE_2022_30190_Mitigated",
+            when(on_windows, Value::Text("false")),
+        );
+        object.field(
+            "Bootiful_Mind_status",
+            when(on_windows, Value::Text("NotFound")),
+        );
+        object.field(
+            "AvSignatureDataRefreshTime",
+            when(gathered, Value::Time(state.refreshed)),
+        );
+        object.field(
+            "EBPFStatus",
+            if identity.family == Family::Linux {
+                when(gathered, Value::Text("Enabled"))
+            } else {
+                Value::Null
+            },
+        );
+        if windows {
+            asr.clear();
+            let mut rules = Object::begin(asr, FieldOddity::default());
+            for (rule, state) in ASR_RULES.iter().zip(identity.asr) {
+                rules.field(rule, state.map_or(Value::Null, Value::Text));
+            }
+            rules.end();
+            object.field("AsrConfigurationStates", when(gathered, Value::Json(asr)));
+        }
+        if oddity.new_attributes {
+            object.field("TlsClient13", Value::Text("Enabled"));
+            object.field(
+                "AvEngineHealth",
+                Value::Json(br#"{"Score":98,"Reasons":["a","b"],"Text":"{\"nested\":true}"}"#),
+            );
+            object.field("CVE_2030_00001_mitigation_status", Value::Text("Mitigated"));
+        }
+        object.end();
+    }
+}
+
+fn when(condition: bool, value: Value<'_>) -> Value<'_> {
+    if condition { value } else { Value::Null }
+}
+
+fn print<'t>(text: &'t mut Vec<u8>, what: std::fmt::Arguments<'_>) -> Value<'t> {
+    text.clear();
+    // Writing to memory cannot fail.
+    let _ = text.write_fmt(what);
+    Value::Escaped(text)
+}
+
+fn write_name(text: &mut Vec<u8>, identity: &Identity, slot: u32) {
+    let prefix = identity.name_prefix;
+    let _ = match identity.domain {
+        Some(domain) => print(text, format_args!("{prefix}-{slot:04}.{domain}")),
+        None => print(text, format_args!("{prefix}-{slot:04}")),
+    };
+}
+
+fn wide_json(wide: WideText, text: &str) -> String {
+    match wide {
+        WideText::Raw => format!("\"{text}\""),
+        WideText::Escaped => ascii_json(text),
+    }
+}
+
+fn write_scans(out: &mut Vec<u8>, state: &State) {
+    out.clear();
+    for (key, scan) in [
+        (&b"{\"Quick\":"[..], state.quick_scan),
+        (b",\"Full\":", state.full_scan),
+        (b",\"Custom\":", state.custom_scan),
+    ] {
+        out.extend_from_slice(key);
+        match scan {
+            None => out.extend_from_slice(b"null"),
+            Some(Scan {
+                status,
+                error_code,
+                time,
+            }) => {
+                let mut object = Object::begin(out, FieldOddity::default());
+                object.field("ScanStatus", Value::Text(status));
+                object.field("ErrorCode", error_code.map_or(Value::Null, Value::Text));
+                object.field("Timestamp", Value::Time(time));
+                object.end();
+            }
+        }
+    }
+    out.push(b'}');
+}
+
+fn write_tls(object: &mut Object<'_>, profile: TlsProfile) {
+    let [old, weak, strong, dotnet] = match profile {
+        TlsProfile::Unset => [None; 4],
+        TlsProfile::Hardened => [
+            Some("Disabled"),
+            Some("Disabled"),
+            Some("Enabled"),
+            Some("1"),
+        ],
+        TlsProfile::Legacy => [None, Some("Enabled"), Some("Enabled"), Some("0")],
+    };
+    for (keys, value) in [
+        (
+            &["SslClient20", "SslClient30", "SslServer20", "SslServer30"][..],
+            old,
+        ),
+        (&["TlsClient10", "TlsClient11"], weak),
+        (&["TlsClient12"], strong),
+        (&["TlsServer10", "TlsServer11"], weak),
+        (&["TlsServer12"], strong),
+        (
+            &["SchUseStrongCrypto35", "SchUseStrongCrypto35Wow6432"],
+            None,
+        ),
+        (
+            &["SchUseStrongCrypto40", "SchUseStrongCrypto40Wow6432"],
+            dotnet,
+        ),
+        (
+            &[
+                "SystemDefaultTlsVersions35",
+                "SystemDefaultTlsVersions35Wow6432",
+            ],
+            None,
+        ),
+        (
+            &[
+                "SystemDefaultTlsVersions40",
+                "SystemDefaultTlsVersions40Wow6432",
+            ],
+            dotnet,
+        ),
+    ] {
+        for key in keys {
+            object.field(key, value.map_or(Value::Null, Value::Text));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The API's one call: checks token, quota and parameters, then hands out a container of its own and signed URLs into it.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::token::{self, Denied};
+use super::{Site, count, json_response, lock, method_not_allowed};
+
+const EXPORT: &str = "machines/infogatheringexport";
+const ROLE: &str = "Vulnerability.Read.All";
+const CONTEXT: &str = "https://api.securitycenter.microsoft.com/api/$metadata#microsoft.windowsDefenderATP.api.ExportFilesResponse";
+/// Blob paths stand in URLs as the service writes them: `=` as it is.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'=')
+    .remove(b'/');
+
+/// `path` is decoded and in lower case, and begins with `/api`.
+pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<Utc>) -> Response {
+    let resource = path.trim_start_matches("/api").trim_matches('/');
+    if resource.strip_prefix("v1.0/").unwrap_or(resource) != EXPORT {
+        return error(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            &format!("No HTTP resource was found that matches {path}."),
+        );
+    }
+    if *request.method() != Method::GET {
+        return method_not_allowed("GET");
+    }
+    count(&site.tally.api_calls, 1);
+    let header = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let caller = match token::check(site, header, ROLE, now) {
+        Ok(caller) => caller,
+        Err(denied) => return deny(denied),
+    };
+    if let Some(limit) = site.options.rate_limit {
+        let call = lock(&site.calls)
+            .entry(caller)
+            .or_default()
+            .call(limit, now);
+        if let Err(refused) = call {
+            let seconds = refused.window.num_seconds();
+            let window = format!(
+                "{:02}:{:02}:{:02}",
+                seconds / 3_600,
+                seconds / 60 % 60,
+                seconds % 60
+            );
+            let mut response = error(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                &format!(
+                    "API calls quota exceeded! Maximum {} calls per {window} allowed.",
+                    refused.limit
+                ),
+            );
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(refused.retry_after));
+            return response;
+        }
+    }
+    match lifetime(site, request.uri().query().unwrap_or_default()) {
+        Ok(lifetime) => list(site, lifetime, now),
+        Err(message) => error(StatusCode::BAD_REQUEST, "InvalidInput", &message),
+    }
+}
+
+/// How long the signed URLs of this call live. `$sasValidHours` is not `sasValidHours`: the service ignores what it does not know.
+fn lifetime(site: &Site, query: &str) -> Result<TimeDelta, String> {
+    let options = &site.options;
+    let asked = url::form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key.eq_ignore_ascii_case("sasValidHours"));
+    let hours = match asked {
+        None => options.default_sas_valid_hours,
+        Some((_, text)) => text
+            .parse()
+            .ok()
+            .filter(|hours| (1..=options.max_sas_valid_hours).contains(hours))
+            .ok_or_else(|| {
+                let max = options.max_sas_valid_hours;
+                format!("sasValidHours is invalid: '{text}'. Expected a whole number of hours between 1 and {max}.")
+            })?,
+    };
+    Ok(options
+        .url_lifetime
+        .and_then(|lifetime| TimeDelta::from_std(lifetime).ok())
+        .unwrap_or(TimeDelta::hours(i64::from(hours))))
+}
+
+fn list(site: &Site, lifetime: TimeDelta, now: DateTime<Utc>) -> Response {
+    count(&site.tally.listings, 1);
+    let catalogue = Arc::clone(&lock(&site.served));
+    let container = format!("temp-{}", Uuid::new_v4());
+    lock(&site.containers).insert(container.clone(), Arc::clone(&catalogue));
+    let files: Vec<String> = catalogue
+        .blobs
+        .keys()
+        .map(|path| {
+            let blob = format!("{container}/{path}");
+            let query = site.signer.query(&blob, now, lifetime);
+            format!("{}/{}?{query}", site.url, utf8_percent_encode(&blob, PATH))
+        })
+        .collect();
+    json_response(
+        StatusCode::OK,
+        &json!({
+            "@odata.context": CONTEXT,
+            "exportFiles": files,
+            "generatedTime": catalogue.generated_time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        }),
+    )
+}
+
+fn deny(denied: Denied) -> Response {
+    let (challenge, message) = match denied {
+        Denied::Role => {
+            return error(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                &format!(
+                    "The application does not have any of the required application permissions ({ROLE})."
+                ),
+            );
+        }
+        Denied::Missing => ("Bearer", "The request has no bearer token."),
+        Denied::Invalid => (
+            "Bearer error=\"invalid_token\", error_description=\"The signature is invalid\"",
+            "The token is invalid.",
+        ),
+        Denied::Expired => (
+            "Bearer error=\"invalid_token\", error_description=\"The token is expired\"",
+            "The token is expired.",
+        ),
+        Denied::Audience => (
+            "Bearer error=\"invalid_token\", error_description=\"The audience is invalid\"",
+            "The token is for another audience.",
+        ),
+    };
+    let mut response = error(StatusCode::UNAUTHORIZED, "Unauthorized", message);
+    response.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    );
+    response
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    let target = Uuid::new_v4().to_string();
+    json_response(
+        status,
+        &json!({"error": {"code": code, "message": message, "target": target}}),
+    )
+}
