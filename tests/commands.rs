@@ -1,0 +1,190 @@
+//! The commands beside `run`: plan, verify, schema, simulate, demo, help, completions.
+
+use std::fs;
+use std::process::Command;
+
+use simulator::{Oddities, SnapshotOptions};
+
+use crate::harness::api::Api;
+use crate::harness::blobs::{Blobs, files_below};
+use crate::harness::lake::Lake;
+use crate::harness::pipeline::Pipeline;
+use crate::harness::program::{Ran, defender_lake};
+use crate::harness::readers::Reader::DuckDb;
+use crate::harness::truth::Truth;
+use crate::harness::{tool, workspace};
+
+fn on_nothing(arguments: &[&str]) -> Ran {
+    defender_lake(tempfile::tempdir().unwrap().path(), &[], arguments)
+}
+
+#[test]
+fn plan_says_what_would_be_written_and_writes_nothing() {
+    let (blobs, lake) = (
+        Blobs::simulated(&SnapshotOptions::default()),
+        Lake::on_disk(),
+    );
+    let api = Api::of(&blobs);
+    let planned = Pipeline::from_api(&api, &lake)
+        .command("plan", &[])
+        .exits_with(0)
+        .stdout;
+    assert!(lake.files().is_empty());
+    assert!(
+        planned.contains("20260503T100100Z-47d41a0c") && !planned.contains("sig="),
+        "{planned}"
+    );
+
+    Pipeline::from_api(&api, &lake).run();
+    for path in lake.on_this_machine().table_files().keys() {
+        let name = path.rsplit('/').next().unwrap();
+        assert!(
+            planned.contains(name),
+            "{name} was written and not planned: {planned}"
+        );
+    }
+}
+
+#[test]
+fn verify_proves_a_lake_and_finds_one_flipped_byte_or_a_missing_file() {
+    let odd = SnapshotOptions {
+        devices: 300,
+        oddities: Oddities::all(),
+        ..SnapshotOptions::default()
+    };
+    let (blobs, lake) = (Blobs::simulated(&odd), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    pipeline.command("verify", &[]).exits_with(0);
+    pipeline
+        .command("verify", &["--snapshot", "20260503T100100Z-47d41a0c"])
+        .exits_with(0);
+
+    let on_disk = lake.on_this_machine();
+    let (path, bytes) = on_disk.table_files().into_iter().next().unwrap();
+    let file = on_disk.root().join(&path);
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    fs::write(&file, flipped).unwrap();
+    let ran = pipeline.command("verify", &[]).exits_with(1);
+    assert!(format!("{}{}", ran.stdout, ran.stderr).contains(&path));
+
+    fs::remove_file(&file).unwrap();
+    let ran = pipeline.command("verify", &[]).exits_with(1);
+    assert!(format!("{}{}", ran.stdout, ran.stderr).contains(&path));
+
+    fs::write(&file, bytes).unwrap();
+    pipeline.command("verify", &[]).exits_with(0);
+}
+
+#[test]
+fn schema_show_names_every_column_with_its_wire_path() {
+    assert!(
+        on_nothing(&["schema", "list"])
+            .exits_with(0)
+            .stdout
+            .contains("info_gathering")
+    );
+    let shown = on_nothing(&["schema", "show", "info_gathering"])
+        .exits_with(0)
+        .stdout;
+    for column in Truth::columns().keys() {
+        assert!(shown.contains(column.as_str()), "{column}");
+    }
+    assert!(shown.contains("DeviceGatheredInfo.AvScanResults.Quick.Timestamp"));
+    on_nothing(&["schema", "show", "info_gatherings"])
+        .exits_with(2)
+        .says(&["info_gathering"]);
+}
+
+#[test]
+fn help_has_examples_for_every_command() {
+    for command in [
+        "run",
+        "plan",
+        "simulate",
+        "demo",
+        "schema",
+        "verify",
+        "completions",
+    ] {
+        let help = on_nothing(&[command, "--help"]).exits_with(0).stdout;
+        assert!(
+            help.contains(&format!("defender-lake {command}")) && help.contains("Example"),
+            "{command}: {help}"
+        );
+    }
+    assert!(
+        on_nothing(&["--version"])
+            .exits_with(0)
+            .stdout
+            .starts_with("defender-lake ")
+    );
+}
+
+#[test]
+fn completions_are_valid_bash() {
+    let script = on_nothing(&["completions", "bash"]).exits_with(0).stdout;
+    assert!(script.contains("defender-lake"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), script).unwrap();
+    assert!(
+        Command::new("bash")
+            .arg("-n")
+            .arg(file.path())
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn simulate_writes_a_snapshot_that_can_be_run_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    defender_lake(
+        folder.path(),
+        &[],
+        &["simulate", "--write", "exports", "--devices", "200"],
+    )
+    .exits_with(0);
+    let (blobs, lake) = (Blobs::none(), Lake::on_disk());
+    for path in files_below(&folder.path().join("exports")) {
+        blobs.add(
+            &path,
+            &fs::read(folder.path().join("exports").join(&path)).unwrap(),
+        );
+    }
+    assert_eq!(
+        Pipeline::from_files(&blobs, &lake).run()["rows_written"],
+        200
+    );
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&blobs));
+}
+
+#[test]
+fn the_demo_shows_tree_and_report_and_leaves_a_lake_that_duckdb_answers_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = defender_lake(folder.path(), &[], &["demo"]).exits_with(0);
+    assert!(
+        ran.stdout.contains("rbac_group_id=") && ran.stdout.contains("records_read"),
+        "{}",
+        ran.stdout
+    );
+    let query = Command::new(tool("readers/bin/python3"))
+        .arg(workspace().join("tools/demo_query.py"))
+        .arg(folder.path().join("demo-lake"))
+        .output()
+        .unwrap();
+    let answer = String::from_utf8(query.stdout).unwrap();
+    assert!(
+        query.status.success(),
+        "{}",
+        String::from_utf8_lossy(&query.stderr)
+    );
+    assert!(
+        answer.contains("antivirus_mode") && answer.contains("active"),
+        "{answer}"
+    );
+}

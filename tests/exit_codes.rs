@@ -1,0 +1,153 @@
+//! How runs end: 0 done or unchanged, 1 failed, 2 wrong use or configuration, 3 refused by the gate.
+
+use simulator::SnapshotOptions;
+
+use crate::harness::api::Api;
+use crate::harness::blobs::{Blobs, gzip, path};
+use crate::harness::lake::Lake;
+use crate::harness::pipeline::Pipeline;
+use crate::harness::program::defender_lake;
+
+fn small() -> Blobs {
+    Blobs::simulated(&SnapshotOptions {
+        devices: 50,
+        groups: 3,
+        blobs: 4,
+        ..SnapshotOptions::default()
+    })
+}
+
+#[test]
+fn a_run_that_commits_or_finds_its_work_done_exits_0() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    assert_eq!(
+        pipeline.command("run", &["--json"]).exits_with(0).json()["outcome"],
+        "committed"
+    );
+    assert_eq!(
+        pipeline.command("run", &["--json"]).exits_with(0).json()["outcome"],
+        "unchanged"
+    );
+}
+
+#[test]
+fn a_wrong_client_secret_exits_1_and_says_so() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let mut pipeline = Pipeline::from_api(&api, &lake);
+    pipeline.set_variable("AZURE_CLIENT_SECRET", "wrong-secret-of-this-test");
+    let ran = pipeline.command("run", &["--json"]).exits_with(1);
+    ran.says(&["client_secret"]);
+    let report = ran.json();
+    assert_eq!(report["outcome"], "failed");
+    assert!(
+        report["error"].as_str().unwrap().contains("client secret"),
+        "{report}"
+    );
+    assert!(
+        !ran.stderr.contains("wrong-secret-of-this-test")
+            && !ran.stdout.contains("wrong-secret-of-this-test")
+    );
+    assert!(lake.on_this_machine().table_files().is_empty());
+}
+
+#[test]
+fn a_token_for_another_audience_exits_1_and_names_the_setting() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let pipeline = Pipeline::from_api(&api, &lake);
+    let ran = pipeline
+        .command(
+            "run",
+            &[
+                "--set",
+                "source.auth.audience=https://api.security.microsoft.com",
+            ],
+        )
+        .exits_with(1);
+    ran.says(&["audience"]);
+}
+
+#[test]
+fn an_api_that_nobody_answers_for_exits_1() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let pipeline = Pipeline::from_api(&api, &lake);
+    let url = api.url().to_owned();
+    drop(api);
+    let ran = pipeline.command("run", &[]).exits_with(1);
+    ran.says(&[url.trim_start_matches("http://")]);
+}
+
+#[test]
+fn a_blob_that_is_no_whole_gzip_stream_exits_1_names_it_and_leaves_the_lake_as_it_was() {
+    let whole = gzip(&b"{\"DeviceId\":\"a\"}\n".repeat(100));
+    let cut = &whole[..whole.len() - 4];
+    let garbage = [whole.as_slice(), b"garbage"].concat();
+    for bytes in [cut, b"not gzip", &garbage, b""] {
+        let (blobs, lake) = (small(), Lake::on_disk());
+        let good = Pipeline::from_files(&blobs, &lake);
+        good.run();
+        let before = lake.on_this_machine().table_files();
+
+        let bad = Blobs::simulated(
+            &SnapshotOptions {
+                devices: 50,
+                seed: 9,
+                ..SnapshotOptions::default()
+            }
+            .next_day(),
+        );
+        let broken = path(Some(7), 99).replace("2026-05-03", "2026-05-04");
+        bad.add(&broken, bytes);
+        Pipeline::from_files(&bad, &lake)
+            .command("run", &[])
+            .exits_with(1)
+            .says(&["part-00099"]);
+        assert!(
+            lake.on_this_machine().table_files() == before,
+            "the lake changed"
+        );
+    }
+}
+
+#[test]
+fn more_quarantined_records_than_the_gate_lets_through_exit_3_and_leave_the_lake_as_it_was() {
+    let (good, lake) = (small(), Lake::on_disk());
+    Pipeline::from_files(&good, &lake).run();
+    let before = lake.on_this_machine().table_files();
+
+    let bad = Blobs::none();
+    let tomorrow = path(Some(7), 1).replace("2026-05-03", "2026-05-04");
+    bad.add(&tomorrow, &gzip(b"{\"DeviceId\":\"a\"}\nnot JSON\n"));
+    let pipeline = Pipeline::from_files(&bad, &lake);
+    let strict = [
+        "--json",
+        "--set",
+        "gate.max_quarantined=0",
+        "--set",
+        "gate.max_quarantined_share=0",
+    ];
+    let ran = pipeline.command("run", &strict).exits_with(3);
+    assert_eq!(ran.json()["outcome"], "refused");
+    ran.says(&["quarantined"]);
+    assert!(
+        lake.on_this_machine().table_files() == before,
+        "the lake changed"
+    );
+}
+
+#[test]
+fn wrong_use_exits_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["run"][..],
+        &["no-such-command"],
+        &["run", "no-such-file.toml"],
+        &["run", "x.toml", "--no-such-flag"],
+    ] {
+        let ran = defender_lake(folder.path(), &[], arguments).exits_with(2);
+        assert!(!ran.stderr.is_empty(), "{arguments:?}");
+    }
+}

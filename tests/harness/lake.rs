@@ -1,0 +1,168 @@
+//! A lake of one test: a folder on disk, or a prefix of its own in a store that all tests share.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::blobs::files_below;
+use super::servers::{Store, azurite, garage, moto};
+use super::{tool, workspace};
+
+/// Where a lake lies. A folder is gone when dropped.
+pub(crate) struct Lake {
+    place: Place,
+    options: Vec<(String, String)>,
+}
+
+enum Place {
+    Folder(TempDir),
+    Prefix {
+        store: &'static Store,
+        prefix: String,
+    },
+}
+
+impl Lake {
+    /// On disk.
+    pub(crate) fn on_disk() -> Self {
+        Self {
+            place: Place::Folder(tempfile::tempdir().unwrap()),
+            options: Vec::new(),
+        }
+    }
+
+    /// In moto's S3 server, which honours conditional puts.
+    pub(crate) fn in_moto() -> Self {
+        Self::in_store(moto::store())
+    }
+
+    /// In Garage, which does not.
+    pub(crate) fn in_garage() -> Self {
+        Self::in_store(garage::store())
+    }
+
+    /// In Azurite, an Azure Blob server.
+    pub(crate) fn in_azurite() -> Self {
+        Self::in_store(azurite::store())
+    }
+
+    fn in_store(store: &'static Store) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("lake-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        Self {
+            place: Place::Prefix { store, prefix },
+            options: store.options(),
+        }
+    }
+
+    /// For `lake.root`.
+    pub(crate) fn root(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => folder.path().to_str().unwrap().to_owned(),
+            Place::Prefix { store, prefix } => {
+                format!("{}://{}/{prefix}", store.scheme(), store.bucket)
+            }
+        }
+    }
+
+    /// For `[lake.options]`.
+    pub(crate) fn options(&self) -> &[(String, String)] {
+        &self.options
+    }
+
+    /// Whether the store cannot tell two writers apart.
+    pub(crate) fn single_writer(&self) -> bool {
+        matches!(&self.place, Place::Prefix { store, .. } if !store.conditional_puts)
+    }
+
+    /// For the Polars reader's `STORAGE_OPTIONS`.
+    pub(crate) fn storage_options(&self) -> Value {
+        Value::Object(
+            self.options
+                .iter()
+                .map(|(name, value)| (name.clone(), json!(value)))
+                .collect(),
+        )
+    }
+
+    /// The lake's folder, or a copy of the lake as it is now.
+    pub(crate) fn on_this_machine(&self) -> OnDisk {
+        match &self.place {
+            Place::Folder(folder) => OnDisk {
+                root: folder.path().to_owned(),
+                _copy: None,
+            },
+            Place::Prefix { store, prefix } => {
+                let copy = tempfile::tempdir().unwrap();
+                let folder = copy.path().join(prefix);
+                let path = format!("{}/{prefix}", store.bucket);
+                store_command(store, &["download", &path, folder.to_str().unwrap()]);
+                OnDisk {
+                    root: folder,
+                    _copy: Some(copy),
+                }
+            }
+        }
+    }
+
+    /// Paths below the root and bytes of all files.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.on_this_machine().files()
+    }
+}
+
+/// A lake's files on disk; a copy is gone when dropped.
+pub(crate) struct OnDisk {
+    root: PathBuf,
+    _copy: Option<TempDir>,
+}
+
+impl OnDisk {
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of the table.
+    pub(crate) fn table(&self) -> PathBuf {
+        self.root.join("info_gathering")
+    }
+
+    /// Paths below the root and bytes of all files.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        files_below(&self.root)
+            .into_iter()
+            .map(|path| {
+                let bytes = fs::read(self.root.join(&path)).unwrap();
+                (path, bytes)
+            })
+            .collect()
+    }
+
+    /// The table's files alone.
+    pub(crate) fn table_files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.files()
+            .into_iter()
+            .filter(|(path, _)| path.starts_with("info_gathering/"))
+            .collect()
+    }
+}
+
+/// Runs `readers/store.py`.
+pub(crate) fn store_command(store: &Store, arguments: &[&str]) {
+    let output = Command::new(tool("readers/bin/python3"))
+        .arg(workspace().join("tests/readers/store.py"))
+        .args(arguments)
+        .env("STORE", store.as_json().to_string())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "store.py {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,134 @@
+//! A pipeline file in a folder of its own, and the program run on it.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::api::Api;
+use super::blobs::Blobs;
+use super::lake::Lake;
+use super::program::{Ran, defender_lake};
+
+/// A pipeline file, the environment that it needs, and the lake that it writes.
+pub(crate) struct Pipeline<'a> {
+    folder: TempDir,
+    lake: &'a Lake,
+    environment: Vec<(String, String)>,
+}
+
+impl<'a> Pipeline<'a> {
+    /// From the API, signed in with a client secret.
+    pub(crate) fn from_api(api: &Api, lake: &'a Lake) -> Self {
+        let url = api.url();
+        let source = format!(
+            "[source]\napi = \"{url}\"\nstate_dir = \"state\"\ncalls_per_minute = 1000\ncalls_per_hour = 1000\n\n\
+             [source.auth]\nkind = \"client_secret\"\ntenant_id = \"${{AZURE_TENANT_ID}}\"\n\
+             client_id = \"${{AZURE_CLIENT_ID}}\"\nclient_secret = \"${{AZURE_CLIENT_SECRET}}\"\nauthority = \"{url}\"\n"
+        );
+        Self::of(&source, lake, Api::credentials())
+    }
+
+    /// From blobs on disk.
+    pub(crate) fn from_files(blobs: &Blobs, lake: &'a Lake) -> Self {
+        Self::of(
+            &format!("[source]\nfiles = \"{}\"\n", blobs.pattern()),
+            lake,
+            Vec::new(),
+        )
+    }
+
+    /// With a `[source]` section as given.
+    pub(crate) fn of(source: &str, lake: &'a Lake, mut environment: Vec<(String, String)>) -> Self {
+        let mut text = format!(
+            "dataset = \"info_gathering\"\n\n{source}\n[lake]\nroot = \"{}\"\nformat = \"parquet\"\n",
+            lake.root()
+        );
+        if lake.single_writer() {
+            text.push_str("single_writer = true\n");
+        }
+        text.push_str("\n[lake.options]\n");
+        for (name, value) in lake.options() {
+            let variable = format!("LAKE_{}", name.to_uppercase());
+            writeln!(text, "{name} = \"${{{variable}}}\"").unwrap();
+            environment.push((variable, value.clone()));
+        }
+        // Odd blobs have more records that cannot be rows than the gate lets through by default.
+        text.push_str("\n[gate]\nmax_quarantined_share = 1.0\nmax_quarantined = 1000000\n");
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("pipeline.toml"), text).unwrap();
+        Self {
+            folder,
+            lake,
+            environment,
+        }
+    }
+
+    /// Replaces a text of the pipeline file, which must be there.
+    pub(crate) fn replace(&self, from: &str, to: &str) -> &Self {
+        let file = self.folder().join("pipeline.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "`{from}` is not in {text}");
+        fs::write(file, text.replace(from, to)).unwrap();
+        self
+    }
+
+    /// Sets a variable of the program's environment.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.unset_variable(name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Removes a variable of the program's environment.
+    pub(crate) fn unset_variable(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Values of the environment that must never be printed.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        let is_secret = |name: &str| {
+            ["SECRET", "TOKEN", "KEY"]
+                .iter()
+                .any(|word| name.contains(word))
+        };
+        self.environment
+            .iter()
+            .filter(|(name, _)| is_secret(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+
+    /// The folder that the program runs in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn lake(&self) -> &Lake {
+        self.lake
+    }
+
+    /// Runs a command of the program on the pipeline file.
+    pub(crate) fn command(&self, command: &str, arguments: &[&str]) -> Ran {
+        let all: Vec<&str> = [command, "pipeline.toml"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        defender_lake(self.folder(), &self.environment, &all)
+    }
+
+    /// `run --json`, which must succeed; the run report.
+    #[track_caller]
+    pub(crate) fn run(&self) -> Value {
+        self.run_with(&[])
+    }
+
+    /// `run --json` with more arguments, which must succeed; the run report.
+    #[track_caller]
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> Value {
+        let all: Vec<&str> = ["--json"].iter().chain(arguments).copied().collect();
+        self.command("run", &all).exits_with(0).json()
+    }
+}

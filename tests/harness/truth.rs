@@ -1,0 +1,412 @@
+//! What the table must hold: the blobs decoded here, record by record, by flate2 and serde_json, with none of the program's
+//! decoder. The rules are those documented at `dataset::ColumnType` and in the README's section on rescued data.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use dataset::{
+    BlobPath, ColumnType, Dataset, GENERATED_DATE, GENERATED_TIME, ORG_ID, RESCUED_DATA,
+};
+use flate2::read::MultiGzDecoder;
+use serde_json::{Map, Value, json};
+
+use super::blobs::Blobs;
+
+/// A row: column name to value, nulls left out. Values are as readers answer (see `readers/answer.py`), JSON texts parsed.
+pub(crate) type Row = BTreeMap<String, Value>;
+
+/// What must come out of blobs.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// In order of device id and group.
+    pub(crate) rows: Vec<Row>,
+    /// In order of blob and line.
+    pub(crate) quarantined: Vec<Quarantined>,
+    /// Records in which a wire path is rescued, by path and kind (`unnamed`, `misfit`).
+    pub(crate) drift: BTreeMap<(String, &'static str), u64>,
+    /// By blob path.
+    pub(crate) blobs: BTreeMap<String, Counts>,
+}
+
+/// A record that must be set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Quarantined {
+    pub(crate) blob: String,
+    pub(crate) line: u64,
+    pub(crate) offset: u64,
+    pub(crate) reason: &'static str,
+    pub(crate) raw: Vec<u8>,
+}
+
+/// Counts of one blob, or of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) records_read: u64,
+    pub(crate) rows_written: u64,
+    pub(crate) records_quarantined: u64,
+    pub(crate) rows_rescued: u64,
+}
+
+/// Wire keys down to what becomes of the value.
+enum Node {
+    Column(String, ColumnType),
+    Partition,
+    Step(BTreeMap<String, Node>),
+}
+
+impl Truth {
+    pub(crate) fn of(blobs: &Blobs) -> Self {
+        let mut truth = Self::default();
+        let dataset = Dataset::built_in("info_gathering").unwrap();
+        let tree = wire_tree(&dataset);
+        for blob in blobs.all() {
+            let path = BlobPath::parse(&blob.path).unwrap();
+            let mut text = Vec::new();
+            MultiGzDecoder::new(blob.bytes.as_slice())
+                .read_to_end(&mut text)
+                .unwrap();
+            truth.add_blob(&path, &text, &tree);
+        }
+        truth.rows.sort_by_key(|row| {
+            let key = |column: &str| row[column].clone();
+            (
+                key("device_id").as_str().unwrap().to_owned(),
+                key("rbac_group_id").as_i64(),
+            )
+        });
+        truth
+    }
+
+    /// Counts of all blobs.
+    pub(crate) fn counts(&self) -> Counts {
+        self.blobs
+            .values()
+            .fold(Counts::default(), |sum, blob| Counts {
+                records_read: sum.records_read + blob.records_read,
+                rows_written: sum.rows_written + blob.rows_written,
+                records_quarantined: sum.records_quarantined + blob.records_quarantined,
+                rows_rescued: sum.rows_rescued + blob.rows_rescued,
+            })
+    }
+
+    /// Each column's type as readers answer it, partition columns among them.
+    pub(crate) fn columns() -> BTreeMap<String, &'static str> {
+        let dataset = Dataset::built_in("info_gathering").unwrap();
+        let wire_columns = dataset.columns.iter().map(|column| {
+            let read_as = match column.column_type {
+                ColumnType::Json => "string",
+                other => other.name(),
+            };
+            (column.name.clone(), read_as)
+        });
+        let added = [
+            (GENERATED_TIME, "timestamp"),
+            (ORG_ID, "string"),
+            (RESCUED_DATA, "string"),
+            (GENERATED_DATE, "date"),
+            ("rbac_group_id", "int64"),
+        ];
+        wire_columns
+            .chain(added.map(|(name, read_as)| (name.to_owned(), read_as)))
+            .collect()
+    }
+
+    /// Columns that hold JSON as text.
+    pub(crate) fn json_columns() -> Vec<String> {
+        let dataset = Dataset::built_in("info_gathering").unwrap();
+        let json = dataset
+            .columns
+            .iter()
+            .filter(|column| column.column_type == ColumnType::Json);
+        json.map(|column| column.name.clone())
+            .chain([RESCUED_DATA.to_owned()])
+            .collect()
+    }
+
+    fn add_blob(&mut self, path: &BlobPath, text: &[u8], tree: &BTreeMap<String, Node>) {
+        let mut counts = Counts::default();
+        let mut offset = if text.starts_with(b"\xef\xbb\xbf") {
+            3
+        } else {
+            0
+        };
+        for (index, line) in text[offset..].split(|byte| *byte == b'\n').enumerate() {
+            if !line.trim_ascii().is_empty() {
+                counts.records_read += 1;
+                match decode(line, path, tree) {
+                    Ok(record) => {
+                        counts.rows_written += 1;
+                        counts.rows_rescued += u64::from(!record.rescued.is_empty());
+                        self.add_row(record, path);
+                    }
+                    Err(reason) => {
+                        counts.records_quarantined += 1;
+                        self.quarantined.push(Quarantined {
+                            blob: path.as_str().to_owned(),
+                            line: index as u64 + 1,
+                            offset: offset as u64,
+                            reason,
+                            raw: line.to_vec(),
+                        });
+                    }
+                }
+            }
+            offset += line.len() + 1;
+        }
+        self.blobs.insert(path.as_str().to_owned(), counts);
+    }
+
+    fn add_row(&mut self, record: Record, path: &BlobPath) {
+        let generated_time = path.generated_time().unwrap();
+        let mut row = record.values;
+        row.insert(
+            GENERATED_TIME.to_owned(),
+            generated_time.timestamp_micros().into(),
+        );
+        row.insert(ORG_ID.to_owned(), path.org_id().unwrap().as_str().into());
+        row.insert(
+            GENERATED_DATE.to_owned(),
+            generated_time.date_naive().to_string().into(),
+        );
+        for (wire_path, (_, kind)) in &record.rescued {
+            *self.drift.entry((wire_path.clone(), kind)).or_default() += 1;
+        }
+        if !record.rescued.is_empty() {
+            let rescued: Map<String, Value> = record
+                .rescued
+                .into_iter()
+                .map(|(path, (value, _))| (path, value))
+                .collect();
+            row.insert(RESCUED_DATA.to_owned(), rescued.into());
+        }
+        self.rows.push(row);
+    }
+}
+
+fn wire_tree(dataset: &Dataset) -> BTreeMap<String, Node> {
+    let mut tree = BTreeMap::new();
+    for column in &dataset.columns {
+        insert(
+            &mut tree,
+            column.wire.keys(),
+            Node::Column(column.name.clone(), column.column_type),
+        );
+    }
+    insert(&mut tree, dataset.partition.wire.keys(), Node::Partition);
+    tree
+}
+
+fn insert(tree: &mut BTreeMap<String, Node>, keys: &[String], node: Node) {
+    let [first, rest @ ..] = keys else {
+        panic!("a wire path without keys")
+    };
+    if rest.is_empty() {
+        tree.insert(first.clone(), node);
+    } else {
+        match tree
+            .entry(first.clone())
+            .or_insert_with(|| Node::Step(BTreeMap::new()))
+        {
+            Node::Step(below) => insert(below, rest, node),
+            _ => panic!("a wire path leads through a column"),
+        }
+    }
+}
+
+/// One record's values and what is rescued of it.
+#[derive(Default)]
+struct Record {
+    values: Row,
+    /// Wire path to value and kind of drift.
+    rescued: BTreeMap<String, (Value, &'static str)>,
+    group: Option<i64>,
+}
+
+fn decode(
+    line: &[u8],
+    path: &BlobPath,
+    tree: &BTreeMap<String, Node>,
+) -> Result<Record, &'static str> {
+    let text = std::str::from_utf8(line).map_err(|_| "invalid_utf8")?;
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        let too_deep = error.to_string().starts_with("recursion limit exceeded");
+        if too_deep {
+            "nested_too_deeply"
+        } else {
+            "invalid_json"
+        }
+    })?;
+    let Value::Object(object) = value else {
+        return Err("not_an_object");
+    };
+
+    let mut record = Record::default();
+    record.take_object(&object, tree, "", path.rbac_group_id());
+    if record
+        .values
+        .get("device_id")
+        .and_then(Value::as_str)
+        .is_none_or(str::is_empty)
+    {
+        return Err("missing_key");
+    }
+    let group = path
+        .rbac_group_id()
+        .or(record.group)
+        .ok_or("missing_partition")?;
+    record
+        .values
+        .insert("rbac_group_id".to_owned(), group.into());
+    Ok(record)
+}
+
+impl Record {
+    fn take_object(
+        &mut self,
+        object: &Map<String, Value>,
+        nodes: &BTreeMap<String, Node>,
+        parent: &str,
+        path_group: Option<i64>,
+    ) {
+        for (key, value) in object {
+            let escaped = key.replace('\\', "\\\\").replace('.', "\\.");
+            let path = if parent.is_empty() {
+                escaped
+            } else {
+                format!("{parent}.{escaped}")
+            };
+            match nodes.get(key) {
+                None => self.rescue(path, value, "unnamed"),
+                Some(Node::Step(below)) => self.take_step(value, below, path, path_group),
+                Some(Node::Partition) => self.take_group(value, path, path_group),
+                Some(Node::Column(name, column_type)) => match fit(value, *column_type) {
+                    Some(Value::Null) => {}
+                    Some(fitting) => {
+                        self.values.insert(name.clone(), fitting);
+                    }
+                    None => self.rescue(path, value, "misfit"),
+                },
+            }
+        }
+    }
+
+    fn take_step(
+        &mut self,
+        value: &Value,
+        below: &BTreeMap<String, Node>,
+        path: String,
+        path_group: Option<i64>,
+    ) {
+        let inner = match value {
+            Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
+            other => other.clone(),
+        };
+        match inner {
+            Value::Null => {}
+            Value::Object(object) => self.take_object(&object, below, &path, path_group),
+            _ => self.rescue(path, value, "misfit"),
+        }
+    }
+
+    fn take_group(&mut self, value: &Value, path: String, path_group: Option<i64>) {
+        match (fit(value, ColumnType::Int64), path_group) {
+            (Some(Value::Null), _) => {}
+            (Some(group), None) => self.group = group.as_i64(),
+            (Some(group), Some(of_path)) if group == json!(of_path) => {}
+            _ => self.rescue(path, value, "misfit"),
+        }
+    }
+
+    fn rescue(&mut self, path: String, value: &Value, kind: &'static str) {
+        self.rescued.insert(path, (value.clone(), kind));
+    }
+}
+
+/// The value as the column's type; `None` if it does not fit.
+fn fit(value: &Value, column_type: ColumnType) -> Option<Value> {
+    if value.is_null() {
+        return Some(Value::Null);
+    }
+    let text = value.as_str();
+    match column_type {
+        ColumnType::String => text.map(Value::from),
+        ColumnType::Bool => match (value, text.map(str::to_ascii_lowercase).as_deref()) {
+            (Value::Bool(_), _) => Some(value.clone()),
+            (_, Some("true")) => Some(true.into()),
+            (_, Some("false")) => Some(false.into()),
+            _ => None,
+        },
+        ColumnType::Int64 => value
+            .as_i64()
+            .or_else(|| text?.parse().ok())
+            .map(Value::from),
+        ColumnType::Float64 => value
+            .as_f64()
+            .or_else(|| text?.parse().ok())
+            .map(Value::from),
+        ColumnType::Timestamp => Some(timestamp(text?)?.timestamp_micros().into()),
+        ColumnType::Date => {
+            let date = text?.parse::<NaiveDate>().ok().or_else(|| {
+                let time = timestamp(text?)?.naive_utc();
+                (time.time() == NaiveTime::MIN).then_some(time.date())
+            })?;
+            Some(date.to_string().into())
+        }
+        ColumnType::StringList => {
+            let list = container(value, text, Value::is_array)?;
+            list.as_array()?.iter().all(is_text_or_null).then_some(list)
+        }
+        ColumnType::StringMap => {
+            let map = container(value, text, Value::is_object)?;
+            map.as_object()?
+                .values()
+                .all(is_text_or_null)
+                .then_some(map)
+        }
+        ColumnType::Json => {
+            let inner = container(value, text, |inner| inner.is_array() || inner.is_object());
+            Some(inner.unwrap_or_else(|| value.clone()))
+        }
+    }
+}
+
+/// The value, or the value that its text holds, if it is of the wanted kind.
+fn container(value: &Value, text: Option<&str>, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+    let inner = match text {
+        Some(text) => serde_json::from_str(text).ok()?,
+        None => value.clone(),
+    };
+    wanted(&inner).then_some(inner)
+}
+
+fn is_text_or_null(value: &Value) -> bool {
+    value.is_string() || value.is_null()
+}
+
+/// `2020-11-03T10:13:34.8476880Z`, with `T` or a space, fraction and zone as they like; six fractional digits are kept.
+fn timestamp(text: &str) -> Option<DateTime<Utc>> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let date: NaiveDate = date.parse().ok()?;
+    let (time, rest) = rest.strip_prefix(['T', ' '])?.split_at_checked(8)?;
+    let time = NaiveTime::parse_from_str(time, "%H:%M:%S").ok()?;
+    let zone_at = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
+    let (fraction, zone) = rest.split_at(zone_at);
+    let micros: i64 = match fraction.strip_prefix('.') {
+        None if fraction.is_empty() => 0,
+        Some(digits)
+            if (1..=9).contains(&digits.len())
+                && digits.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            format!("{digits:0<6}")[..6].parse().ok()?
+        }
+        _ => return None,
+    };
+    let offset = match zone {
+        "" | "Z" => FixedOffset::east_opt(0)?,
+        zone => zone.parse().ok()?,
+    };
+    let local = NaiveDateTime::new(date, time) + chrono::TimeDelta::microseconds(micros);
+    let utc = local.and_local_timezone(offset).single()?.to_utc();
+    (utc >= DateTime::from_timestamp(-2_208_988_800, 0)?).then_some(utc) // 1900-01-01T00:00:00Z
+}

@@ -1,0 +1,22 @@
+//! End-to-end tests: the real binary against the simulator, into real stores, read back by readers that nobody here wrote.
+//!
+//! `make end-to-end-tests` installs what they need and runs them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+
+mod architecture;
+mod commands;
+mod exit_codes;
+mod history;
+mod object_stores;
+mod oddities;
+mod readers;
+mod report;
+mod secrets;
+mod settings;

@@ -1,0 +1,72 @@
+"""Reads a table on disk with DuckDB over the documented glob; see answer.py."""
+
+import json
+
+import answer
+import duckdb
+
+TYPES = {
+    "BIGINT": "int64",
+    "BOOLEAN": "bool",
+    "DATE": "date",
+    "DOUBLE": "float64",
+    "MAP(VARCHAR, VARCHAR)": "map<string, string>",
+    "TIMESTAMP WITH TIME ZONE": "timestamp",
+    "VARCHAR": "string",
+    "VARCHAR[]": "list<string>",
+}
+
+
+def glob(root: str) -> str:
+    return f"{root}/generated_date=*/*/*.parquet"
+
+
+def table(root: str) -> str:
+    quoted = glob(root).replace("'", "''")
+    return f"read_parquet('{quoted}', hive_partitioning = true)"
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET autoinstall_known_extensions = false")
+    return connection
+
+
+def plain(name: str, type_name: str) -> str:
+    """The expression that fetches a column as JSON's own types."""
+    if type_name == "timestamp":
+        return f'epoch_us("{name}")'
+    if type_name == "date":
+        return f'"{name}"::VARCHAR'
+    return f'"{name}"'
+
+
+def read_values(root: str) -> dict:
+    connection = connect()
+    described = connection.execute(f"DESCRIBE SELECT * FROM {table(root)}").fetchall()
+    types = {name: TYPES[type_name] for name, type_name, *_ in described}
+    fetched = ", ".join(plain(name, type_name) for name, type_name in types.items())
+    rows = connection.execute(f"SELECT {fetched} FROM {table(root)} ORDER BY device_id, rbac_group_id").fetchall()
+    columns = zip(*rows) if rows else [()] * len(types)
+    return answer.values({
+        name: answer.column(type_name, list(values)) for (name, type_name), values in zip(types.items(), columns)
+    })
+
+
+def read_pruned(root: str, condition: str) -> dict:
+    connection = connect()
+    query = f"SELECT count(device_name), count(*) FROM {table(root)} WHERE {condition}"
+    rows = connection.execute(query).fetchone()[1]
+    ((_, plan),) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT json) {query}").fetchall()
+    scans = [info for info in extra_infos(json.loads(plan)["operator"]) if "Total Files Read" in info]
+    (files,) = connection.execute("SELECT count(*) FROM glob(?)", [glob(root)]).fetchone()
+    return {"rows": rows, "files_read": sum(int(scan["Total Files Read"]) for scan in scans), "files": files}
+
+
+def extra_infos(operators: list):
+    for operator in operators:
+        yield operator["extra_info"]
+        yield from extra_infos(operator.get("children", []))
+
+
+answer.main({"values": read_values, "pruned": read_pruned})

@@ -1,0 +1,48 @@
+"""What tests do to an S3 bucket or an Azure container besides running the program:
+
+    store.py create NAME             creates the bucket or container
+    store.py download PATH FOLDER    copies all objects below PATH (NAME/PREFIX) into FOLDER
+
+The environment variable STORE holds as JSON: kind (`s3` or `azure`), endpoint (host:port), id, secret and region.
+"""
+
+import json
+import os
+import sys
+
+from pyarrow import fs
+
+
+def connect(store: dict) -> fs.FileSystem:
+    if store["kind"] == "s3":
+        return fs.S3FileSystem(
+            access_key=store["id"],
+            secret_key=store["secret"],
+            endpoint_override=store["endpoint"],
+            scheme="http",
+            region=store["region"],
+            allow_bucket_creation=True,
+        )
+    return fs.AzureFileSystem(
+        account_name=store["id"],
+        account_key=store["secret"],
+        blob_storage_authority=store["endpoint"],
+        blob_storage_scheme="http",
+        dfs_storage_authority=store["endpoint"],
+        dfs_storage_scheme="http",
+    )
+
+
+def main() -> None:
+    verb, path, *folder = sys.argv[1:]
+    filesystem = connect(json.loads(os.environ["STORE"]))
+    if verb == "create":
+        filesystem.create_dir(path)
+    elif verb == "download":
+        os.makedirs(folder[0], exist_ok=True)
+        fs.copy_files(path, folder[0], source_filesystem=filesystem)
+    else:
+        raise SystemExit(f"no such verb: {verb}")
+
+
+main()

@@ -1,0 +1,163 @@
+//! What is wrong with a pipeline file is told before anything is done, with its place and a way out; all of it exits 2.
+
+use simulator::SnapshotOptions;
+
+use crate::harness::api::Api;
+use crate::harness::blobs::Blobs;
+use crate::harness::lake::Lake;
+use crate::harness::pipeline::Pipeline;
+
+fn small() -> Blobs {
+    Blobs::simulated(&SnapshotOptions {
+        devices: 50,
+        groups: 3,
+        blobs: 4,
+        ..SnapshotOptions::default()
+    })
+}
+
+/// Asserts that a pipeline so mended is refused with these words, and that the lake stays empty.
+fn is_refused(from: &str, to: &str, words: &[&str]) {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.replace(from, to);
+    pipeline.command("run", &[]).exits_with(2).says(words);
+    assert!(lake.files().is_empty());
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_nearest_known_one_named() {
+    is_refused(
+        "format =",
+        "fromat =",
+        &["lake.fromat", "lake.format", "pipeline.toml:"],
+    );
+    is_refused("[gate]", "[gaet]", &["gaet", "gate"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused() {
+    is_refused(
+        "max_quarantined = 1000000",
+        "max_quarantined = \"many\"",
+        &["gate.max_quarantined", "whole number"],
+    );
+    is_refused("\"parquet\"", "\"orc\"", &["lake.format", "parquet"]);
+}
+
+#[test]
+fn an_unknown_dataset_is_refused_and_the_known_ones_named() {
+    is_refused(
+        "\"info_gathering\"",
+        "\"info_gatherings\"",
+        &["info_gatherings", "info_gathering"],
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_with_its_place() {
+    is_refused("[lake]\n", "[lake\n", &["pipeline.toml:", "TOML"]);
+}
+
+#[test]
+fn http_is_refused_but_for_loopback() {
+    let files = small();
+    let source = format!("files = \"{}\"", files.pattern());
+    let (blobs, lake) = (files, Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.replace(
+        &source,
+        "api = \"http://api.example.net\"\nauth.kind = \"token\"\nauth.token = \"x\"",
+    );
+    pipeline.command("run", &[]).exits_with(2).says(&[
+        "source.api",
+        "http",
+        "api.example.net",
+        "loopback",
+    ]);
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_named() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let mut pipeline = Pipeline::from_api(&api, &lake);
+    pipeline.unset_variable("AZURE_CLIENT_SECRET");
+    pipeline.command("run", &[]).exits_with(2).says(&[
+        "AZURE_CLIENT_SECRET",
+        "source.auth.client_secret",
+        "not set",
+    ]);
+    pipeline.set_variable("AZURE_CLIENT_SECRET", "");
+    pipeline
+        .command("run", &[])
+        .exits_with(2)
+        .says(&["AZURE_CLIENT_SECRET", "empty"]);
+    assert_eq!(api.counters().token_calls, 0);
+}
+
+#[test]
+fn every_key_can_be_set_on_the_command_line() {
+    let (blobs, lake, elsewhere) = (small(), Lake::on_disk(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run_with(&[
+        "--set",
+        &format!("lake.root={}", elsewhere.root()),
+        "--set",
+        "work.target_file_size=64MiB",
+    ]);
+    assert!(lake.files().is_empty() && !elsewhere.files().is_empty());
+    pipeline
+        .command("run", &["--set", "lake.rot=x"])
+        .exits_with(2)
+        .says(&["lake.rot", "lake.root"]);
+    pipeline
+        .command("run", &["--set", "lake.root"])
+        .exits_with(2)
+        .says(&["key.path=value"]);
+}
+
+#[test]
+fn a_ready_made_token_signs_in_without_the_authority() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let source = format!(
+        "[source]\napi = \"{}\"\nstate_dir = \"state\"\n\n[source.auth]\nkind = \"token\"\ntoken = \"${{DEFENDER_LAKE_TOKEN}}\"\n",
+        api.url()
+    );
+    let pipeline = Pipeline::of(
+        &source,
+        &lake,
+        vec![("DEFENDER_LAKE_TOKEN".to_owned(), api.token())],
+    );
+    assert_eq!(pipeline.run()["outcome"], "committed");
+    assert_eq!(api.counters().token_calls, 0);
+}
+
+#[test]
+fn blobs_whose_paths_say_nothing_take_time_and_organisation_from_settings() {
+    let (blobs, lake) = (Blobs::none(), Lake::on_disk());
+    let line = b"{\"DeviceId\":\"a\",\"RbacGroupId\":5}\n";
+    blobs.add(
+        "exports/devices.json.gz",
+        &crate::harness::blobs::gzip(line),
+    );
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline
+        .command("run", &[])
+        .exits_with(2)
+        .says(&["generated_time"]);
+    let report = pipeline.run_with(&[
+        "--set",
+        "source.generated_time=2022-07-26T10:01:00Z",
+        "--set",
+        "source.org_id=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa",
+    ]);
+    assert_eq!(report["snapshot"], "20220726T100100Z-47d41a0c");
+    assert!(
+        lake.files()
+            .keys()
+            .any(|path| path
+                .starts_with("info_gathering/generated_date=2022-07-26/rbac_group_id=5/"))
+    );
+}
