@@ -1,21 +1,22 @@
-//! The one act that makes staged files the lake's state. With `format = "parquet"` the commit is `latest`, and the manifest
-//! that it points to.
+//! The one act that makes staged files the lake's state. With `format = "parquet"` the commit is `latest`, and
+//! the manifest that it points to.
 //!
 //! | step | readers of `latest` see | readers of a glob see | a crash after it leaves |
 //! |---|---|---|---|
 //! | 0 lock (local disk), decide on `latest` | the old snapshot | the old files | open uploads |
 //! | 1 complete the uploads | the old snapshot | old and new files, for a moment | new files that no manifest lists |
-//! | 2 write the manifest | the old snapshot | old and new files | new files with a manifest that `latest` does not name |
-//! | 3 **swap `latest`** | the new snapshot | old and new files | replaced files with a manifest that `latest` does not name |
+//! | 2 write the manifest | the old snapshot | old and new files | new files and manifest that `latest` does not name |
+//! | 3 **swap `latest`** | the new snapshot | old and new files | replaced files and manifest, likewise |
 //! | 4 delete the replaced files, then their manifest | the new snapshot | the new files | nothing |
 //!
-//! The same snapshot gives the same file names: a run after a crash in 1 or 2 overwrites what the crash left. A crash in 4
-//! leaves the replaced snapshot's manifest until all its files are gone, so that what is left can be found.
+//! The same snapshot gives the same file names: a run after a crash in 1 or 2 overwrites what the crash left. A
+//! crash in 4 leaves the replaced snapshot's manifest until all its files are gone, so that what is left can be
+//! found.
 //!
-//! On S3 and Azure there is no lock. Two runs of one snapshot complete the same names with the same bytes; whichever swaps
-//! second finds the snapshot current. Runs of other snapshots write other names, and the swap decides between them: who
-//! loses it decides again on the new `latest`. Where it is not certain that nobody else is committing the same names, files
-//! are left in place rather than deleted.
+//! On S3 and Azure there is no lock. Two runs of one snapshot complete the same names with the same bytes;
+//! whichever swaps second finds the snapshot current. Runs of other snapshots write other names, and the swap
+//! decides between them: who loses it decides again on the new `latest`. Where it is not certain that nobody
+//! else is committing the same names, files are left in place rather than deleted.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -127,9 +128,9 @@ fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
 /// Makes the staged files the current snapshot of their organisation and date.
 ///
 /// # Errors
-/// [`crate::Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open. After an error of the
-/// store the uploads that were not completed have been aborted, and the lake's state is as before unless the swap itself failed
-/// without an answer.
+/// [`crate::Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open.
+/// After an error of the store the uploads that were not completed have been aborted, and the lake's state is
+/// as before unless the swap itself failed without an answer.
 pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcome> {
     invariants::check(request)?;
     let dataset = &request.snapshot.dataset;
@@ -170,10 +171,13 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 /// # Errors
 /// What the store answers.
 pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile]) -> Result<()> {
-    let aborts = files.iter().map(|file| {
-        let (lake, upload, path) = (lake.clone(), file.upload.clone(), file.path.clone());
-        async move { upload.abort(&lake, &path).await }
-    });
+    let aborts: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let (lake, upload, path) = (lake.clone(), file.upload.clone(), file.path.clone());
+            async move { upload.abort(&lake, &path).await }
+        })
+        .collect();
     stream::iter(aborts)
         .buffer_unordered(UPLOADS_AT_ONCE)
         .try_collect::<()>()
@@ -213,15 +217,18 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
 }
 
 async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
-    let completions = files.iter().map(|file| {
-        let (lake, upload, path, bytes) = (
-            lake.clone(),
-            file.upload.clone(),
-            file.path.clone(),
-            file.bytes,
-        );
-        async move { upload.complete(&lake, &path, bytes).await }
-    });
+    let completions: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let (lake, upload, path, bytes) = (
+                lake.clone(),
+                file.upload.clone(),
+                file.path.clone(),
+                file.bytes,
+            );
+            async move { upload.complete(&lake, &path, bytes).await }
+        })
+        .collect();
     stream::iter(completions)
         .buffer_unordered(UPLOADS_AT_ONCE)
         .try_collect()
@@ -280,7 +287,7 @@ async fn swap(
                 return Ok(refused);
             }
             None => {
-                tracing::info!(attempt, snapshot = %entry.snapshot, "another commit came first, deciding again")
+                tracing::info!(attempt, snapshot = %entry.snapshot, "another commit came first, deciding again");
             }
         }
     }
@@ -302,7 +309,8 @@ async fn committed(
     }
 }
 
-/// Deletes what the commit made obsolete, the replaced manifest last. Returns what could not be deleted: the commit stands.
+/// Deletes what the commit made obsolete, the replaced manifest last. Returns what could not be deleted: the
+/// commit stands.
 async fn retire(
     lake: &Lake,
     manifest: &Manifest,
@@ -332,7 +340,8 @@ async fn retire(
     }
 }
 
-/// The replaced snapshot's files, and files under this snapshot's names that a run with other settings left when it died.
+/// The replaced snapshot's files, and files under this snapshot's names that a run with other settings left
+/// when it died.
 async fn obsolete_files(
     lake: &Lake,
     manifest: &Manifest,
@@ -392,3 +401,6 @@ async fn delete_files(lake: &Lake, paths: &[String]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

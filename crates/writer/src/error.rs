@@ -1,4 +1,5 @@
-//! What can go wrong between a record batch and a committed snapshot. Lost races and older snapshots are outcomes, not errors.
+//! What can go wrong between a record batch and a committed snapshot. Lost races and older snapshots are
+//! outcomes, not errors.
 
 use std::fmt;
 
@@ -204,11 +205,11 @@ mod tests {
 
     #[test]
     fn signatures_are_cut_off_urls_in_messages() {
-        let message = "GET https://a.blob.core.windows.net/c/x?sv=1&sig=SECRET in 3s, then (http://127.0.0.1/y?sig=SECRET): why?";
+        let message = "GET https://a.example/c/x?sv=1&sig=SECRET in 3s, then (http://127.0.0.1/y?sig=SECRET): why?";
         let clean = without_queries(message);
         assert_eq!(
             clean,
-            "GET https://a.blob.core.windows.net/c/x?… in 3s, then (http://127.0.0.1/y?…): why?"
+            "GET https://a.example/c/x?… in 3s, then (http://127.0.0.1/y?…): why?"
         );
     }
 
@@ -222,6 +223,14 @@ mod tests {
         let error = Error::store("read", "y", &denied);
         assert!(matches!(error, Error::Denied { .. }));
         assert!(!format!("{error} {error:?}").contains("SECRET"));
+        let unconditional = object_store::Error::NotImplemented {
+            operation: "put".to_owned(),
+            implementer: "x".to_owned(),
+        };
+        assert!(matches!(
+            Error::store("replace", "y", &unconditional),
+            Error::NoConditionalPut { .. }
+        ));
         let missing = object_store::Error::NotFound {
             path: "y".to_owned(),
             source: source(),

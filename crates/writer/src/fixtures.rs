@@ -1,1 +1,253 @@
+//! What the tests of this crate share: a dataset with every column type, snapshots, batches, lakes of both kinds.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, ListBuilder, MapBuilder,
+    MapFieldNames, StringBuilder, TimestampMicrosecondBuilder,
+};
+use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, TimeZone, Utc};
+use dataset::{Dataset, Partition, Snapshot};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+
+use crate::local_disk::LocalDisk;
+use crate::remote::Remote;
+use crate::store::Store;
+use crate::{
+    BlobCounts, CommitOutcome, CommitRequest, FileFormat, Lake, ParquetSettings, RowGroupEncoder,
+    StagedFile, StagedFileWriter,
+};
+
+pub(crate) const ORG: &str = "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa";
+pub(crate) const OTHER_ORG: &str = "58e52b1d-188d-46d3-bbea-a93dbc0bfcaa";
+/// Small, so that a few rows make several row groups.
+pub(crate) const ROW_GROUP_ROWS: usize = 100;
+
+/// `device_id` and a column of every type.
+pub(crate) fn dataset() -> Dataset {
+    let mut text =
+        "name = 'devices'\nmeaning = ''\nendpoint = '/x'\nexport_name = 'X'\npermission = ''\n\
+                    unique_key = ['device_id']\n\
+                    [partition]\ncolumn = 'rbac_group_id'\nwire = 'RbacGroupId'\nmeaning = ''\n"
+            .to_owned();
+    let columns = [
+        ("tags", "list<string>"),
+        ("rules", "map<string, string>"),
+        ("device_id", "string"),
+        ("is_on", "bool"),
+        ("count", "int64"),
+        ("score", "float64"),
+        ("seen_time", "timestamp"),
+        ("birthday", "date"),
+        ("raw", "json"),
+    ];
+    for (name, column_type) in columns {
+        let nullable = name != "device_id";
+        text += &format!(
+            "[[column]]\nname = '{name}'\nwire = 'W{name}'\ntype = '{column_type}'\nnullable = {nullable}\n\
+             meaning = 'm'\n"
+        );
+    }
+    Dataset::parse(&text, "devices.toml").unwrap()
+}
+
+pub(crate) fn snapshot_of(org: &str, day: u32, hour: u32) -> Snapshot {
+    Snapshot {
+        dataset: "devices".to_owned(),
+        org_id: org.parse().unwrap(),
+        generated_time: Utc.with_ymd_and_hms(2022, 7, day, hour, 1, 0).unwrap(),
+    }
+}
+
+pub(crate) fn snapshot(day: u32, hour: u32) -> Snapshot {
+    snapshot_of(ORG, day, hour)
+}
+
+pub(crate) fn partition(snapshot: &Snapshot, group: i64) -> Partition {
+    Partition {
+        generated_date: snapshot.generated_date(),
+        rbac_group_id: group,
+    }
+}
+
+/// Rows with the given device numbers. Every seventh value of a nullable column is null.
+pub(crate) fn batch(snapshot: &Snapshot, devices: Range<u64>) -> RecordBatch {
+    let schema = dataset().file_schema();
+    let (mut ids, mut org_ids, mut rescued) = (
+        StringBuilder::new(),
+        StringBuilder::new(),
+        StringBuilder::new(),
+    );
+    let (mut is_on, mut count, mut score) = (
+        BooleanBuilder::new(),
+        Int64Builder::new(),
+        Float64Builder::new(),
+    );
+    let mut seen = TimestampMicrosecondBuilder::new().with_timezone("UTC");
+    let mut generated = TimestampMicrosecondBuilder::new().with_timezone("UTC");
+    let (mut birthday, mut raw) = (Date32Builder::new(), StringBuilder::new());
+    let element = Arc::new(arrow::datatypes::Field::new(
+        "element",
+        arrow::datatypes::DataType::Utf8,
+        true,
+    ));
+    let mut tags = ListBuilder::new(StringBuilder::new()).with_field(element);
+    let names = MapFieldNames {
+        entry: "key_value".into(),
+        key: "key".into(),
+        value: "value".into(),
+    };
+    let mut rules = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for device in devices {
+        let (present, number) = (device % 7 != 0, device as i64);
+        ids.append_value(format!("{device:040x}"));
+        org_ids.append_value(snapshot.org_id.as_str());
+        rescued.append_option((device % 5 == 0).then_some(r#"{"New":1}"#));
+        is_on.append_option(present.then_some(device % 2 == 0));
+        count.append_option(present.then_some(-number));
+        score.append_option(present.then_some(number as f64 / 3.0));
+        seen.append_option(present.then_some(1_658_829_660_123_456 + number));
+        generated.append_value(snapshot.generated_time.timestamp_micros());
+        birthday.append_option(present.then_some(device as i32));
+        raw.append_option(present.then(|| format!(r#"{{"ü":{device}}}"#)));
+        for tag in 0..device % 3 {
+            tags.values()
+                .append_option((tag != 1).then(|| format!("tag {tag}")));
+        }
+        tags.append(present);
+        for rule in 0..device % 4 {
+            rules.keys().append_value(format!("rule {rule}"));
+            rules.values().append_option((rule != 2).then_some("block"));
+        }
+        rules.append(present).unwrap();
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(tags.finish()),
+        Arc::new(rules.finish()),
+        Arc::new(ids.finish()),
+        Arc::new(is_on.finish()),
+        Arc::new(count.finish()),
+        Arc::new(score.finish()),
+        Arc::new(seen.finish()),
+        Arc::new(birthday.finish()),
+        Arc::new(raw.finish()),
+        Arc::new(generated.finish()),
+        Arc::new(org_ids.finish()),
+        Arc::new(rescued.finish()),
+    ];
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+pub(crate) fn format(snapshot: &Snapshot) -> Arc<FileFormat> {
+    let settings = ParquetSettings {
+        row_group_rows: ROW_GROUP_ROWS,
+        zstd_level: 1,
+    };
+    Arc::new(FileFormat::new(&dataset(), snapshot, "0.0.0", &settings).unwrap())
+}
+
+/// Stages one file with those devices, in row groups of at most [`ROW_GROUP_ROWS`].
+pub(crate) async fn stage(
+    lake: &Lake,
+    snapshot: &Snapshot,
+    run_id: &str,
+    group: i64,
+    number: u32,
+    devices: Range<u64>,
+) -> Option<StagedFile> {
+    let format = format(snapshot);
+    let mut file =
+        StagedFileWriter::new(lake, &format, run_id, partition(snapshot, group), number).unwrap();
+    for start in devices.clone().step_by(ROW_GROUP_ROWS) {
+        let mut row_group = RowGroupEncoder::new(&format).unwrap();
+        row_group
+            .write(&batch(
+                snapshot,
+                start..devices.end.min(start + ROW_GROUP_ROWS as u64),
+            ))
+            .unwrap();
+        file.append(row_group.finish().unwrap()).await.unwrap();
+    }
+    file.finish().await.unwrap()
+}
+
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap()
+}
+
+/// A request that holds all invariants.
+pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>) -> CommitRequest {
+    let rows = files.iter().map(|file| file.rows).sum();
+    let blob = BlobCounts {
+        path: "blob".to_owned(),
+        bytes: 1,
+        records: rows + 2,
+        rows,
+        quarantined: 2,
+    };
+    CommitRequest {
+        snapshot: snapshot.clone(),
+        schema_fingerprint: dataset().fingerprint(),
+        run_id: run_id.to_owned(),
+        program_version: "0.0.0".to_owned(),
+        committed_at: now(),
+        files,
+        blobs: vec![blob],
+        backfill: false,
+        single_writer: false,
+    }
+}
+
+/// Stages groups 1 and 2 of `rows` devices each.
+pub(crate) async fn staged(
+    lake: &Lake,
+    snapshot: &Snapshot,
+    run_id: &str,
+    rows: u64,
+) -> CommitRequest {
+    let one = stage(lake, snapshot, run_id, 1, 0, 0..rows).await.unwrap();
+    let two = stage(lake, snapshot, run_id, 2, 1, rows..2 * rows)
+        .await
+        .unwrap();
+    request(snapshot, run_id, vec![one, two])
+}
+
+pub(crate) async fn committed(
+    lake: &Lake,
+    snapshot: &Snapshot,
+    run_id: &str,
+    rows: u64,
+) -> CommitOutcome {
+    let request = staged(lake, snapshot, run_id, rows).await;
+    crate::commit(lake, &request).await.unwrap()
+}
+
+/// A lake on local disk and one in memory that behaves as S3 does. The folder lives as long as the first value.
+pub(crate) fn lakes() -> (tempfile::TempDir, [Lake; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let local = Store::Local(LocalDisk::new(folder.path().join("lake")));
+    let remote = Store::Remote(Remote::new(
+        Arc::new(InMemory::new()),
+        Path::from("some/prefix"),
+    ));
+    (
+        folder,
+        [
+            Lake::new("local".to_owned(), local),
+            Lake::new("memory".to_owned(), remote),
+        ],
+    )
+}
+
+/// Paths of all objects below a folder.
+pub(crate) async fn paths(lake: &Lake, folder: &str) -> Vec<String> {
+    lake.list(folder)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|object| object.path)
+        .collect()
+}

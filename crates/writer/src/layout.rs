@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table; nothing else may lie here |
+//! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table; else nothing |
 //! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
 //! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest |
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |

@@ -1,7 +1,8 @@
 //! Record batches in, a committed snapshot out: Parquet parts, object stores, the lake's layout, the commit.
 //!
 //! ```text
-//! RecordBatch -> RowGroupEncoder -> EncodedRowGroup -> StagedFileWriter -> StagedFile -> commit -> manifest, `latest`
+//! RecordBatch -> RowGroupEncoder -> EncodedRowGroup -> StagedFileWriter -> StagedFile -> commit -> manifest,
+//! `latest`
 //!                (CPU, no I/O)                         (async, streams up)  (not visible) (visible)
 //! ```
 //!
@@ -37,3 +38,28 @@ pub use staged_file::{StagedFile, StagedFileWriter};
 pub use store::{Lake, ObjectInfo};
 pub use upload::OpenUpload;
 pub use verify::{Problem, VerifyReport, verify};
+
+#[cfg(test)]
+mod tests {
+    use crate::fixtures;
+
+    #[tokio::test]
+    async fn futures_may_change_threads() {
+        fn is_send(_: impl Send) {}
+        let (_folder, [lake, _]) = fixtures::lakes();
+        let snapshot = fixtures::snapshot(26, 10);
+        let request = fixtures::request(&snapshot, "run", Vec::new());
+        is_send(crate::standing(&lake, &snapshot));
+        is_send(crate::commit(&lake, &request));
+        is_send(fixtures::staged(&lake, &snapshot, "run", 1));
+        is_send(crate::abort(&lake, "devices", "run", &[]));
+        let crate::CommitOutcome::Committed { manifest, .. } =
+            crate::commit(&lake, &request).await.unwrap()
+        else {
+            panic!("not committed");
+        };
+        is_send(crate::verify(&lake, &manifest, &fixtures::dataset()));
+        is_send(lake.list("devices"));
+        is_send(lake.delete(&[]));
+    }
+}

@@ -1,6 +1,7 @@
 //! A lake in a local folder: whole-file reads and durable writes. A file appears complete, by rename, or not at all.
 //!
-//! Every function blocks; [`crate::Lake`] runs them on tokio's blocking threads. Nothing is created before the first write.
+//! Every function blocks; [`crate::Lake`] runs them on tokio's blocking threads. Nothing is created before the
+//! first write.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -69,6 +70,8 @@ impl LocalDisk {
     /// Moves a file, already on disk, to its place: rename, fsync of both folders.
     pub(crate) fn publish(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.file(from), self.file(to));
+        // No empty folder appears in the table for a file that is gone.
+        fs::metadata(&from)?;
         create_folder(parent(&to)?)?;
         fs::rename(&from, &to)?;
         sync_folder(parent(&to)?)?;
@@ -151,8 +154,8 @@ fn parent(path: &Path) -> io::Result<&Path> {
         .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "path has no folder"))
 }
 
-/// Creates a folder and those above it, and makes their names durable: a rename into a folder whose own entry a power cut
-/// forgets would be lost with it.
+/// Creates a folder and those above it, and makes their names durable: a rename into a folder whose own entry a
+/// power cut forgets would be lost with it.
 fn create_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::file_format::FileFormat;
 
-/// Bounds of a string column of the unique key: no value is below `min` or above `max`. Values longer than 64 bytes are cut,
-/// and then the bound is not itself a value.
+/// Bounds of a string column of the unique key: no value is below `min` or above `max`. Values longer than 64
+/// bytes are cut, and then the bound is not itself a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRange {
     /// Name of the column.
@@ -59,8 +59,8 @@ impl RowGroupEncoder {
     /// Encodes a batch whose columns are those of [`FileFormat::schema`]; a string column may come as a dictionary.
     ///
     /// # Errors
-    /// [`Error::Parquet`] if the columns differ, or if the row group would exceed [`FileFormat::row_group_rows`]. The row
-    /// group is then not to be used.
+    /// [`Error::Parquet`] if the columns differ, or if the row group would exceed
+    /// [`FileFormat::row_group_rows`]. The row group is then not to be used.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check(batch)?;
         let mut writers = self.columns.iter_mut();

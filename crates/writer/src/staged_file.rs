@@ -58,7 +58,8 @@ pub struct StagedFileWriter {
 }
 
 impl StagedFileWriter {
-    /// Begins file `number` of the snapshot, in `partition`. Contacts no store yet. `run_id` names the run's staging folder.
+    /// Begins file `number` of the snapshot, in `partition`. Contacts no store yet. `run_id` names the run's
+    /// staging folder.
     ///
     /// # Errors
     /// [`Error::Parquet`]; [`Error::Malformed`] for a run id that is no file name.
@@ -231,5 +232,364 @@ impl Write for PartBuffer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::{DataType, Int32Type};
+    use arrow::record_batch::RecordBatch;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::bloom_filter::Sbbf;
+    use parquet::file::properties::ReaderProperties;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::file::serialized_reader::ReadOptionsBuilder;
+
+    use super::*;
+    use crate::fixtures::{batch, format, lakes, partition, paths, snapshot, stage};
+    use crate::row_group::RowGroupEncoder;
+
+    async fn published(lake: &Lake, file: &StagedFile) -> Bytes {
+        file.upload
+            .complete(lake, &file.path, file.bytes)
+            .await
+            .unwrap();
+        lake.get(&file.path).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_column_type_comes_back_as_written() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let snapshot = snapshot(26, 10);
+            let file = stage(&lake, &snapshot, "run", 7, 3, 0..250).await.unwrap();
+            let content = published(&lake, &file).await;
+            assert_eq!((file.rows, file.bytes), (250, content.len() as u64));
+            assert_eq!(file.sha256, hexadecimal(&Sha256::digest(&content)));
+
+            let reader = ParquetRecordBatchReaderBuilder::try_new(content).unwrap();
+            assert_eq!(reader.metadata().num_row_groups(), 3);
+            let schema = format(&snapshot).schema().clone();
+            assert_eq!(reader.schema().fields(), schema.fields());
+            let batches: Vec<RecordBatch> =
+                reader.build().unwrap().collect::<Result<_, _>>().unwrap();
+            assert_eq!(
+                concat_batches(&schema, &batches).unwrap(),
+                batch(&snapshot, 0..250)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn footer_statistics_and_bloom_filter_say_what_is_inside() {
+        let (_folder, [lake, _]) = lakes();
+        let snapshot = snapshot(26, 10);
+        let file = stage(&lake, &snapshot, "run", 7, 3, 10..150).await.unwrap();
+        let content = published(&lake, &file).await;
+        let properties = ReaderProperties::builder()
+            .set_read_bloom_filter(true)
+            .build();
+        let options = ReadOptionsBuilder::new()
+            .with_reader_properties(properties)
+            .build();
+        let reader = SerializedFileReader::new_with_options(content, options).unwrap();
+
+        let footer = reader
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .unwrap();
+        let value = |key: &str| {
+            footer
+                .iter()
+                .find(|entry| entry.key == key)
+                .unwrap()
+                .value
+                .clone()
+                .unwrap()
+        };
+        assert_eq!(value("defender_lake.dataset"), "devices");
+        assert_eq!(value("defender_lake.snapshot"), "20220726T100100Z-47d41a0c");
+        assert_eq!(
+            value("defender_lake.generated_time"),
+            "2022-07-26T10:01:00+00:00"
+        );
+        assert_eq!(value("defender_lake.layout_version"), "1");
+        assert_eq!(
+            value("defender_lake.schema_fingerprint"),
+            crate::fixtures::dataset().fingerprint()
+        );
+
+        let leaf = format(&snapshot).key_columns[0].leaf;
+        let row_group = reader.get_row_group(1).unwrap();
+        let filter: &Sbbf = row_group.get_column_bloom_filter(leaf).unwrap();
+        assert!(filter.check(&format!("{:040x}", 149).as_str()));
+        assert!(!filter.check(&format!("{:040x}", 999).as_str()));
+        let statistics = row_group.metadata().column(leaf).statistics().unwrap();
+        assert_eq!(
+            statistics.min_bytes_opt().unwrap(),
+            format!("{:040x}", 110).as_bytes()
+        );
+
+        let [range] = file.key_ranges.as_slice() else {
+            panic!("one key column")
+        };
+        assert_eq!(range.column, "device_id");
+        assert_eq!(
+            (&range.min, &range.max),
+            (&format!("{:040x}", 10), &format!("{:040x}", 149))
+        );
+    }
+
+    #[tokio::test]
+    async fn the_same_rows_give_the_same_bytes() {
+        let (_folder, [local, memory]) = lakes();
+        let one = stage(&local, &snapshot(26, 10), "run 1", 7, 3, 0..250)
+            .await
+            .unwrap();
+        let two = stage(&memory, &snapshot(26, 10), "run 2", 7, 3, 0..250)
+            .await
+            .unwrap();
+        assert_eq!(one.sha256, two.sha256);
+    }
+
+    #[tokio::test]
+    async fn row_groups_encoded_in_parallel_give_the_same_bytes() {
+        let (_folder, [lake, _]) = lakes();
+        let snapshot = snapshot(26, 10);
+        let expected = stage(&lake, &snapshot, "run 1", 7, 3, 0..300)
+            .await
+            .unwrap();
+        let format = format(&snapshot);
+        let encoders: Vec<_> = (0..3u64)
+            .map(|index| {
+                let (format, snapshot) = (format.clone(), snapshot.clone());
+                std::thread::spawn(move || {
+                    let mut encoder = RowGroupEncoder::new(&format).unwrap();
+                    // In two batches: boundaries of batches leave no trace.
+                    encoder
+                        .write(&batch(&snapshot, index * 100..index * 100 + 30))
+                        .unwrap();
+                    encoder
+                        .write(&batch(&snapshot, index * 100 + 30..(index + 1) * 100))
+                        .unwrap();
+                    encoder.finish().unwrap()
+                })
+            })
+            .collect();
+        let mut file =
+            StagedFileWriter::new(&lake, &format, "run 2", partition(&snapshot, 7), 3).unwrap();
+        for encoder in encoders {
+            file.append(encoder.join().unwrap()).await.unwrap();
+        }
+        assert_eq!(
+            file.finish().await.unwrap().unwrap().sha256,
+            expected.sha256
+        );
+    }
+
+    #[tokio::test]
+    async fn files_of_many_parts_arrive_whole() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let part = |byte: u8| Bytes::from(vec![byte; PART_BYTES]);
+            let mut upload = Upload::open(&lake, "t/x", "_lake/t/staging/r/x")
+                .await
+                .unwrap();
+            for byte in 0..6 {
+                upload.send(part(byte)).await.unwrap();
+            }
+            upload.send(Bytes::from_static(b"end")).await.unwrap();
+            let open = upload.finish().await.unwrap();
+            open.complete(&lake, "t/x", 6 * PART_BYTES as u64 + 3)
+                .await
+                .unwrap();
+            let content = lake.get("t/x").await.unwrap().unwrap();
+            assert_eq!(content.len(), 6 * PART_BYTES + 3);
+            assert!(
+                (0..6).all(|byte| content[byte * PART_BYTES..][..PART_BYTES] == part(byte as u8))
+            );
+        }
+    }
+
+    #[test]
+    fn parts_are_cut_at_their_size_whatever_is_written() {
+        let mut buffer = PartBuffer::default();
+        let written: Vec<u8> = (0..PART_BYTES * 2 + 5)
+            .map(|index| (index % 251) as u8)
+            .collect();
+        for piece in written.chunks(1_000_003) {
+            buffer.write_all(piece).unwrap();
+        }
+        assert!(buffer.full.iter().all(|part| part.len() == PART_BYTES));
+        let mut read: Vec<u8> = buffer.full.iter().flatten().copied().collect();
+        read.extend(buffer.take_rest());
+        assert!(read == written);
+    }
+
+    #[tokio::test]
+    async fn staged_files_are_invisible_and_aborted_ones_leave_nothing() {
+        let (folder, lakes) = lakes();
+        for lake in lakes {
+            let snapshot = snapshot(26, 10);
+            let staged = stage(&lake, &snapshot, "run", 7, 3, 0..10).await.unwrap();
+            assert!(paths(&lake, "devices").await.is_empty());
+            crate::abort(&lake, "devices", "run", std::slice::from_ref(&staged))
+                .await
+                .unwrap();
+            crate::abort(&lake, "devices", "run", std::slice::from_ref(&staged))
+                .await
+                .unwrap_or_else(|error| {
+                    // The store in memory, unlike S3, knows no second abort.
+                    assert_eq!(lake.to_string(), "memory", "{error}");
+                });
+            assert!(
+                staged
+                    .upload
+                    .complete(&lake, &staged.path, staged.bytes)
+                    .await
+                    .is_err()
+            );
+            assert!(paths(&lake, "_lake").await.is_empty());
+        }
+        assert!(!folder.path().join("lake/devices").exists());
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_data_that_another_process_can_complete_twice() {
+        let (_folder, [lake, _]) = lakes();
+        let staged = stage(&lake, &snapshot(26, 10), "run", 7, 3, 0..10)
+            .await
+            .unwrap();
+        let json = serde_json::to_string(&staged).unwrap();
+        let other: StagedFile = serde_json::from_str(&json).unwrap();
+        assert_eq!(other, staged);
+        other
+            .upload
+            .complete(&lake, &other.path, other.bytes)
+            .await
+            .unwrap();
+        staged
+            .upload
+            .complete(&lake, &staged.path, staged.bytes)
+            .await
+            .unwrap();
+        assert_eq!(lake.size(&staged.path).await.unwrap(), Some(staged.bytes));
+    }
+
+    #[tokio::test]
+    async fn files_without_rows_are_not_staged() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            assert_eq!(
+                stage(&lake, &snapshot(26, 10), "run", 7, 3, 0..0).await,
+                None
+            );
+            assert!(paths(&lake, "_lake").await.is_empty());
+        }
+    }
+
+    #[test]
+    fn batches_that_do_not_fit_are_refused() {
+        let snapshot = snapshot(26, 10);
+        let format = format(&snapshot);
+        let mut encoder = RowGroupEncoder::new(&format).unwrap();
+        let good = batch(&snapshot, 0..60);
+        let missing = good.project(&[0, 1, 2]).unwrap();
+        assert!(
+            encoder
+                .write(&missing)
+                .unwrap_err()
+                .to_string()
+                .contains("3 columns")
+        );
+        let swapped = good
+            .project(&[1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+            .unwrap();
+        assert!(
+            encoder
+                .write(&swapped)
+                .unwrap_err()
+                .to_string()
+                .contains("`rules`")
+        );
+        encoder.write(&good).unwrap();
+        assert!(
+            encoder
+                .write(&good)
+                .unwrap_err()
+                .to_string()
+                .contains("at most 100")
+        );
+    }
+
+    #[tokio::test]
+    async fn dictionaries_are_written_as_the_strings_they_stand_for() {
+        let (_folder, [lake, _]) = lakes();
+        let snapshot = snapshot(26, 10);
+        let format = format(&snapshot);
+        let plain = batch(&snapshot, 0..50);
+        let index = format.schema().index_of("org_id").unwrap();
+        let strings = plain
+            .column(index)
+            .as_any()
+            .downcast_ref::<StringArray>()
+            .unwrap();
+        let dictionary: arrow::array::DictionaryArray<Int32Type> = strings.iter().collect();
+        let mut columns = plain.columns().to_vec();
+        columns[index] = Arc::new(dictionary);
+        let schema = plain.schema();
+        let fields = schema.fields().iter().enumerate().map(|(at, field)| {
+            let data_type =
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            if at == index {
+                Arc::new(field.as_ref().clone().with_data_type(data_type))
+            } else {
+                field.clone()
+            }
+        });
+        let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+        let encoded = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+
+        let mut encoder = RowGroupEncoder::new(&format).unwrap();
+        encoder.write(&encoded).unwrap();
+        let mut file =
+            StagedFileWriter::new(&lake, &format, "run", partition(&snapshot, 7), 3).unwrap();
+        file.append(encoder.finish().unwrap()).await.unwrap();
+        let staged = file.finish().await.unwrap().unwrap();
+        let content = published(&lake, &staged).await;
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(content)
+            .unwrap()
+            .build()
+            .unwrap();
+        assert_eq!(reader.next().unwrap().unwrap(), plain);
+    }
+
+    #[test]
+    fn run_ids_that_are_no_file_names_are_refused() {
+        let (_folder, [lake, _]) = lakes();
+        let snapshot = snapshot(26, 10);
+        for run_id in ["", "..", "a/b"] {
+            let file = StagedFileWriter::new(
+                &lake,
+                &format(&snapshot),
+                run_id,
+                partition(&snapshot, 7),
+                3,
+            );
+            assert!(matches!(file, Err(Error::Malformed { .. })), "{run_id}");
+        }
+    }
+
+    #[test]
+    fn encoders_and_writers_may_change_threads() {
+        fn is_send<T: Send>() {}
+        fn is_sync<T: Sync>() {}
+        is_send::<RowGroupEncoder>();
+        is_send::<EncodedRowGroup>();
+        is_send::<StagedFileWriter>();
+        is_sync::<FileFormat>();
     }
 }

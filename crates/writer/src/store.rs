@@ -62,12 +62,14 @@ impl fmt::Display for Lake {
 }
 
 impl Lake {
-    /// Opens the lake at `root`: a path (relative to the working directory), `s3://bucket/prefix`, `az://container/prefix` or
+    /// Opens the lake at `root`: a path (relative to the working directory), `s3://bucket/prefix`,
+    /// `az://container/prefix` or
     /// `abfss://container@account.dfs.core.windows.net/prefix`.
     ///
     /// `options` are the object store's, by its names: `endpoint`, `region`, `access_key_id`, `secret_access_key`,
     /// `account_name`, `account_key`, `allow_http`, `timeout` and so on. Where they hold no credentials, those of the
-    /// environment (`AWS_…`, `AZURE_…`) and of the machine's identity are used. Plain `http` is accepted for loopback only.
+    /// environment (`AWS_…`, `AZURE_…`) and of the machine's identity are used. Plain `http` is accepted for
+    /// loopback only.
     ///
     /// Contacts nothing and creates nothing: a local folder appears with the first write.
     ///

@@ -1,8 +1,9 @@
-//! From a root and its options to a store: strict about option names, about `http`, and about where credentials come from.
+//! From a root and its options to a store: strict about option names, about `http`, and about where credentials
+//! come from.
 //!
-//! Option names are those of the `object_store` crate (`AmazonS3ConfigKey`, `AzureConfigKey`, `ClientConfigKey`), long
-//! (`aws_access_key_id`) or short (`access_key_id`). S3 requests are path-style unless `virtual_hosted_style_request` is true,
-//! and then `endpoint` holds the bucket's own host.
+//! Option names are those of the `object_store` crate (`AmazonS3ConfigKey`, `AzureConfigKey`,
+//! `ClientConfigKey`), long (`aws_access_key_id`) or short (`access_key_id`). S3 requests are path-style unless
+//! `virtual_hosted_style_request` is true, and then `endpoint` holds the bucket's own host.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -59,7 +59,8 @@ impl OpenUpload {
             _ => return Err(elsewhere(path)),
         };
         match completed {
-            // An answer that was lost on its way, or a process that died after the call: the upload is gone, the file there.
+            // An answer that was lost on its way, or a process that died after the call: the upload is gone,
+            // the file there.
             Err(error @ Error::NotFound { .. }) => match lake.size(path).await? {
                 Some(size) if size == bytes => Ok(()),
                 _ => Err(error),

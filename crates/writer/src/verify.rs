@@ -1,8 +1,8 @@
 //! Proves a published snapshot: reads every file back and compares it with the manifest and the dataset.
 //!
-//! Memory: one batch of rows, and 16 bytes for each row of the snapshot: uniqueness of the key is decided on the first 128 bits
-//! of its SHA-256, so that two different keys are taken for one with a chance below 1e-24 for ten million rows.
-//! Disk: one file at a time is spooled to the temporary folder.
+//! Memory: one batch of rows, and 16 bytes for each row of the snapshot: uniqueness of the key is decided on
+//! the first 128 bits of its SHA-256, so that two different keys are taken for one with a chance below 1e-24
+//! for ten million rows. Disk: one file at a time is spooled to the temporary folder.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -56,8 +56,9 @@ impl VerifyReport {
     }
 }
 
-/// Reads every file of the manifest back: present, size, checksum, schema, rows, partition in its path, key without nulls and
-/// unique over the snapshot; and looks for files under the snapshot's names that the manifest does not list.
+/// Reads every file of the manifest back: present, size, checksum, schema, rows, partition in its path, key
+/// without nulls and unique over the snapshot; and looks for files under the snapshot's names that the manifest
+/// does not list.
 ///
 /// # Errors
 /// What the store answers, except that a file is missing: that is a problem in the report.
@@ -343,4 +344,179 @@ fn key_hash(values: &[String]) -> u128 {
         .iter()
         .take(16)
         .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::fixtures::{committed, dataset, lakes, request, snapshot, stage};
+
+    async fn published(lake: &Lake) -> Manifest {
+        committed(lake, &snapshot(26, 10), "run", 150).await;
+        Manifest::read(lake, "devices", &snapshot(26, 10).id())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    async fn problems(lake: &Lake, manifest: &Manifest) -> String {
+        let report = verify(lake, manifest, &dataset()).await.unwrap();
+        report
+            .problems
+            .iter()
+            .map(|problem| format!("{} {}\n", problem.file, problem.what))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_published_snapshot_is_proven() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let manifest = published(&lake).await;
+            let report = verify(&lake, &manifest, &dataset()).await.unwrap();
+            assert!(report.is_proven(), "{report:?}");
+            assert_eq!(
+                (report.files, report.rows, report.bytes),
+                (2, 300, manifest.bytes)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flipped_byte_and_a_missing_file_are_found() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let manifest = published(&lake).await;
+            let [one, two] = [&manifest.files[0].path, &manifest.files[1].path];
+            let mut content = lake.get(one).await.unwrap().unwrap().to_vec();
+            content[100] ^= 1;
+            lake.put(one, Bytes::from(content)).await.unwrap();
+            lake.delete(std::slice::from_ref(two)).await.unwrap();
+            let found = problems(&lake, &manifest).await;
+            assert!(found.contains(&format!("{one} has SHA-256")), "{found}");
+            assert!(found.contains(&format!("{two} is missing")), "{found}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_row_group_of_a_damaged_file_is_still_counted_or_reported() {
+        let (_folder, [lake, _]) = lakes();
+        let manifest = published(&lake).await;
+        lake.put(
+            &manifest.files[0].path,
+            Bytes::from_static(b"PAR1 is not enough"),
+        )
+        .await
+        .unwrap();
+        let found = problems(&lake, &manifest).await;
+        assert!(found.contains("is not readable"), "{found}");
+        assert!(found.contains("has 18 bytes"), "{found}");
+    }
+
+    #[tokio::test]
+    async fn counts_that_differ_from_the_manifest_are_found() {
+        let (_folder, [lake, _]) = lakes();
+        let mut manifest = published(&lake).await;
+        manifest.files[0].rows += 1;
+        let found = problems(&lake, &manifest).await;
+        assert!(
+            found.contains("has 150 rows where the manifest has 151"),
+            "{found}"
+        );
+        assert!(
+            found.contains("snapshots/20220726T100100Z-47d41a0c.json has rows 300 where 301"),
+            "{found}"
+        );
+        manifest.files[0].partition.rbac_group_id = 9;
+        let found = problems(&lake, &manifest).await;
+        assert!(found.contains("folder of its partition"), "{found}");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_comes_twice_in_the_snapshot_is_found() {
+        let (_folder, [lake, _]) = lakes();
+        let snapshot = snapshot(26, 10);
+        let one = stage(&lake, &snapshot, "run", 1, 0, 0..10).await.unwrap();
+        let two = stage(&lake, &snapshot, "run", 2, 1, 9..20).await.unwrap();
+        let request = request(&snapshot, "run", vec![one, two]);
+        crate::commit(&lake, &request).await.unwrap();
+        let manifest = Manifest::read(&lake, "devices", &snapshot.id())
+            .await
+            .unwrap()
+            .unwrap();
+        let found = problems(&lake, &manifest).await;
+        assert_eq!(found.lines().count(), 1);
+        assert!(
+            found.contains(&format!("row 0 has key `{:040x}`", 9)),
+            "{found}"
+        );
+    }
+
+    #[tokio::test]
+    async fn columns_that_differ_from_the_dataset_are_found() {
+        let (_folder, [lake, _]) = lakes();
+        let manifest = published(&lake).await;
+        let mut other = dataset();
+        other.columns[4].column_type = dataset::ColumnType::String;
+        other.columns[5].name = "points".to_owned();
+        let report = verify(&lake, &manifest, &other).await.unwrap();
+        let found: Vec<&str> = report
+            .problems
+            .iter()
+            .map(|problem| problem.what.as_str())
+            .collect();
+        assert!(
+            found.iter().any(|what| what.contains("schema fingerprint")),
+            "{found:?}"
+        );
+        assert!(
+            found.contains(&"column `count` is Int64 where the dataset has Utf8"),
+            "{found:?}"
+        );
+        assert!(found.contains(&"lacks column `points`"), "{found:?}");
+        assert!(
+            found.contains(&"has column `score`, which the dataset has not"),
+            "{found:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn files_under_the_names_of_the_snapshot_that_are_not_listed_are_found() {
+        let (_folder, [lake, _]) = lakes();
+        let mut manifest = published(&lake).await;
+        let unlisted = manifest.files.pop().unwrap();
+        let found = problems(&lake, &manifest).await;
+        assert!(
+            found.contains(&format!("{} is not in the manifest", unlisted.path)),
+            "{found}"
+        );
+    }
+
+    #[tokio::test]
+    async fn nulls_in_the_key_are_found_and_listed_up_to_a_limit() {
+        let (_folder, [lake, _]) = lakes();
+        let manifest = published(&lake).await;
+        let other = Dataset {
+            unique_key: vec!["device_id".to_owned(), "count".to_owned()],
+            ..dataset()
+        };
+        let report = verify(&lake, &manifest, &other).await.unwrap();
+        let of_first: Vec<_> = report
+            .problems
+            .iter()
+            .filter(|problem| problem.file == manifest.files[0].path)
+            .collect();
+        assert_eq!(of_first[0].what, "row 0 has null in key column `count`");
+        assert_eq!(of_first.last().unwrap().what, "has 2 more problems");
+        assert_eq!(of_first.len(), PROBLEMS_LISTED + 1);
+    }
+
+    #[test]
+    fn parts_of_a_key_are_kept_apart() {
+        let hash = |values: [&str; 2]| key_hash(&values.map(str::to_owned));
+        assert_ne!(hash(["a", "bc"]), hash(["ab", "c"]));
+        assert_eq!(hash(["a", "bc"]), hash(["a", "bc"]));
+    }
 }
