@@ -125,6 +125,8 @@ fn more_quarantined_records_than_the_gate_lets_through_exit_3_and_leave_the_lake
     let strict = [
         "--json",
         "--set",
+        "gate.min_rows_ratio=0",
+        "--set",
         "gate.max_quarantined=0",
         "--set",
         "gate.max_quarantined_share=0",

@@ -45,10 +45,6 @@ fn texts_below(folder: &Path) -> Vec<(String, String)> {
     files_below(folder).into_iter().map(read).collect()
 }
 
-fn at_trace(pipeline: &mut Pipeline) {
-    pipeline.set_variable("RUST_LOG", "trace");
-}
-
 #[test]
 fn a_run_that_commits_leaves_no_secret_even_at_trace() {
     let odd = SnapshotOptions {
@@ -58,13 +54,13 @@ fn a_run_that_commits_leaves_no_secret_even_at_trace() {
     };
     let (blobs, lake) = (Blobs::simulated(&odd), Lake::in_moto());
     let api = Api::of(&blobs);
-    let mut pipeline = Pipeline::from_api(&api, &lake);
-    at_trace(&mut pipeline);
-    let secrets: Vec<String> = pipeline.secrets().into_iter().map(str::to_owned).collect();
+    let pipeline = Pipeline::from_api(&api, &lake);
+    let secrets = pipeline.secrets();
     assert!(secrets.len() >= 2, "client secret and store key");
-    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
     for command in ["plan", "run", "verify"] {
-        let ran = pipeline.command(command, &["--log", "json"]).exits_with(0);
+        let ran = pipeline
+            .command(command, &["--log", "json", "-vv"])
+            .exits_with(0);
         assert_free_of_secrets(&ran, &pipeline, &secrets);
     }
 }
@@ -75,17 +71,8 @@ fn a_run_that_fails_on_a_blob_leaves_no_signature() {
     blobs.add(&path(Some(7), 1), &gzip(b"{\"DeviceId\":\"a\"}\n")[..12]);
     let api = Api::of(&blobs);
     let token = api.token();
-    let source = format!(
-        "[source]\napi = \"{}\"\nstate_dir = \"state\"\n\n[source.auth]\nkind = \"token\"\ntoken = \"${{DEFENDER_LAKE_TOKEN}}\"\n",
-        api.url()
-    );
-    let mut pipeline = Pipeline::of(
-        &source,
-        &lake,
-        vec![("DEFENDER_LAKE_TOKEN".to_owned(), token.clone())],
-    );
-    at_trace(&mut pipeline);
-    let ran = pipeline.command("run", &["--json"]).exits_with(1);
+    let pipeline = Pipeline::from_api_with_token(&api, &token, &lake);
+    let ran = pipeline.command("run", &["--json", "-vv"]).exits_with(1);
     assert!(ran.json()["error"].as_str().unwrap().contains("part-00001"));
     assert_free_of_secrets(&ran, &pipeline, &[&token]);
 }
@@ -102,7 +89,6 @@ fn a_sign_in_that_fails_leaves_no_secret() {
     let api = Api::of(&blobs);
     let mut pipeline = Pipeline::from_api(&api, &lake);
     pipeline.set_variable("AZURE_CLIENT_SECRET", "wrong-secret-of-this-test");
-    at_trace(&mut pipeline);
-    let ran = pipeline.command("run", &["--json"]).exits_with(1);
+    let ran = pipeline.command("run", &["--json", "-vv"]).exits_with(1);
     assert_free_of_secrets(&ran, &pipeline, &["wrong-secret-of-this-test"]);
 }

@@ -121,15 +121,7 @@ fn every_key_can_be_set_on_the_command_line() {
 fn a_ready_made_token_signs_in_without_the_authority() {
     let (blobs, lake) = (small(), Lake::on_disk());
     let api = Api::of(&blobs);
-    let source = format!(
-        "[source]\napi = \"{}\"\nstate_dir = \"state\"\n\n[source.auth]\nkind = \"token\"\ntoken = \"${{DEFENDER_LAKE_TOKEN}}\"\n",
-        api.url()
-    );
-    let pipeline = Pipeline::of(
-        &source,
-        &lake,
-        vec![("DEFENDER_LAKE_TOKEN".to_owned(), api.token())],
-    );
+    let pipeline = Pipeline::from_api_with_token(&api, &api.token(), &lake);
     assert_eq!(pipeline.run()["outcome"], "committed");
     assert_eq!(api.counters().token_calls, 0);
 }

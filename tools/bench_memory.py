@@ -61,7 +61,7 @@ def peak_from_api(binary: Path, blobs: Path) -> int:
                 break
         threading.Thread(target=server.stdout.read, daemon=True).start()
         source = (
-            f'[source]\napi = "{url}"\nstate_dir = "state"\n[source.auth]\nkind = "client_secret"\nauthority = "{url}"\n'
+            f'[source]\napi = "{url}"\nblob_hosts = ["127.0.0.1"]\nstate_dir = "state"\n[source.auth]\nkind = "client_secret"\nauthority = "{url}"\n'
             'tenant_id = "${AZURE_TENANT_ID}"\nclient_id = "${AZURE_CLIENT_ID}"\nclient_secret = "${AZURE_CLIENT_SECRET}"'
         )
         return peak_of_run(binary, source, environment)

@@ -22,13 +22,19 @@ pub(crate) struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     /// From the API, signed in with a client secret.
     pub(crate) fn from_api(api: &Api, lake: &'a Lake) -> Self {
-        let url = api.url();
-        let source = format!(
-            "[source]\napi = \"{url}\"\nstate_dir = \"state\"\ncalls_per_minute = 1000\ncalls_per_hour = 1000\n\n\
-             [source.auth]\nkind = \"client_secret\"\ntenant_id = \"${{AZURE_TENANT_ID}}\"\n\
-             client_id = \"${{AZURE_CLIENT_ID}}\"\nclient_secret = \"${{AZURE_CLIENT_SECRET}}\"\nauthority = \"{url}\"\n"
+        let auth = format!(
+            "kind = \"client_secret\"\ntenant_id = \"${{AZURE_TENANT_ID}}\"\nclient_id = \"${{AZURE_CLIENT_ID}}\"\n\
+             client_secret = \"${{AZURE_CLIENT_SECRET}}\"\nauthority = \"{}\"\n",
+            api.url()
         );
-        Self::of(&source, lake, Api::credentials())
+        Self::of(&api_source(api, &auth), lake, Api::credentials())
+    }
+
+    /// From the API, with a token that somebody else got.
+    pub(crate) fn from_api_with_token(api: &Api, token: &str, lake: &'a Lake) -> Self {
+        let auth = "kind = \"token\"\ntoken = \"${DEFENDER_LAKE_TOKEN}\"\n";
+        let environment = vec![("DEFENDER_LAKE_TOKEN".to_owned(), token.to_owned())];
+        Self::of(&api_source(api, auth), lake, environment)
     }
 
     /// From blobs on disk.
@@ -40,8 +46,7 @@ impl<'a> Pipeline<'a> {
         )
     }
 
-    /// With a `[source]` section as given.
-    pub(crate) fn of(source: &str, lake: &'a Lake, mut environment: Vec<(String, String)>) -> Self {
+    fn of(source: &str, lake: &'a Lake, mut environment: Vec<(String, String)>) -> Self {
         let mut text = format!(
             "dataset = \"info_gathering\"\n\n{source}\n[lake]\nroot = \"{}\"\nformat = \"parquet\"\n",
             lake.root()
@@ -131,4 +136,12 @@ impl<'a> Pipeline<'a> {
         let all: Vec<&str> = ["--json"].iter().chain(arguments).copied().collect();
         self.command("run", &all).exits_with(0).json()
     }
+}
+
+fn api_source(api: &Api, auth: &str) -> String {
+    format!(
+        "[source]\napi = \"{}\"\nblob_hosts = [\"127.0.0.1\"]\nstate_dir = \"state\"\ncalls_per_minute = 1000\n\
+         calls_per_hour = 1000\n\n[source.auth]\n{auth}",
+        api.url()
+    )
 }
