@@ -35,10 +35,10 @@ pub enum Event {
         /// The snapshot.
         snapshot: SnapshotId,
     },
-    /// Compressed bytes arrived.
+    /// Compressed bytes arrived, or were thrown away to be fetched anew.
     BytesRead {
-        /// Bytes since the last such event.
-        bytes: u64,
+        /// Change since the last such event.
+        bytes: i64,
     },
     /// Records were decoded.
     RecordsRead {

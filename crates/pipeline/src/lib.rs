@@ -1,5 +1,31 @@
 //! plan -> work -> gate -> commit: the pipeline file, the run and its report, progress events.
+//!
+//! ```text
+//! settings -> source (listing, sizes) -> plan (parts, segments) -> work (bring, decode, encode, stage) -> gate -> commit
+//! ```
+//! Joins the extractor, the transformer and the writer, which know nothing of each other. Prints nothing: a run tells of itself
+//! by events, a report and an error.
 
+mod cpu;
+mod error;
 pub mod events;
+mod gate;
+mod plan;
+mod quarantine_file;
 pub mod report;
+mod run;
+mod segment;
 pub mod settings;
+mod source;
+mod verify;
+mod work;
+
+pub use error::PipelineError;
+pub use gate::Refusal;
+pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
+pub use run::{Run, RunOptions, plan, run};
+pub use settings::Settings;
+pub use verify::{Verification, VerifiedSnapshot, verify};
+
+/// Version of the program, as reports and file footers carry it.
+pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,87 @@
+//! The one seam between async tasks and the CPU pool: jobs go in, a panic comes out as an error, and no more jobs run than
+//! there are threads.
+//!
+//! A job may block on a full channel that an async task empties, and must not wait for another job that was started later.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::error::PipelineError;
+
+/// Threads for computing.
+#[derive(Debug, Clone)]
+pub(crate) struct CpuPool {
+    threads: Arc<ThreadPool>,
+    permits: Arc<Semaphore>,
+}
+
+/// A thread that is free for one job.
+pub(crate) type FreeThread = OwnedSemaphorePermit;
+
+impl CpuPool {
+    /// `threads` of 0 is one a core.
+    pub(crate) fn new(threads: usize) -> Result<Self, PipelineError> {
+        let builder = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("cpu-{index}"));
+        let threads = builder.build().map_err(|error| PipelineError::Machine {
+            what: "start the CPU pool".to_owned(),
+            source: std::io::Error::other(error),
+        })?;
+        let permits = Arc::new(Semaphore::new(threads.current_num_threads()));
+        Ok(Self {
+            threads: Arc::new(threads),
+            permits,
+        })
+    }
+
+    /// Waits for a thread; those who wait are served in order.
+    pub(crate) async fn free_thread(&self) -> Result<FreeThread, PipelineError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.map_err(|_| PipelineError::Cancelled)
+    }
+
+    /// Starts a job; the receiver gets what it returns. Dropping the receiver does not stop the job.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        thread: FreeThread,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<Result<T, PipelineError>> {
+        let (sender, receiver) = oneshot::channel();
+        let span = tracing::Span::current();
+        self.threads.spawn(move || {
+            let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(job)));
+            drop(thread);
+            // Nobody waits for it when the run was given up.
+            let _ = sender.send(outcome.map_err(|panic| PipelineError::Defect(words(&*panic))));
+        });
+        receiver
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("(no text)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_its_thread_is_free_again() {
+        let pool = CpuPool::new(1).unwrap();
+        let job = pool.start(pool.free_thread().await.unwrap(), || panic!("broken"));
+        let error = job.await.unwrap().map(|()| ()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a task of the program failed: panic: broken"
+        );
+        let job = pool.start(pool.free_thread().await.unwrap(), || 7);
+        assert_eq!(job.await.unwrap().unwrap(), 7);
+    }
+}

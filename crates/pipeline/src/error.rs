@@ -1,0 +1,190 @@
+//! Why a run did not publish its snapshot, and what its user can do about it.
+
+use dataset::SnapshotId;
+use extractor::ExtractorError;
+use thiserror::Error;
+use transformer::TransformError;
+
+use crate::gate::Refusal;
+
+/// Why a plan, a run or a verification ended without its result. The lake is as before.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// The API or its blobs could not be had.
+    #[error(transparent)]
+    Extract(#[from] ExtractorError),
+    /// A blob arrived whole and cannot be read to its end.
+    #[error("blob {blob}: {source}")]
+    Transform {
+        /// Blob path.
+        blob: String,
+        /// What is wrong.
+        source: TransformError,
+    },
+    /// The lake could not be read or written.
+    #[error(transparent)]
+    Write(#[from] writer::Error),
+    /// The gate, or the lake's state, does not let the snapshot pass.
+    #[error("refused: {0}")]
+    Refused(#[from] Refusal),
+    /// A blob is of another export than the dataset.
+    #[error("blob {blob} is of the export `{found}`, dataset `{dataset}` is `{expected}`")]
+    OtherExport {
+        /// Blob path.
+        blob: String,
+        /// The export in its path.
+        found: String,
+        /// Name of the dataset.
+        dataset: String,
+        /// The dataset's export.
+        expected: String,
+    },
+    /// Neither blob paths nor settings say when the snapshot was generated.
+    #[error("blob {blob} does not say when its snapshot was generated")]
+    UnknownTime {
+        /// Blob path.
+        blob: String,
+    },
+    /// Neither blob paths nor settings say which organisation the snapshot is of.
+    #[error("blob {blob} does not say which organisation it is of")]
+    UnknownOrganisation {
+        /// Blob path.
+        blob: String,
+    },
+    /// The source holds several snapshots and none was chosen.
+    #[error("the blobs are of {} snapshots: {}", .found.len(), list(.found))]
+    SeveralSnapshots {
+        /// The snapshots, oldest first.
+        found: Vec<SnapshotId>,
+    },
+    /// One listing has blobs of several times or organisations; they are never mixed.
+    #[error("the listing mixes blobs of several snapshots")]
+    MixedListing,
+    /// The chosen snapshot is not in the source.
+    #[error("snapshot {wanted} is not among the blobs; found: {}", list(.found))]
+    SnapshotNotFound {
+        /// The choice.
+        wanted: SnapshotId,
+        /// What there is.
+        found: Vec<SnapshotId>,
+    },
+    /// The lake has no such snapshot.
+    #[error("the lake has no snapshot {snapshot} of `{dataset}`")]
+    NotPublished {
+        /// Name of the dataset.
+        dataset: String,
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// The lake has no snapshot of the dataset.
+    #[error("the lake has no snapshot of `{dataset}` yet")]
+    NothingPublished {
+        /// Name of the dataset.
+        dataset: String,
+    },
+    /// One blob path is listed twice.
+    #[error("blob {blob} is listed twice")]
+    ListedTwice {
+        /// Blob path.
+        blob: String,
+    },
+    /// Other runs kept committing to the table.
+    #[error("other runs kept committing: gave up after {attempts} attempts")]
+    Conflict {
+        /// Attempts.
+        attempts: u32,
+    },
+    /// The spool could not be read back, or the CPU pool could not be made.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A task ended without an answer: a defect of this program.
+    #[error("a task of the program failed: {0}")]
+    Defect(String),
+    /// The run was told to stop.
+    #[error("stopped before the commit")]
+    Cancelled,
+}
+
+fn list(snapshots: &[SnapshotId]) -> String {
+    let names: Vec<&str> = snapshots.iter().map(SnapshotId::as_str).collect();
+    names.join(", ")
+}
+
+impl PipelineError {
+    /// Whether the pipeline file or the command line has to be changed before a run can succeed.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Extract(error) => matches!(
+                error,
+                ExtractorError::InvalidSetting { .. }
+                    | ExtractorError::InsecureUrl { .. }
+                    | ExtractorError::NoFilesMatch { .. }
+            ),
+            Self::Write(error) => matches!(error, writer::Error::Configuration { .. }),
+            Self::OtherExport { .. }
+            | Self::UnknownTime { .. }
+            | Self::UnknownOrganisation { .. }
+            | Self::SeveralSnapshots { .. }
+            | Self::SnapshotNotFound { .. } => true,
+            Self::Transform { .. }
+            | Self::Refused(_)
+            | Self::NotPublished { .. }
+            | Self::NothingPublished { .. }
+            | Self::ListedTwice { .. }
+            | Self::MixedListing
+            | Self::Conflict { .. }
+            | Self::Machine { .. }
+            | Self::Defect(_)
+            | Self::Cancelled => false,
+        }
+    }
+
+    /// What the user can do, where there is something to say that the message does not.
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Refused(refusal) => return refusal.advice(),
+            Self::Transform { .. } => {
+                "the blob arrived as the blob store holds it: run again later, and if it stays broken, report its path to the service's support"
+            }
+            Self::OtherExport { .. } => "set `dataset`, or narrow `source.files`",
+            Self::UnknownTime { .. } => "set source.generated_time, such as 2022-07-26T10:01:00Z",
+            Self::UnknownOrganisation { .. } => {
+                "set source.org_id to the Defender organisation's GUID"
+            }
+            Self::SeveralSnapshots { .. } => {
+                "choose one with source.snapshot, or narrow `source.files`; load several oldest first, one run each"
+            }
+            Self::SnapshotNotFound { .. } => "check source.snapshot",
+            Self::MixedListing => "run again: the service may have been replacing its snapshot",
+            Self::Write(writer::Error::NoConditionalPut { .. }) => {
+                "use a store with conditional puts, or set lake.single_writer = true if no two runs ever write to this lake at once"
+            }
+            Self::Write(writer::Error::Denied { .. }) => {
+                "check the keys and rights in lake.options or the environment"
+            }
+            Self::Write(writer::Error::Newer { .. }) => {
+                "use the program version that wrote it, or a later one"
+            }
+            Self::Extract(ExtractorError::HostNotAllowed { .. }) => {
+                "source.blob_hosts is the list of further hosts"
+            }
+            Self::Extract(ExtractorError::SnapshotReplaced { .. }) => {
+                "run again: the new snapshot will be taken"
+            }
+            Self::Extract(ExtractorError::RateBudgetExhausted { .. }) => {
+                "wait, or raise source.max_wait; the service counts calls by application and tenant"
+            }
+            Self::NothingPublished { .. } | Self::NotPublished { .. } => {
+                "publish it with `defender-lake run`"
+            }
+            Self::Conflict { .. } => "run again when fewer runs write to this table",
+            Self::Defect(_) => "this is a defect of defender-lake: please report it with the log",
+            _ => return None,
+        })
+    }
+}

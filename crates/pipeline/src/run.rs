@@ -1,0 +1,336 @@
+//! One run: plan -> work -> gate -> commit, and the report of it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use dataset::Snapshot;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, Standing, layout};
+
+use crate::error::PipelineError;
+use crate::events::{Event, Observer};
+use crate::gate::{self, Counted, Last, Refusal};
+use crate::plan::Plan;
+use crate::quarantine_file;
+use crate::report::{DriftReport, Outcome, QuarantineReport, REPORT_VERSION, RunReport};
+use crate::settings::Settings;
+use crate::source::{self, Listed};
+use crate::work::{StagedPart, Workshop};
+
+/// What a run is asked for beyond its pipeline.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunOptions {
+    /// Whether a snapshot that is older than the lake's may be put in the place of its date.
+    pub backfill: bool,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Run {
+    /// What happened.
+    pub report: RunReport,
+    /// Why nothing was published, if nothing was.
+    pub error: Option<PipelineError>,
+}
+
+/// What a run would do: calls the API or looks for files, and writes nothing.
+pub async fn plan(settings: &Settings, observer: &Observer) -> Result<Plan, PipelineError> {
+    observer(Event::Listing {
+        dataset: settings.dataset.name.clone(),
+    });
+    Ok(planned(settings, source::list(settings).await?)?.0)
+}
+
+fn planned(
+    settings: &Settings,
+    listed: Listed,
+) -> Result<(Plan, extractor::BlobSource), PipelineError> {
+    let (target, segment) = (
+        settings.work.target_file_size.bytes(),
+        settings.work.segment_size.bytes(),
+    );
+    let plan = Plan::new(listed.snapshot, listed.blobs, target, segment)?;
+    Ok((plan, listed.source))
+}
+
+/// Publishes the source's snapshot, whole or not at all. A run that is told to stop ends before the commit or after it, never
+/// in it.
+pub async fn run(
+    settings: &Settings,
+    options: RunOptions,
+    observer: Observer,
+    cancel: CancellationToken,
+) -> Run {
+    let (begun, started_at) = (Instant::now(), Utc::now());
+    let mut report = empty_report(settings, started_at);
+    let (lake, ended) = match Lake::open(&settings.lake.root, &settings.lake.options) {
+        Ok(lake) => {
+            let ended = publish(settings, options, &lake, &mut report, &observer, &cancel).await;
+            (Some(lake), ended)
+        }
+        Err(error) => (None, Err(error.into())),
+    };
+    let error = match ended {
+        Ok(outcome) => {
+            report.outcome = outcome;
+            None
+        }
+        Err(error) => {
+            let refused = matches!(error, PipelineError::Refused(_));
+            report.outcome = if refused {
+                Outcome::Refused
+            } else {
+                Outcome::Failed
+            };
+            report.error = Some(error.to_string());
+            Some(error)
+        }
+    };
+    report.elapsed_seconds = begun.elapsed().as_secs_f64();
+    if let Some(lake) = lake.filter(|_| leaves_a_report(&report, error.as_ref())) {
+        write_report(&lake, &report).await;
+    }
+    observer(Event::Finished {
+        report: Box::new(report.clone()),
+    });
+    Run { report, error }
+}
+
+/// A run that found nothing to do writes nothing, and one that never got as far as its lake has no place to write to.
+fn leaves_a_report(report: &RunReport, error: Option<&PipelineError>) -> bool {
+    report.outcome != Outcome::Unchanged && !error.is_some_and(PipelineError::is_configuration)
+}
+
+async fn write_report(lake: &Lake, report: &RunReport) {
+    let path = layout::run_report(&report.dataset, &report.run_id);
+    let written = match serde_json::to_vec_pretty(report) {
+        Ok(content) => lake.put(&path, content.into()).await,
+        Err(error) => return tracing::warn!(%error, "the run report could not be written"),
+    };
+    if let Err(error) = written {
+        tracing::warn!(%error, "the run report could not be written to the lake");
+    }
+}
+
+async fn publish(
+    settings: &Settings,
+    options: RunOptions,
+    lake: &Lake,
+    report: &mut RunReport,
+    observer: &Observer,
+    cancel: &CancellationToken,
+) -> Result<Outcome, PipelineError> {
+    observer(Event::Listing {
+        dataset: settings.dataset.name.clone(),
+    });
+    let listed = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(PipelineError::Cancelled),
+        listed = source::list(settings) => listed?,
+    };
+    let (plan, source) = planned(settings, listed)?;
+    let snapshot = &plan.snapshot;
+    report.snapshot = Some(snapshot.id());
+    report.org_id = Some(snapshot.org_id.clone());
+    report.generated_time = Some(snapshot.generated_time);
+
+    match writer::standing(lake, snapshot).await? {
+        Standing::Unchanged(_) => {
+            observer(Event::Unchanged {
+                snapshot: snapshot.id(),
+            });
+            return Ok(Outcome::Unchanged);
+        }
+        Standing::OlderThan(current) if !options.backfill => {
+            let current = current.snapshot;
+            return Err(Refusal::OlderThanCurrent { current }.into());
+        }
+        Standing::New | Standing::Replaces(_) | Standing::OlderThan(_) => {}
+    }
+    report.blobs = plan.blobs().count() as u64;
+    report.parts = plan.parts.len() as u64;
+    observer(Event::Planned {
+        snapshot: snapshot.id(),
+        blobs: report.blobs,
+        parts: report.parts,
+        bytes: plan.bytes(),
+    });
+
+    let workshop = Workshop::new(settings, &plan, lake.clone(), source, report.run_id.clone())?;
+    let staged = workshop.work(&plan, observer, cancel).await?;
+    count(report, &staged);
+    let passed = match last_committed(lake, snapshot).await {
+        Ok(last) => {
+            let counted = Counted {
+                blobs: &report.blob_counts,
+                staged_rows: report.rows_written,
+            };
+            // A past day's size says nothing about today's.
+            let last = last.filter(|_| !options.backfill);
+            gate::check(&settings.gate, &plan, counted, last.as_ref()).map_err(PipelineError::from)
+        }
+        Err(error) => Err(error),
+    };
+    let passed = passed.and_then(|()| {
+        if cancel.is_cancelled() {
+            Err(PipelineError::Cancelled)
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(error) = passed {
+        workshop.throw_away(&plan, &staged).await;
+        return Err(error);
+    }
+
+    observer(Event::Committing {
+        files: report.files,
+    });
+    commit(settings, options, lake, &plan, staged, report).await
+}
+
+async fn last_committed(lake: &Lake, snapshot: &Snapshot) -> Result<Option<Last>, PipelineError> {
+    let latest = Latest::read(lake, &snapshot.dataset).await?;
+    let last = latest.newest(&snapshot.org_id);
+    Ok(last.map(|last| Last {
+        snapshot: last.snapshot.clone(),
+        rows: last.rows,
+    }))
+}
+
+async fn commit(
+    settings: &Settings,
+    options: RunOptions,
+    lake: &Lake,
+    plan: &Plan,
+    staged: Vec<StagedPart>,
+    report: &mut RunReport,
+) -> Result<Outcome, PipelineError> {
+    let (dataset, id) = (&plan.snapshot.dataset, plan.snapshot.id());
+    let quarantine_files: Vec<String> = staged
+        .iter()
+        .flat_map(|part| part.quarantine_files.clone())
+        .collect();
+    let request = CommitRequest {
+        snapshot: plan.snapshot.clone(),
+        schema_fingerprint: settings.dataset.fingerprint(),
+        run_id: report.run_id.clone(),
+        program_version: crate::PROGRAM_VERSION.to_owned(),
+        committed_at: Utc::now(),
+        files: staged.into_iter().flat_map(|part| part.files).collect(),
+        blobs: report
+            .blob_counts
+            .iter()
+            .map(|blob| BlobCounts {
+                path: blob.blob.clone(),
+                bytes: blob.bytes,
+                records: blob.records_read,
+                rows: blob.rows_written,
+                quarantined: blob.records_quarantined,
+            })
+            .collect(),
+        backfill: options.backfill,
+        single_writer: settings.lake.single_writer,
+    };
+    match writer::commit(lake, &request).await? {
+        CommitOutcome::Committed {
+            replaced,
+            not_deleted,
+            ..
+        } => {
+            report.replaced = replaced.map(|replaced| replaced.snapshot);
+            if !not_deleted.is_empty() {
+                tracing::warn!(
+                    files = not_deleted.len(),
+                    "replaced files could not be deleted and stay behind"
+                );
+            }
+            if let Err(error) =
+                quarantine_file::keep_only(lake, dataset, &id, &quarantine_files).await
+            {
+                tracing::warn!(%error, "stale quarantine files could not be deleted");
+            }
+            Ok(Outcome::Committed)
+        }
+        CommitOutcome::Unchanged(_) => Ok(Outcome::Unchanged),
+        CommitOutcome::OlderThanCurrent(current) => Err(Refusal::OlderThanCurrent {
+            current: current.snapshot,
+        }
+        .into()),
+        CommitOutcome::Conflict { attempts } => Err(PipelineError::Conflict { attempts }),
+    }
+}
+
+fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
+    let random = Uuid::new_v4().simple().to_string();
+    RunReport {
+        version: REPORT_VERSION,
+        run_id: format!("{}-{}", started_at.format("%Y%m%dT%H%M%SZ"), &random[..8]),
+        program_version: crate::PROGRAM_VERSION.to_owned(),
+        dataset: settings.dataset.name.clone(),
+        snapshot: None,
+        org_id: None,
+        generated_time: None,
+        outcome: Outcome::Failed,
+        error: None,
+        replaced: None,
+        started_at,
+        elapsed_seconds: 0.0,
+        blobs: 0,
+        parts: 0,
+        files: 0,
+        records_read: 0,
+        rows_written: 0,
+        records_quarantined: 0,
+        rows_rescued: 0,
+        bytes_read: 0,
+        bytes_written: 0,
+        drift: Vec::new(),
+        quarantined: Vec::new(),
+        blob_counts: Vec::new(),
+    }
+}
+
+/// Adds up what the parts counted.
+fn count(report: &mut RunReport, staged: &[StagedPart]) {
+    let mut drift: BTreeMap<_, u64> = BTreeMap::new();
+    let mut quarantined: BTreeMap<&str, u64> = BTreeMap::new();
+    for part in staged {
+        report.blob_counts.extend(part.blobs.iter().cloned());
+        for ((path, kind), records) in &part.drift {
+            *drift.entry((path, (*kind).into())).or_default() += records;
+        }
+        for (reason, records) in &part.quarantined {
+            *quarantined.entry(reason).or_default() += records;
+        }
+        for file in &part.files {
+            report.files += 1;
+            report.rows_written += file.rows;
+            report.bytes_written += file.bytes;
+        }
+    }
+    report.blob_counts.sort_by(|a, b| a.blob.cmp(&b.blob));
+    for blob in &report.blob_counts {
+        report.records_read += blob.records_read;
+        report.records_quarantined += blob.records_quarantined;
+        report.rows_rescued += blob.rows_rescued;
+        report.bytes_read += blob.bytes;
+    }
+    let drift = drift
+        .into_iter()
+        .map(|((wire_path, kind), records)| DriftReport {
+            wire_path: wire_path.clone(),
+            kind,
+            records,
+        });
+    report.drift = drift.collect();
+    let quarantined = quarantined
+        .into_iter()
+        .map(|(reason, records)| QuarantineReport {
+            reason: reason.to_owned(),
+            records,
+        });
+    report.quarantined = quarantined.collect();
+}

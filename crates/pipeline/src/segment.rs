@@ -1,0 +1,259 @@
+//! The CPU's share of the work: the blobs of one segment, decoded and encoded into row groups, in one synchronous job.
+//!
+//! Gives what it makes to a bounded channel, piece by piece, and blocks while that is full: memory is bounded by the channel
+//! and one row group, whatever the size of the blobs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use dataset::{Dataset, Snapshot};
+use extractor::Spool;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use transformer::{
+    BatchLimits, BlobCounts, DecodedBatch, GroupSource, QuarantinedRecord, RecordDecoder,
+    TransformError, decode_blob,
+};
+use writer::{EncodedRowGroup, FileFormat, RowGroupEncoder};
+
+use crate::error::PipelineError;
+use crate::events::{Event, Observer};
+use crate::plan::PlannedBlob;
+
+/// Bytes of rows of several partitions that are sorted together in memory.
+const SORTED_BYTES: usize = 32 << 20;
+
+/// What a segment's job makes, in order.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// A row group of a device group's file.
+    RowGroup {
+        rbac_group_id: i64,
+        row_group: EncodedRowGroup,
+    },
+    /// Lines of a blob that were set aside.
+    Quarantined {
+        blob: String,
+        records: Vec<QuarantinedRecord>,
+    },
+    /// A blob was read to its end.
+    BlobDone {
+        blob: PlannedBlob,
+        counts: BlobCounts,
+    },
+}
+
+/// What all segments of a run share.
+#[derive(Debug)]
+pub(crate) struct SegmentSettings {
+    pub(crate) dataset: Dataset,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) format: Arc<FileFormat>,
+    pub(crate) limits: BatchLimits,
+    /// The device group of records that neither name one nor lie in a blob that does.
+    pub(crate) fallback_group: Option<i64>,
+}
+
+/// Where pieces go. Stops the job when nobody wants them any more.
+struct Outlet {
+    pieces: mpsc::Sender<Piece>,
+    cancel: CancellationToken,
+}
+
+impl Outlet {
+    fn give(&self, piece: Piece) -> Result<(), PipelineError> {
+        if self.cancel.is_cancelled() {
+            return Err(PipelineError::Cancelled);
+        }
+        self.pieces
+            .blocking_send(piece)
+            .map_err(|_| PipelineError::Cancelled)
+    }
+}
+
+/// Decodes and encodes one segment.
+pub(crate) fn work(
+    settings: &SegmentSettings,
+    blobs: Vec<(PlannedBlob, Spool)>,
+    pieces: mpsc::Sender<Piece>,
+    cancel: CancellationToken,
+    observer: &Observer,
+) -> Result<(), PipelineError> {
+    let outlet = Outlet { pieces, cancel };
+    let mut records = RecordDecoder::new(&settings.dataset, &settings.snapshot);
+    let mut rows = Rows::new(&settings.format);
+    for (blob, spool) in blobs {
+        let group_source = match blob.rbac_group_id {
+            Some(group) => GroupSource::BlobPath(group),
+            None => GroupSource::Records {
+                fallback: settings.fallback_group,
+            },
+        };
+        let failed = |source| PipelineError::Transform {
+            blob: blob.path.clone(),
+            source,
+        };
+        let reader = spool
+            .into_reader()
+            .map_err(|source| PipelineError::Machine {
+                what: format!("read the spool of blob {}", blob.path),
+                source,
+            })?;
+        let mut decoder = decode_blob(reader, group_source, &mut records, settings.limits);
+        while let Some(progress) = decoder.next_batch().map_err(failed)? {
+            let (decoded, quarantined) = (progress.batch, progress.quarantined);
+            let records = decoded.rows.num_rows() + quarantined.len();
+            observer(Event::RecordsRead {
+                records: records as u64,
+            });
+            if !quarantined.is_empty() {
+                outlet.give(Piece::Quarantined {
+                    blob: blob.path.clone(),
+                    records: quarantined,
+                })?;
+            }
+            match group_source {
+                GroupSource::BlobPath(group) => rows.add(group, &decoded.rows, &outlet)?,
+                GroupSource::Records { .. } => rows
+                    .sort_in(decoded, &outlet)
+                    .map_err(|error| error.of_blob(&blob))?,
+            }
+        }
+        let counts = decoder.finish();
+        outlet.give(Piece::BlobDone { blob, counts })?;
+    }
+    rows.finish(&outlet)
+}
+
+/// An error that does not know its blob yet.
+enum SortError {
+    Arrow(arrow::error::ArrowError),
+    Pipeline(PipelineError),
+}
+
+impl SortError {
+    fn of_blob(self, blob: &PlannedBlob) -> PipelineError {
+        match self {
+            Self::Arrow(error) => PipelineError::Transform {
+                blob: blob.path.clone(),
+                source: TransformError::Batch(error),
+            },
+            Self::Pipeline(error) => error,
+        }
+    }
+}
+
+impl From<arrow::error::ArrowError> for SortError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Arrow(error)
+    }
+}
+
+impl From<PipelineError> for SortError {
+    fn from(error: PipelineError) -> Self {
+        Self::Pipeline(error)
+    }
+}
+
+/// Collects rows into row groups.
+struct Rows<'a> {
+    format: &'a Arc<FileFormat>,
+    /// The row group that is being encoded, and its device group.
+    open: Option<(i64, RowGroupEncoder)>,
+    /// Rows of several device groups that wait to be sorted.
+    unsorted: Vec<DecodedBatch>,
+    unsorted_bytes: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn new(format: &'a Arc<FileFormat>) -> Self {
+        Self {
+            format,
+            open: None,
+            unsorted: Vec::new(),
+            unsorted_bytes: 0,
+        }
+    }
+
+    /// Encodes rows of one device group; a full row group is given away.
+    fn add(
+        &mut self,
+        group: i64,
+        rows: &RecordBatch,
+        outlet: &Outlet,
+    ) -> Result<(), PipelineError> {
+        let mut rest = rows.clone();
+        while rest.num_rows() > 0 {
+            if self.open.as_ref().is_some_and(|(open, encoder)| {
+                *open != group || encoder.rows() >= self.format.row_group_rows()
+            }) {
+                self.close(outlet)?;
+            }
+            let (_, encoder) = match &mut self.open {
+                Some(open) => open,
+                none => none.insert((group, RowGroupEncoder::new(self.format)?)),
+            };
+            let fits = rest
+                .num_rows()
+                .min(self.format.row_group_rows() - encoder.rows());
+            encoder.write(&rest.slice(0, fits))?;
+            rest = rest.slice(fits, rest.num_rows() - fits);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, outlet: &Outlet) -> Result<(), PipelineError> {
+        match self.open.take() {
+            Some((rbac_group_id, encoder)) => {
+                let row_group = encoder.finish()?;
+                outlet.give(Piece::RowGroup {
+                    rbac_group_id,
+                    row_group,
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps rows of several device groups until there are enough to be sorted by group and encoded.
+    fn sort_in(&mut self, batch: DecodedBatch, outlet: &Outlet) -> Result<(), SortError> {
+        self.unsorted_bytes += batch.rows.get_array_memory_size();
+        self.unsorted.push(batch);
+        if self.unsorted_bytes < SORTED_BYTES {
+            return Ok(());
+        }
+        self.sort(outlet)
+    }
+
+    fn sort(&mut self, outlet: &Outlet) -> Result<(), SortError> {
+        let batches = std::mem::take(&mut self.unsorted);
+        self.unsorted_bytes = 0;
+        let Some(first) = batches.first() else {
+            return Ok(());
+        };
+        let rows = concat_batches(
+            &first.rows.schema(),
+            batches.iter().map(|batch| &batch.rows),
+        )?;
+        let mut rows_of_group: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        for (row, group) in (0..).zip(batches.iter().flat_map(|batch| &batch.rbac_group_ids)) {
+            rows_of_group.entry(*group).or_default().push(row);
+        }
+        drop(batches);
+        for (group, indices) in rows_of_group {
+            let rows = take_record_batch(&rows, &UInt32Array::from(indices))?;
+            self.add(group, &rows, outlet)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, outlet: &Outlet) -> Result<(), PipelineError> {
+        self.sort(outlet).map_err(|error| match error {
+            SortError::Arrow(error) => PipelineError::Defect(error.to_string()),
+            SortError::Pipeline(error) => error,
+        })?;
+        self.close(outlet)
+    }
+}

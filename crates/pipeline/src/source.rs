@@ -1,0 +1,251 @@
+//! What is to be read: asks the API, or looks for files, and finds the one snapshot that the blobs are of.
+//!
+//! The only part of the pipeline that calls the API. Downloads nothing.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use dataset::{BlobPath, OrgId, Snapshot, SnapshotId};
+
+use extractor::{
+    ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, HttpClient,
+    HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
+    UrlSource, discover,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::error::PipelineError;
+use crate::gate::Refusal;
+use crate::plan::PlannedBlob;
+use crate::settings::{ApiSource, Auth, Settings, SourceKind};
+
+/// Blobs that are asked for their size at once.
+const SIZES_AT_ONCE: usize = 16;
+/// A signed URL is replaced this long before it expires.
+const REFRESH_BEFORE: Duration = Duration::from_secs(120);
+const RATE_BUDGET_FILE: &str = "rate-budget.json";
+
+/// The blobs of one snapshot, and how to bring them.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) blobs: Vec<PlannedBlob>,
+    pub(crate) source: BlobSource,
+}
+
+/// Finds the snapshot and the sizes of its blobs.
+pub(crate) async fn list(settings: &Settings) -> Result<Listed, PipelineError> {
+    match &settings.source.from {
+        SourceKind::Api(api) => list_api(settings, api).await,
+        SourceKind::Files(pattern) => list_files(settings, pattern),
+    }
+}
+
+async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, PipelineError> {
+    let (clock, jitter) = (Clock::system(), Jitter::from_entropy());
+    let http = HttpClient::new(&HttpSettings::default())?;
+    let budget = RateBudgetSettings {
+        per_minute: NonZeroU32::new(api.calls_per_minute).unwrap_or(NonZeroU32::MIN),
+        per_hour: NonZeroU32::new(api.calls_per_hour).unwrap_or(NonZeroU32::MIN),
+        max_wait: api.max_wait,
+        state_file: Some(api.state_dir.join(RATE_BUDGET_FILE)),
+    };
+    let export_api = ExportApi::new(
+        ApiSettings {
+            base_url: api.base.to_string(),
+            allowed_blob_hosts: api.blob_hosts.clone(),
+            retry: RetryPolicy::for_api(),
+        },
+        credential(&api.auth),
+        RateBudget::new(budget, clock.clone()),
+        http.clone(),
+        clock.clone(),
+        jitter.clone(),
+    )?;
+    let export_api = Arc::new(export_api);
+    let request = ListingRequest {
+        endpoint: settings.dataset.endpoint.clone(),
+        permission: settings.dataset.permission.clone(),
+        sas_valid_hours: api.sas_valid_hours,
+    };
+    let listing = export_api.list(&request).await?;
+
+    let paths: Vec<BlobPath> = listing
+        .blobs
+        .iter()
+        .map(|url| url.blob_path().clone())
+        .collect();
+    let Some(first) = paths.first() else {
+        return Err(Refusal::EmptyListing.into());
+    };
+    let mut snapshots = by_snapshot(settings, paths.iter().cloned(), listing.generated_time)?;
+    // A listing is one answer about one snapshot: mixed, it is not chosen from but refused.
+    let (snapshot, _) = match snapshots.len() {
+        1 => snapshots.remove(0),
+        0 => {
+            return Err(PipelineError::UnknownTime {
+                blob: first.to_string(),
+            });
+        }
+        _ => return Err(PipelineError::MixedListing),
+    };
+    if let Some(wanted) = settings
+        .source
+        .snapshot
+        .as_ref()
+        .filter(|id| **id != snapshot.id())
+    {
+        let (wanted, found) = (wanted.clone(), vec![snapshot.id()]);
+        return Err(PipelineError::SnapshotNotFound { wanted, found });
+    }
+
+    let spool_dir = settings
+        .work
+        .spool_dir
+        .clone()
+        .unwrap_or_else(std::env::temp_dir);
+    let spools = SpoolBudget::new(settings.work.spool_memory.as_usize(), spool_dir);
+    let source = BlobSource::Service {
+        store: BlobStoreClient::new(
+            http,
+            RetryPolicy::for_blobs(),
+            spools,
+            clock.clone(),
+            jitter,
+        ),
+        urls: Arc::new(UrlSource::new(
+            export_api,
+            request,
+            listing,
+            REFRESH_BEFORE,
+            clock,
+        )),
+    };
+    let sizes = paths.into_iter().map(|path| {
+        let source = source.clone();
+        async move {
+            let bytes = source.size(&path).await?;
+            Ok::<_, PipelineError>(PlannedBlob::new(&path, bytes))
+        }
+    });
+    let blobs: Vec<PlannedBlob> = stream::iter(sizes)
+        .buffered(SIZES_AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(Listed {
+        snapshot,
+        blobs,
+        source,
+    })
+}
+
+fn credential(auth: &Auth) -> Credential {
+    match auth {
+        Auth::ClientSecret {
+            tenant_id,
+            client_id,
+            client_secret,
+            authority,
+            audience,
+        } => Credential::ClientSecret {
+            authority: authority.to_string(),
+            tenant_id: tenant_id.clone(),
+            client_id: client_id.clone(),
+            client_secret: client_secret.clone(),
+            audience: audience.clone(),
+        },
+        Auth::Token { token } => Credential::Token(token.clone()),
+    }
+}
+
+fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, PipelineError> {
+    let files = discover(pattern)?;
+    let source = BlobSource::files(&files);
+    let sizes: BTreeMap<&str, u64> = files
+        .iter()
+        .map(|file| (file.path.as_str(), file.size))
+        .collect();
+    let snapshots = by_snapshot(settings, files.iter().map(|file| file.path.clone()), None)?;
+    let found = ids(&snapshots);
+    let chosen = match &settings.source.snapshot {
+        Some(wanted) => snapshots
+            .into_iter()
+            .find(|(snapshot, _)| snapshot.id() == *wanted),
+        None if snapshots.len() > 1 => return Err(PipelineError::SeveralSnapshots { found }),
+        None => snapshots.into_iter().next(),
+    };
+    match (chosen, &settings.source.snapshot) {
+        (Some((snapshot, paths)), _) => {
+            let blobs = paths
+                .iter()
+                .map(|path| PlannedBlob::new(path, sizes.get(path.as_str()).copied().unwrap_or(0)));
+            Ok(Listed {
+                snapshot,
+                blobs: blobs.collect(),
+                source,
+            })
+        }
+        (None, Some(wanted)) => Err(PipelineError::SnapshotNotFound {
+            wanted: wanted.clone(),
+            found,
+        }),
+        (None, None) => Err(Refusal::EmptyListing.into()),
+    }
+}
+
+type BlobsOfSnapshot = (Snapshot, Vec<BlobPath>);
+
+/// The snapshots that blobs are of, oldest first. What the API says of the time goes before what a path says, and both before
+/// the settings; a path's organisation goes before the settings'.
+fn by_snapshot(
+    settings: &Settings,
+    paths: impl Iterator<Item = BlobPath>,
+    listed_time: Option<DateTime<Utc>>,
+) -> Result<Vec<BlobsOfSnapshot>, PipelineError> {
+    let mut groups: BTreeMap<(DateTime<Utc>, OrgId, Option<DateTime<Utc>>), Vec<BlobPath>> =
+        BTreeMap::new();
+    for path in paths {
+        let blob = || path.to_string();
+        if let Some(found) = path
+            .export_name()
+            .filter(|name| *name != settings.dataset.export_name)
+        {
+            return Err(PipelineError::OtherExport {
+                blob: blob(),
+                found: found.to_owned(),
+                dataset: settings.dataset.name.clone(),
+                expected: settings.dataset.export_name.clone(),
+            });
+        }
+        let time = listed_time
+            .or(path.generated_time())
+            .or(settings.source.generated_time);
+        let time = time.ok_or_else(|| PipelineError::UnknownTime { blob: blob() })?;
+        let org_id = path.org_id().or(settings.source.org_id.as_ref()).cloned();
+        let org_id = org_id.ok_or_else(|| PipelineError::UnknownOrganisation { blob: blob() })?;
+        // Paths of different times are of different snapshots, whatever the listing says of its own.
+        groups
+            .entry((time, org_id, path.generated_time()))
+            .or_default()
+            .push(path);
+    }
+    let snapshot = |generated_time, org_id| Snapshot {
+        dataset: settings.dataset.name.clone(),
+        org_id,
+        generated_time,
+    };
+    Ok(groups
+        .into_iter()
+        .map(|((time, org_id, _), paths)| (snapshot(time, org_id), paths))
+        .collect())
+}
+
+fn ids(snapshots: &[BlobsOfSnapshot]) -> Vec<SnapshotId> {
+    snapshots
+        .iter()
+        .map(|(snapshot, _)| snapshot.id())
+        .collect()
+}
