@@ -1,7 +1,7 @@
 //! Devices and their records: who exists on a day, what the service gathered of it, and the line that says so.
 //!
-//! Each record is a pure function of (seed, slot, day), so blobs can be generated in any order and in parallel. A slot is a
-//! place in the population: slots `0..devices`, cut into groups, each held by one device a day. Knows nothing of blobs.
+//! Each record is a pure function of (seed, slot, day), so blobs can be generated in any order and in parallel. A slot
+//! is a place in the population: slots `0..devices`, cut into groups, each held by one device a day. Knows no blobs.
 
 mod device;
 mod dice;

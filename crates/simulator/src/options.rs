@@ -8,14 +8,14 @@ use crate::{Error, Result};
 
 /// A snapshot to generate. The same options give the same records, blob names and bytes on every machine.
 ///
-/// A day's snapshot and the [next day's](Self::next_day) hold the same devices but for `changed` and `turnover`: a device
-/// that did not change keeps every value but `Timestamp`, the time at which the service computed the row.
+/// A day's snapshot and the [next day's](Self::next_day) hold the same devices but for `changed` and `turnover`: a
+/// device that did not change keeps every value but `Timestamp`, the time at which the service computed the row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SnapshotOptions {
     /// Number of devices: exact, on every day.
     pub devices: u32,
-    /// Number of device groups, group 0 ("Unassigned") among them. The k-th largest has about 1/k² of the largest's devices.
+    /// Number of device groups, group 0 ("Unassigned") among them. The k-th has about 1/k² of the first one's devices.
     pub groups: u32,
     /// Number of blobs, roughly: a group has at least one, a large group several.
     pub blobs: u32,
@@ -110,8 +110,8 @@ pub struct Oddities {
     pub null_attributes: f64,
     /// Share of the devices with attributes that no schema names, at top level and in `DeviceGatheredInfo`.
     pub new_attributes: f64,
-    /// Share of the devices with a value of the wrong type: `"Unknown"` for a bool, `"-"` for a time, a number for a string,
-    /// a string for the group number.
+    /// Share of the devices with a value of the wrong type: `"Unknown"` for a bool, `"-"` for a time, a number for a
+    /// string, a string for the group number.
     pub wrong_types: f64,
     /// Share of the devices whose `DeviceGatheredInfo` is an object, `""`, null or text that is not JSON.
     pub unusual_info: f64,
@@ -131,8 +131,8 @@ pub struct Oddities {
     pub bom_blobs: f64,
     /// Share of the blobs whose last line has no line end.
     pub unterminated_blobs: f64,
-    /// Share of the devices in blobs whose path has no `_RbacGroupId=` segment, as older paths; such a blob holds several
-    /// groups, which only its records name. The devices of the smallest groups come first.
+    /// Share of the devices in blobs whose path has no `_RbacGroupId=` segment, as older paths; such a blob may hold
+    /// several groups, which only its records name. The devices of the smallest groups come first.
     pub ungrouped: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Calls per minute and per hour, in sliding windows. Knows neither HTTP nor the clock: the caller says what time it is.
+//! Calls per minute and per hour, in sliding windows. Knows no HTTP; the caller says what time it is.
 
 use std::collections::VecDeque;
 

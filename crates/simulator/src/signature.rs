@@ -1,7 +1,7 @@
 //! Signed blob URLs: the query that a listing hands out, and the check of a query that comes back.
 //!
-//! The signature covers the blob's path and every other byte of the query, and its own text is compared as it came: a URL
-//! that was decoded and encoded again, cut or altered does not match. Knows nothing of HTTP or of the blobs.
+//! The signature covers the blob's path and every other byte of the query, and its own text is compared as it came: a
+//! URL that was decoded and encoded again, cut or altered does not match. Knows nothing of HTTP or of the blobs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

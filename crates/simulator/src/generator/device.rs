@@ -18,30 +18,67 @@ pub(crate) enum Family {
     Linux,
 }
 
+/// An operating system as the service names it.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    pub(crate) family: Family,
+    pub(crate) name: &'static str,
+    name_prefix: &'static str,
+    versions: &'static [&'static str],
+}
+
+impl Platform {
+    const fn new(
+        family: Family,
+        name: &'static str,
+        name_prefix: &'static str,
+        versions: &'static [&'static str],
+    ) -> Self {
+        Self {
+            family,
+            name,
+            name_prefix,
+            versions,
+        }
+    }
+}
+
+#[rustfmt::skip]
+static PLATFORMS: [Platform; 7] = [
+    Platform::new(Family::Windows, "Windows11", "lt",
+        &["10.0.26100.3915", "10.0.26100.3775", "10.0.22631.5189", "10.0.22621.4317"]),
+    Platform::new(Family::Windows, "Windows10", "pc", &["10.0.19045.5737", "10.0.19045.5608", "10.0.19044.1865"]),
+    Platform::new(Family::Windows, "WindowsServer2019", "srv", &["10.0.17763.7136", "10.0.17763.2330"]),
+    Platform::new(Family::Windows, "WindowsServer2022", "srv", &["10.0.20348.3453", "10.0.20348.2700"]),
+    Platform::new(Family::Windows, "WindowsServer2025", "srv", &["10.0.26100.3775"]),
+    Platform::new(Family::MacOs, "macOS", "mac", &["15.4.1.0", "14.7.5.0", "12.4.0.0"]),
+    Platform::new(Family::Linux, "Linux", "db",
+        &["ubuntu_linux_22.04", "ubuntu_linux_24.04", "enterprise_linux_9.4", "debian_12"]),
+];
+/// Percent of the devices, in the order of [`PLATFORMS`].
+const PLATFORM_SHARES: [(u32, usize); 7] =
+    [(44, 0), (27, 1), (5, 2), (6, 3), (3, 4), (7, 5), (8, 6)];
+
 /// What stays the same as long as the device exists.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
     pub(crate) id: [u8; 20],
-    pub(crate) family: Family,
-    pub(crate) name_prefix: &'static str,
-    pub(crate) domain: Option<&'static str>,
-    pub(crate) platform: &'static str,
+    pub(crate) platform: &'static Platform,
     pub(crate) os_version: &'static str,
+    pub(crate) name_prefix: &'static str,
+    pub(crate) name_number: u32,
+    pub(crate) domain: Option<&'static str>,
     /// Update channel.
     pub(crate) ring: &'static str,
-    pub(crate) tls: TlsProfile,
+    /// Schannel and .NET settings, in the order of the record: a policy as a whole, with some that deviate.
+    pub(crate) tls: [Option<&'static str>; 18],
+    /// Attack surface reduction rules, likewise.
     pub(crate) asr: [Option<&'static str>; 19],
     /// Sensors that never reported antivirus data exist: nearly all attributes are null.
     pub(crate) gathered: bool,
 }
 
-/// Schannel and .NET settings: mostly unset or hardened by policy as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TlsProfile {
-    Unset,
-    Hardened,
-    Legacy,
-}
+const PROTOCOLS: usize = 10;
 
 /// A device's last changes, as days: when it came and when its attributes last differed from the day before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,82 +114,9 @@ impl Identity {
     pub(crate) fn of_slot(seed: u64, slot: u32, born: u32) -> Self {
         let mut dice = Dice::new(seed, Purpose::Identity, u64::from(slot), born);
         let id = dice.bytes();
-        let (family, name_prefix, platform, versions): (_, _, _, &[&str]) = dice.weighted(&[
-            (
-                44,
-                (
-                    Family::Windows,
-                    "lt",
-                    "Windows11",
-                    &[
-                        "10.0.26100.3915",
-                        "10.0.26100.3775",
-                        "10.0.22631.5189",
-                        "10.0.22621.4317",
-                    ][..],
-                ),
-            ),
-            (
-                27,
-                (
-                    Family::Windows,
-                    "pc",
-                    "Windows10",
-                    &["10.0.19045.5737", "10.0.19045.5608", "10.0.19044.1865"][..],
-                ),
-            ),
-            (
-                5,
-                (
-                    Family::Windows,
-                    "srv",
-                    "WindowsServer2019",
-                    &["10.0.17763.7136", "10.0.17763.2330"][..],
-                ),
-            ),
-            (
-                6,
-                (
-                    Family::Windows,
-                    "srv",
-                    "WindowsServer2022",
-                    &["10.0.20348.3453", "10.0.20348.2700"][..],
-                ),
-            ),
-            (
-                3,
-                (
-                    Family::Windows,
-                    "srv",
-                    "WindowsServer2025",
-                    &["10.0.26100.3775"][..],
-                ),
-            ),
-            (
-                7,
-                (
-                    Family::MacOs,
-                    "mac",
-                    "macOS",
-                    &["15.4.1.0", "14.7.5.0", "12.4.0.0"][..],
-                ),
-            ),
-            (
-                8,
-                (
-                    Family::Linux,
-                    "db",
-                    "Linux",
-                    &[
-                        "ubuntu_linux_22.04",
-                        "ubuntu_linux_24.04",
-                        "enterprise_linux_9.4",
-                        "debian_12",
-                    ][..],
-                ),
-            ),
-        ]);
-        let os_version = dice.pick(versions);
+        let platform = &PLATFORMS[dice.weighted(&PLATFORM_SHARES)];
+        let os_version = dice.pick(platform.versions);
+        let name_number = dice.below(1 << 24);
         let domain = dice.weighted(&[
             (40, Some("emea.fabrikam.example")),
             (25, Some("amer.fabrikam.example")),
@@ -160,17 +124,23 @@ impl Identity {
             (15, Some("fabrikam.example")),
             (5, None),
         ]);
-        let tls = dice.weighted(&[
-            (55, TlsProfile::Unset),
-            (35, TlsProfile::Hardened),
-            (10, TlsProfile::Legacy),
-        ]);
         let ring = dice.weighted(&[(80, "5"), (8, "4"), (6, "3"), (3, "2"), (3, "0")]);
         let gathered = dice.chance(0.98);
+
+        let hardened = dice.chance(0.4);
+        let mut tls = [None; 18];
+        for (place, setting) in tls.iter_mut().enumerate() {
+            let deviates = dice.chance(0.15);
+            *setting = match (place < PROTOCOLS, hardened != deviates) {
+                (_, false) => None,
+                (true, true) => Some(dice.weighted(&[(70, "Disabled"), (30, "Enabled")])),
+                (false, true) => Some(dice.weighted(&[(90, "1"), (10, "0")])),
+            };
+        }
         let asr_policy = dice.weighted(&[(40, "Off"), (35, "Block"), (25, "Audit")]);
         let mut asr = [Some(asr_policy); 19];
         for state in &mut asr {
-            if dice.chance(0.08) {
+            if dice.chance(0.3) {
                 *state = dice.pick(&[
                     Some("Off"),
                     Some("Audit"),
@@ -182,11 +152,11 @@ impl Identity {
         }
         Self {
             id,
-            family,
-            name_prefix,
-            domain,
             platform,
             os_version,
+            name_prefix: platform.name_prefix,
+            name_number,
+            domain,
             ring,
             tls,
             asr,
@@ -234,14 +204,14 @@ impl State {
         let window = dice.weighted(&[(80, 12 * HOUR), (15, 7 * DAY), (5, 30 * DAY)]);
         let last_seen = generated - 5 * 60 - dice.seconds(window as u32);
         let refresh_second = last_seen - dice.seconds(900);
-        let refreshed = with_fraction(&mut dice, refresh_second, 0.3);
+        let refreshed = with_fraction(&mut dice, refresh_second, 0.5);
 
         let age = dice.weighted(&[(75, 18 * HOUR), (20, 3 * DAY), (5, 40 * DAY)]);
         let published = signature_release(refreshed.seconds - 2 * HOUR - dice.seconds(age as u32));
         let delay = dice.seconds(2 * HOUR as u32);
         let signature = Component {
             published,
-            updated: with_fraction(&mut dice, published + delay, 0.1),
+            updated: with_fraction(&mut dice, published + delay, 0.5),
             up_to_date: refreshed.seconds - published < DAY,
         };
         let engine = monthly(&mut dice, refreshed.seconds, 2, 18 * HOUR + 1_800);
@@ -333,7 +303,7 @@ fn monthly(dice: &mut Dice, refreshed: i64, day: u32, time: i64) -> Component {
     let delay = dice.seconds(3 * DAY as u32);
     Component {
         published,
-        updated: with_fraction(dice, published + delay, 0.1),
+        updated: with_fraction(dice, published + delay, 0.5),
         up_to_date: lag == 0,
     }
 }

@@ -1,8 +1,7 @@
 //! Seeded random choices that are the same on every machine: only whole 32-bit draws of `ChaCha8` decide.
 
-use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// What a stream of choices is for. Each purpose has a stream of its own, so that one more choice in one of them
 /// leaves the others as they were.

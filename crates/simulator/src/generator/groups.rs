@@ -25,8 +25,8 @@ pub(crate) struct Group {
     pub(crate) slots: Range<u32>,
 }
 
-/// Cuts `0..devices` into groups whose sizes fall with the square of their rank. A group has at least one device, unless
-/// there are fewer devices than groups: then the last groups have none and are left out.
+/// Cuts `0..devices` into groups whose sizes fall with the square of their rank. A group has at least one device,
+/// unless there are fewer devices than groups: then the last groups have none and are left out.
 pub(crate) fn groups(devices: u32, count: u32) -> Vec<Group> {
     let count = count.min(devices);
     let weight = |rank: u32| 1.0 / (f64::from(rank + 1) * f64::from(rank + 1));

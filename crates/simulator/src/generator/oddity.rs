@@ -111,7 +111,7 @@ impl Oddity {
     }
 }
 
-/// A line that must be quarantined. The kinds take turns: no JSON, a JSON array, a cut object, an object without `DeviceId`.
+/// A line that must be quarantined. The kinds take turns: no JSON, a JSON array, a cut object, no `DeviceId`.
 pub(crate) fn bad_line(number: u32) -> String {
     match number % 4 {
         0 => format!("<Error><Code>InternalError</Code><Message>line {number}</Message></Error>"),
@@ -120,7 +120,7 @@ pub(crate) fn bad_line(number: u32) -> String {
             r#"{{"DeviceId":"{number:040x}","DeviceName":"cut-{number}.fabrikam.example","OsPlatf"#
         ),
         _ => format!(
-            r#"{{"DeviceName":"nameless-{number}.fabrikam.example","OsPlatform":"Windows11","RbacGroupId":0,"Timestamp":"2026-05-03T09:58:04Z","DeviceGatheredInfo":"{{}}"}}"#
+            r#"{{"DeviceName":"nameless-{number}.fabrikam.example","RbacGroupId":0,"DeviceGatheredInfo":"{{}}"}}"#
         ),
     }
 }

@@ -1,11 +1,12 @@
-//! A device's record as one line of JSON: three levels, `AvScanResults` text inside `DeviceGatheredInfo` text inside the row.
+//! A device's record as one line of JSON, on three levels: the row, in it the text of `DeviceGatheredInfo`, in that the
+//! text of `AvScanResults`. What the values are is the device's matter.
 
 use std::io::Write;
 
 use crate::options::SnapshotOptions;
 
 use super::device::{
-    Family, History, Identity, Scan, State, TlsProfile, computed_at, generated_on, release_month,
+    Family, History, Identity, Scan, State, computed_at, generated_on, release_month,
     signature_version,
 };
 use super::groups::Group;
@@ -32,6 +33,27 @@ const ASR_RULES: [&str; 19] = [
     "BlockWebshellCreation",
     "BlockCopiedOrImpersonatedSystemTools",
     "BlockSafeModeReboot",
+];
+
+const TLS_SETTINGS: [&str; 18] = [
+    "SslClient20",
+    "SslClient30",
+    "SslServer20",
+    "SslServer30",
+    "TlsClient10",
+    "TlsClient11",
+    "TlsClient12",
+    "TlsServer10",
+    "TlsServer11",
+    "TlsServer12",
+    "SchUseStrongCrypto35",
+    "SchUseStrongCrypto35Wow6432",
+    "SchUseStrongCrypto40",
+    "SchUseStrongCrypto40Wow6432",
+    "SystemDefaultTlsVersions35",
+    "SystemDefaultTlsVersions35Wow6432",
+    "SystemDefaultTlsVersions40",
+    "SystemDefaultTlsVersions40Wow6432",
 ];
 
 /// Writes records; its buffers are reused from one to the next.
@@ -88,11 +110,11 @@ impl<'a> Records<'a> {
                 );
                 Value::Json(wide_name.as_bytes())
             } else {
-                write_name(&mut self.text, &identity, slot);
+                write_name(&mut self.text, &identity);
                 Value::Escaped(&self.text)
             },
         );
-        row.field("OsPlatform", Value::Text(identity.platform));
+        row.field("OsPlatform", Value::Text(identity.platform.name));
         row.field("OsVersion", Value::Text(identity.os_version));
         let group_text;
         row.field(
@@ -146,7 +168,7 @@ impl<'a> Records<'a> {
             text,
             ..
         } = self;
-        let windows = identity.family == Family::Windows;
+        let windows = identity.platform.family == Family::Windows;
         let gathered = identity.gathered;
         let on_windows = windows && gathered;
         let mut object = Object::begin(info, oddity.gathered);
@@ -208,14 +230,12 @@ impl<'a> Records<'a> {
                 )
             },
         );
-        write_tls(
-            &mut object,
-            if windows && identity.gathered {
-                identity.tls
-            } else {
-                TlsProfile::Unset
-            },
-        );
+        for (key, setting) in TLS_SETTINGS.iter().zip(identity.tls) {
+            object.field(
+                key,
+                when(on_windows, setting.map_or(Value::Null, Value::Text)),
+            );
+        }
         object.field("Log4j_CVE_2021_44228", Value::Null);
         object.field(
             "LocalCveScannerExecuted",
@@ -295,7 +315,7 @@ impl<'a> Records<'a> {
         );
         object.field(
             "EBPFStatus",
-            if identity.family == Family::Linux {
+            if identity.platform.family == Family::Linux {
                 when(gathered, Value::Text("Enabled"))
             } else {
                 Value::Null
@@ -333,11 +353,11 @@ fn print<'t>(text: &'t mut Vec<u8>, what: std::fmt::Arguments<'_>) -> Value<'t> 
     Value::Escaped(text)
 }
 
-fn write_name(text: &mut Vec<u8>, identity: &Identity, slot: u32) {
-    let prefix = identity.name_prefix;
+fn write_name(text: &mut Vec<u8>, identity: &Identity) {
+    let (prefix, number) = (identity.name_prefix, identity.name_number);
     let _ = match identity.domain {
-        Some(domain) => print(text, format_args!("{prefix}-{slot:04}.{domain}")),
-        None => print(text, format_args!("{prefix}-{slot:04}")),
+        Some(domain) => print(text, format_args!("{prefix}-{number:06x}.{domain}")),
+        None => print(text, format_args!("{prefix}-{number:06x}")),
     };
 }
 
@@ -372,53 +392,4 @@ fn write_scans(out: &mut Vec<u8>, state: &State) {
         }
     }
     out.push(b'}');
-}
-
-fn write_tls(object: &mut Object<'_>, profile: TlsProfile) {
-    let [old, weak, strong, dotnet] = match profile {
-        TlsProfile::Unset => [None; 4],
-        TlsProfile::Hardened => [
-            Some("Disabled"),
-            Some("Disabled"),
-            Some("Enabled"),
-            Some("1"),
-        ],
-        TlsProfile::Legacy => [None, Some("Enabled"), Some("Enabled"), Some("0")],
-    };
-    for (keys, value) in [
-        (
-            &["SslClient20", "SslClient30", "SslServer20", "SslServer30"][..],
-            old,
-        ),
-        (&["TlsClient10", "TlsClient11"], weak),
-        (&["TlsClient12"], strong),
-        (&["TlsServer10", "TlsServer11"], weak),
-        (&["TlsServer12"], strong),
-        (
-            &["SchUseStrongCrypto35", "SchUseStrongCrypto35Wow6432"],
-            None,
-        ),
-        (
-            &["SchUseStrongCrypto40", "SchUseStrongCrypto40Wow6432"],
-            dotnet,
-        ),
-        (
-            &[
-                "SystemDefaultTlsVersions35",
-                "SystemDefaultTlsVersions35Wow6432",
-            ],
-            None,
-        ),
-        (
-            &[
-                "SystemDefaultTlsVersions40",
-                "SystemDefaultTlsVersions40Wow6432",
-            ],
-            dotnet,
-        ),
-    ] {
-        for key in keys {
-            object.field(key, value.map_or(Value::Null, Value::Text));
-        }
-    }
 }

@@ -277,3 +277,20 @@ fn one_signature_version_has_one_publish_time() {
     }
     assert!(times.len() > 20);
 }
+
+#[test]
+fn records_are_the_same_on_every_machine() {
+    use sha2::{Digest, Sha256};
+
+    let options = SnapshotOptions {
+        day: 3,
+        oddities: Oddities::all(),
+        ..options(200)
+    };
+    let digest = Sha256::digest(lines(&options).join("\n"));
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        digest,
+        "44af28bac527f6588f44f2f2f3ab8a054a9a816b4ca03f890029f4c06b105f09"
+    );
+}

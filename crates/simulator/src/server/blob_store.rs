@@ -138,8 +138,8 @@ fn authenticate(
         ..Failure::new(
             StatusCode::FORBIDDEN,
             "AuthenticationFailed",
-            "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly \
-             including the signature.",
+            "Server failed to authenticate the request. Make sure the value of Authorization header is formed \
+             correctly including the signature.",
         )
     };
     if headers.contains_key(header::AUTHORIZATION) {

@@ -1,4 +1,6 @@
-//! The API's one call: checks token, quota and parameters, then hands out a container of its own and signed URLs into it.
+//! The API's one call: checks token, quota and parameters, then hands out signed URLs.
+//!
+//! Each listing has a container and an order of its own, as nothing promises either.
 
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use super::{Site, count, json_response, lock, method_not_allowed};
 
 const EXPORT: &str = "machines/infogatheringexport";
 const ROLE: &str = "Vulnerability.Read.All";
-const CONTEXT: &str = "https://api.securitycenter.microsoft.com/api/$metadata#microsoft.windowsDefenderATP.api.ExportFilesResponse";
+const CONTEXT: &str = "https://api.securitycenter.microsoft.com/api/$metadata\
+                       #microsoft.windowsDefenderATP.api.ExportFilesResponse";
 /// Blob paths stand in URLs as the service writes them: `=` as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -27,7 +30,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 
 /// `path` is decoded and in lower case, and begins with `/api`.
 pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<Utc>) -> Response {
-    let resource = path.trim_start_matches("/api").trim_matches('/');
+    let resource = path.strip_prefix("/api").unwrap_or(path).trim_matches('/');
     if resource.strip_prefix("v1.0/").unwrap_or(resource) != EXPORT {
         return error(
             StatusCode::NOT_FOUND,
@@ -80,7 +83,7 @@ pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<U
     }
 }
 
-/// How long the signed URLs of this call live. `$sasValidHours` is not `sasValidHours`: the service ignores what it does not know.
+/// How long the signed URLs of this call live. `$sasValidHours` is not `sasValidHours`: what is not known is ignored.
 fn lifetime(site: &Site, query: &str) -> Result<TimeDelta, String> {
     let options = &site.options;
     let asked = url::form_urlencoded::parse(query.as_bytes())
@@ -107,7 +110,7 @@ fn list(site: &Site, lifetime: TimeDelta, now: DateTime<Utc>) -> Response {
     let catalogue = Arc::clone(&lock(&site.served));
     let container = format!("temp-{}", Uuid::new_v4());
     lock(&site.containers).insert(container.clone(), Arc::clone(&catalogue));
-    let files: Vec<String> = catalogue
+    let mut files: Vec<String> = catalogue
         .blobs
         .keys()
         .map(|path| {
@@ -116,6 +119,10 @@ fn list(site: &Site, lifetime: TimeDelta, now: DateTime<Utc>) -> Response {
             format!("{}/{}?{query}", site.url, utf8_percent_encode(&blob, PATH))
         })
         .collect();
+    files.sort_by(|one, other| {
+        let signature = |url: &str| url.rsplit("sig=").next().map(str::to_owned);
+        signature(one).cmp(&signature(other))
+    });
     json_response(
         StatusCode::OK,
         &json!({

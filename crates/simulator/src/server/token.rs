@@ -1,7 +1,7 @@
 //! The sign-in authority's token endpoint (client credentials with a secret), and the check of its tokens.
 //!
-//! A scope that names another resource that exists (`https://api.security.microsoft.com`) gets a token that is valid and of
-//! no use here, as in the real service. Tokens have the shape of a JWT; only this server can verify them.
+//! A scope that names another resource that exists (`https://api.security.microsoft.com`) gets a token that is valid
+//! and of no use here, as in the real service. Tokens have the shape of a JWT; only this server can verify them.
 
 use axum::body::to_bytes;
 use axum::extract::Request;
@@ -142,9 +142,9 @@ fn grant(site: &Site, endpoint: &Endpoint, form: &[(String, String)]) -> Result<
     let client_id = required("client_id")?;
     if !client_id.eq_ignore_ascii_case(&options.client_id) {
         let text = format!(
-            "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the \
-             application has not been installed by the administrator of the tenant or consented to by any user in the \
-             tenant. You may have sent your authentication request to the wrong tenant."
+            "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if \
+             the application has not been installed by the administrator of the tenant or consented to by any user in \
+             the tenant. You may have sent your authentication request to the wrong tenant."
         );
         return Err(Refused::bad_request("unauthorized_client", 700_016, text));
     }
@@ -153,8 +153,8 @@ fn grant(site: &Site, endpoint: &Endpoint, form: &[(String, String)]) -> Result<
         let scope = required("scope")?;
         scope.strip_suffix("/.default").filter(|audience| !audience.contains(' ')).ok_or_else(|| {
             let text = format!(
-                "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with \
-                 /.default suffixed to the resource identifier (application ID URI)."
+                "The provided value for scope {scope} is not valid. Client credential flows must have a scope value \
+                 with /.default suffixed to the resource identifier (application ID URI)."
             );
             Refused::bad_request("invalid_scope", 1_002_012, text)
         })?
@@ -163,9 +163,9 @@ fn grant(site: &Site, endpoint: &Endpoint, form: &[(String, String)]) -> Result<
     };
     if !is_of(audience, API_AUDIENCES) && !is_of(audience, OTHER_AUDIENCES) {
         let text = format!(
-            "The resource principal named {audience} was not found in the tenant named {tenant}. This can happen if the \
-             application has not been installed by the administrator of the tenant or consented to by any user in the \
-             tenant. You might have sent your authentication request to the wrong tenant."
+            "The resource principal named {audience} was not found in the tenant named {tenant}. This can happen if \
+             the application has not been installed by the administrator of the tenant or consented to by any user in \
+             the tenant. You might have sent your authentication request to the wrong tenant."
         );
         return Err(Refused::bad_request("invalid_resource", 500_011, text));
     }
@@ -177,8 +177,8 @@ fn grant(site: &Site, endpoint: &Endpoint, form: &[(String, String)]) -> Result<
             error: "invalid_client",
             code: 7_000_215,
             text: format!(
-                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, \
-                 not the client secret ID, for a secret added to app '{client_id}'."
+                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret \
+                 value, not the client secret ID, for a secret added to app '{client_id}'."
             ),
         }),
         None => Err(Refused {
