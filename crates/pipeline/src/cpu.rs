@@ -75,8 +75,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error_and_its_thread_is_free_again() {
         let pool = CpuPool::new(1).unwrap();
-        let job = pool.start(pool.free_thread().await.unwrap(), || panic!("broken"));
-        let error = job.await.unwrap().map(|()| ()).unwrap_err();
+        let job = pool.start(pool.free_thread().await.unwrap(), || -> u8 {
+            panic!("broken")
+        });
+        let error = job.await.unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
             "a task of the program failed: panic: broken"

@@ -205,8 +205,7 @@ fn by_snapshot(
     paths: impl Iterator<Item = BlobPath>,
     listed_time: Option<DateTime<Utc>>,
 ) -> Result<Vec<BlobsOfSnapshot>, PipelineError> {
-    let mut groups: BTreeMap<(DateTime<Utc>, OrgId, Option<DateTime<Utc>>), Vec<BlobPath>> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<BlobPath>> = BTreeMap::new();
     for path in paths {
         let blob = || path.to_string();
         if let Some(found) = path
