@@ -23,7 +23,7 @@ use crate::http_client::{
 use crate::listing::{self, BlobHosts, Listing};
 use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, retry_after};
 use crate::service_answer::scrub;
-use crate::{Clock, ExtractorError, HttpClient, RateBudget, ServiceAnswer};
+use crate::{Clock, ExtractorError, HttpClient, RateBudget};
 
 /// The longest listing that is read, bytes: some 50,000 blobs.
 const MAX_LISTING: usize = 32 * 1024 * 1024;
@@ -143,16 +143,12 @@ impl ExportApi {
                     token_renewed = true;
                 }
                 Setback::Passing {
-                    error:
-                        error @ ExtractorError::Unavailable {
-                            answer: ServiceAnswer { status: 429, .. },
-                            ..
-                        },
+                    error: ExtractorError::Unavailable { url, answer },
                     retry_after,
-                } => {
+                } if answer.status == 429 => {
                     throttled += 1;
                     if throttled >= self.retry.max_attempts {
-                        return Err(error);
+                        return Err(ExtractorError::Unavailable { url, answer });
                     }
                     let wait = retry_after.unwrap_or(UNNAMED_WAIT);
                     self.budget.postpone(&budget_key, wait).await;

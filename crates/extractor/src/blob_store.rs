@@ -3,7 +3,7 @@
 //! | answer | meaning here |
 //! |---|---|
 //! | 403 `AuthenticationFailed`, URL past its end | [`ExtractorError::UrlExpired`] |
-//! | 403 `AuthenticationFailed`, URL not past its end | the key's time frame begins a second late: can pass, then as above |
+//! | 403 `AuthenticationFailed`, URL not past its end | the key's time may begin late: can pass, then as above |
 //! | 403 otherwise, or a signature that did not match | [`ExtractorError::BlobRefused`] |
 //! | 404 in the first minute after the listing | the copy has not begun: can pass |
 //! | 200 with no byte, or while `x-ms-copy-status` is `pending` | the copy has not ended: can pass |
@@ -75,8 +75,8 @@ impl BlobStoreClient {
         }
     }
 
-    /// The whole body of a blob, resumed after cuts and checked. `expected_size` is that of the blob's head, where known.
-    /// An expired URL is [`ExtractorError::UrlExpired`]; [`crate::BlobSource`] gets another.
+    /// The whole body of a blob, resumed after cuts and checked. `expected_size` is that of the blob's head, where
+    /// known. An expired URL is [`ExtractorError::UrlExpired`]; [`crate::BlobSource`] gets another.
     pub async fn download(
         &self,
         url: &SignedUrl,
@@ -95,12 +95,11 @@ impl BlobStoreClient {
         if response.status().as_u16() != 200 {
             return Err(self.refused(url, response).await);
         }
-        let head = head_of(response.headers());
         let Some(size) = content_length(response.headers()) else {
             return Err(unexpected(url, 200, "no Content-Length"));
         };
         require_content(url, response.headers(), size)?;
-        Ok(BlobHead { size, ..head })
+        Ok(head_of(response.headers(), size))
     }
 
     /// A request for the body, to which the caller adds a range.
@@ -194,15 +193,15 @@ pub(crate) fn require_content(
     })
 }
 
-/// Version and checksum of the whole blob. Size is left 0: on a range it is in another header.
-pub(crate) fn head_of(headers: &HeaderMap) -> BlobHead {
+/// Version and checksum of the whole blob, whose size is in another header for a range than for the whole.
+pub(crate) fn head_of(headers: &HeaderMap, size: u64) -> BlobHead {
     // On a range, Content-MD5 is that of the range.
     let md5 = text(headers, "x-ms-blob-content-md5").or_else(|| {
         let whole = !headers.contains_key("content-range");
         whole.then(|| text(headers, "content-md5")).flatten()
     });
     BlobHead {
-        size: 0,
+        size,
         // A weak ETag does not promise the same bytes.
         etag: text(headers, ETAG.as_str())
             .filter(|etag| !etag.starts_with("W/"))

@@ -165,7 +165,7 @@ impl TokenSource {
 
     /// The token to send. Concurrent callers wait for one fetch.
     pub(crate) async fn token(&self) -> Result<SecretString, ExtractorError> {
-        let (endpoint, form, client_secret) = match &self.credential {
+        let sign_in = match &self.credential {
             Credential::Token(token) => return Ok(token.clone()),
             Credential::ClientSecret {
                 authority,
@@ -173,18 +173,14 @@ impl TokenSource {
                 client_id,
                 client_secret,
                 audience,
-            } => {
-                let scope = format!("{audience}/.default");
-                (
-                    token_endpoint(authority, tenant_id)?,
-                    [
-                        ("grant_type", "client_credentials".to_owned()),
-                        ("client_id", client_id.clone()),
-                        ("scope", scope),
-                    ],
-                    client_secret,
-                )
-            }
+            } => SignIn {
+                endpoint: token_endpoint(authority, tenant_id)?,
+                authority,
+                tenant_id,
+                client_id,
+                client_secret,
+                audience,
+            },
         };
         let mut fetched = self.fetched.lock().await;
         if let Some(kept) = fetched.as_ref()
@@ -194,9 +190,9 @@ impl TokenSource {
         }
         let mut attempts = Attempts::new(&self.retry, &self.jitter);
         loop {
-            match self.fetch(&endpoint, &form, client_secret).await {
+            match self.fetch(&sign_in).await {
                 Ok(new) => {
-                    tracing::debug!(endpoint = %endpoint, renew_at = %new.renew_at, "signed in");
+                    tracing::debug!(endpoint = %sign_in.endpoint, renew_at = %new.renew_at, "signed in");
                     return Ok(fetched.insert(new).token.clone());
                 }
                 Err(setback) => tokio::time::sleep(attempts.after(setback)?).await,
@@ -216,15 +212,14 @@ impl TokenSource {
         matches!(self.credential, Credential::ClientSecret { .. })
     }
 
-    async fn fetch(
-        &self,
-        endpoint: &Url,
-        form: &[(&str, String)],
-        client_secret: &SecretString,
-    ) -> Result<Fetched, Setback> {
-        let secret = client_secret.expose_secret();
+    async fn fetch(&self, sign_in: &SignIn<'_>) -> Result<Fetched, Setback> {
+        let endpoint = &sign_in.endpoint;
+        let secret = sign_in.client_secret.expose_secret();
         let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(form).append_pair("client_secret", secret);
+        body.append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", sign_in.client_id)
+            .append_pair("scope", &format!("{}/.default", sign_in.audience))
+            .append_pair("client_secret", secret);
         let response = self
             .http
             .short_request(Method::POST, endpoint)
@@ -246,7 +241,7 @@ impl TokenSource {
         }
         if !status.is_success() {
             let answer = refusal(response, &[secret]).await;
-            return Err(Setback::Final(self.refused(answer)));
+            return Err(Setback::Final(sign_in.refused(answer)));
         }
         let asked_at = self.clock.now();
         let body = bounded_body(endpoint, response, MAX_TOKEN_ANSWER).await?;
@@ -267,21 +262,21 @@ impl TokenSource {
             renew_at: asked_at + TimeDelta::seconds(kept.into()),
         })
     }
+}
 
-    fn refused(&self, answer: ServiceAnswer) -> ExtractorError {
-        let Credential::ClientSecret {
-            authority,
-            tenant_id,
-            client_id,
-            audience,
-            ..
-        } = &self.credential
-        else {
-            return ExtractorError::UnexpectedAnswer {
-                url: String::new(),
-                answer,
-            };
-        };
+/// What the client-credentials request is made of.
+struct SignIn<'a> {
+    endpoint: Url,
+    authority: &'a str,
+    tenant_id: &'a str,
+    client_id: &'a str,
+    client_secret: &'a SecretString,
+    audience: &'a str,
+}
+
+impl SignIn<'_> {
+    fn refused(&self, answer: Box<ServiceAnswer>) -> ExtractorError {
+        let (client_id, audience) = (self.client_id, self.audience);
         // The numbers are the authority's error codes, at the head of its message.
         let hint = if answer.mentions("aadsts7000222") {
             format!(
@@ -309,8 +304,8 @@ impl TokenSource {
             "see `tenant_id`, `client_id`, `client_secret`, `audience` and `authority`".to_owned()
         };
         ExtractorError::SignInRefused {
-            authority: authority.clone(),
-            tenant_id: tenant_id.clone(),
+            authority: self.authority.to_owned(),
+            tenant_id: self.tenant_id.to_owned(),
             answer,
             hint,
         }

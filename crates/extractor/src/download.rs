@@ -4,7 +4,7 @@
 //! |---|---|
 //! | nothing | the whole body |
 //! | bytes, same container, strong `ETag` | `Range` from the last byte, `If-Match` |
-//! | bytes, another container (fresh listing), MD5 of the whole | `Range` from the last byte; the MD5 must be the same |
+//! | bytes, another container, MD5 of the whole | `Range` from the last byte; the MD5 must be the same |
 //! | bytes, neither | the whole body anew |
 //!
 //! A body is whole when its length is the announced one and its MD5, where given, is right. Whether it is good gzip is
@@ -78,10 +78,16 @@ impl<'a> Transfer<'a> {
         let mut attempts = Attempts::new(&store.retry, &store.jitter);
         let mut counted_from = self.len();
         loop {
+            let failed_checks = self.failed_checks;
             let Err(setback) = self.attempt(store, url).await else {
                 return Ok(());
             };
             let len = self.len();
+            if self.failed_checks > failed_checks {
+                // A body fetched anew is a new beginning; how many there may be is counted apart.
+                attempts.progressed();
+                counted_from = 0;
+            }
             if len >= counted_from.saturating_add(NOTABLE_PROGRESS) {
                 attempts.progressed();
                 counted_from = len;
@@ -144,7 +150,6 @@ impl<'a> Transfer<'a> {
         response: &Response,
     ) -> Result<(), Setback> {
         self.discard();
-        let head = head_of(response.headers());
         let announced = content_length(response.headers());
         let Some(size) = announced.or(self.expected_size) else {
             return Err(unexpected(url, 200, "no Content-Length"));
@@ -162,7 +167,7 @@ impl<'a> Transfer<'a> {
         self.kept = Some(Kept {
             spool: store.spools.writer(size)?,
             hasher: Md5::new(),
-            head: BlobHead { size, ..head },
+            head: head_of(response.headers(), size),
             location: url.location(),
         });
         Ok(())
@@ -175,13 +180,13 @@ impl<'a> Transfer<'a> {
         response: &Response,
         bound_by_etag: bool,
     ) -> Result<(), Setback> {
-        let head = head_of(response.headers());
         let changed = || ExtractorError::BlobChanged {
             blob: self.blob.to_string(),
         };
         let Some(kept) = &mut self.kept else {
             return Ok(());
         };
+        let head = head_of(response.headers(), kept.head.size);
         if bound_by_etag && head.etag.is_some() && head.etag != kept.head.etag {
             return Err(Setback::Final(changed()));
         }

@@ -1,4 +1,4 @@
-//! What can go wrong between the API and a whole blob on this machine. A variant exists where a caller acts differently.
+//! What can go wrong between the API and a whole blob here. A variant exists where a caller acts differently.
 //!
 //! Retries are already behind every one of these. URLs appear without their query, blobs by their blob path,
 //! and texts of the service are cut short and cleaned (see [`ServiceAnswer`]). Errors are cheap to clone: one failed
@@ -39,7 +39,7 @@ pub enum ExtractorError {
         /// The tenant.
         tenant_id: String,
         /// The authority's words.
-        answer: ServiceAnswer,
+        answer: Box<ServiceAnswer>,
         /// Which setting to look at.
         hint: String,
     },
@@ -49,7 +49,7 @@ pub enum ExtractorError {
         /// The call.
         url: String,
         /// The service's words.
-        answer: ServiceAnswer,
+        answer: Box<ServiceAnswer>,
         /// Which audience was used and which setting to look at.
         hint: String,
     },
@@ -59,7 +59,7 @@ pub enum ExtractorError {
         /// The call.
         url: String,
         /// The service's words.
-        answer: ServiceAnswer,
+        answer: Box<ServiceAnswer>,
         /// Which permission is needed.
         hint: String,
     },
@@ -69,7 +69,7 @@ pub enum ExtractorError {
         /// The call.
         url: String,
         /// The service's words.
-        answer: ServiceAnswer,
+        answer: Box<ServiceAnswer>,
         /// Which setting to look at.
         hint: String,
     },
@@ -79,7 +79,7 @@ pub enum ExtractorError {
         /// The call, without query.
         url: String,
         /// What came.
-        answer: ServiceAnswer,
+        answer: Box<ServiceAnswer>,
     },
     /// A redirect. None is followed: a token or a signature would go to another host.
     #[error("{url} redirects ({status}) to {location}, and redirects are not followed")]
@@ -97,7 +97,7 @@ pub enum ExtractorError {
         /// The call, without query.
         url: String,
         /// The last answer.
-        answer: ServiceAnswer,
+        answer: Box<ServiceAnswer>,
     },
     /// No connection, or it broke, time after time.
     #[error("connection to {url} failed: {reason}")]
@@ -178,7 +178,7 @@ pub enum ExtractorError {
         /// The blob path.
         blob: String,
         /// The blob store's words.
-        answer: ServiceAnswer,
+        answer: Box<ServiceAnswer>,
     },
     /// The blob is not in the listing, or not in the store though it was listed.
     #[error("blob {blob} does not exist")]

@@ -210,7 +210,7 @@ pub(crate) async fn bounded_body(
 }
 
 /// The words of an answer that is not a success. A body that cannot be read leaves the status alone.
-pub(crate) async fn refusal(mut response: Response, secrets: &[&str]) -> ServiceAnswer {
+pub(crate) async fn refusal(mut response: Response, secrets: &[&str]) -> Box<ServiceAnswer> {
     const LIMIT: usize = 64 * 1024;
     let status = response.status().as_u16();
     let code = response
@@ -228,7 +228,7 @@ pub(crate) async fn refusal(mut response: Response, secrets: &[&str]) -> Service
     }
     let mut answer = ServiceAnswer::parse(status, &body, secrets);
     answer.code = answer.code.or(code);
-    answer
+    Box::new(answer)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! and blobs that already lie on disk.
 //!
 //! The way of the data: a [`Credential`] signs in, [`ExportApi`] asks for a [`Listing`] within the [`RateBudget`],
-//! [`UrlSource`] keeps its signed URLs fresh, and [`BlobSource`] brings each blob's compressed body whole into a [`Spool`].
-//! What the bytes mean is the transformer's business. Retries happen here, in [`retry`] only, and nowhere above.
+//! [`UrlSource`] keeps its signed URLs fresh, [`BlobSource`] brings each blob's compressed body whole into a [`Spool`].
+//! What the bytes mean is the transformer's business. Retries happen here, by one [`RetryPolicy`], and nowhere above.
 //!
 //! | value | may be seen by |
 //! |---|---|
@@ -23,7 +23,7 @@ mod listing;
 mod local_files;
 mod rate_budget;
 mod rate_budget_file;
-pub mod retry;
+mod retry;
 mod service_answer;
 mod signed_url;
 mod spool;
@@ -40,6 +40,7 @@ pub use http_client::{HttpClient, HttpSettings};
 pub use listing::Listing;
 pub use local_files::{LocalBlob, discover};
 pub use rate_budget::{RateBudget, RateBudgetSettings};
+pub use retry::{Jitter, RetryPolicy};
 pub use service_answer::ServiceAnswer;
 pub use signed_url::SignedUrl;
 pub use spool::{Spool, SpoolBudget, SpoolReader};

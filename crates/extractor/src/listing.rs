@@ -156,7 +156,8 @@ mod tests {
 
     use super::*;
 
-    const BLOB: &str = "https://acc.blob.core.windows.net/temp-1/2026-05-03/1001/InfoGatheringExport/json/part-00001-u.c000.json.gz?sig=s3cr3t";
+    const BLOB: &str = "https://acc.blob.core.windows.net/temp-1/2026-05-03/1001/InfoGatheringExport/json/\
+        part-00001-u.c000.json.gz?sig=s3cr3t";
 
     fn parsed(body: &str) -> Result<Listing, ExtractorError> {
         parsed_by("https://api.example/api/export", body)

@@ -19,8 +19,8 @@ pub struct LocalBlob {
     pub size: u64,
 }
 
-/// The files that match a pattern (`*`, `?`, `**`, `[…]`; names that begin with a dot are passed over), sorted by blob
-/// path. An error if none matches, or if two files have one blob path: their rows would be doubled.
+/// The files that match a pattern (`*`, `?`, `**`, `[…]`; names that begin with a dot are passed over), sorted by
+/// blob path. An error if none matches, or if two files have one blob path: their rows would be doubled.
 pub fn discover(pattern: &str) -> Result<Vec<LocalBlob>, ExtractorError> {
     let options = MatchOptions {
         require_literal_leading_dot: true,

@@ -95,7 +95,7 @@ impl RateBudget {
         let until = self.clock.now() + TimeDelta::seconds(wait.as_secs() as i64);
         self.state
             .update(api, move |calls| {
-                calls.not_before = calls.not_before.max(Some(until))
+                calls.not_before = calls.not_before.max(Some(until));
             })
             .await;
     }

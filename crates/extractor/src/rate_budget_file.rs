@@ -1,7 +1,7 @@
 //! The state file of the rate budget: JSON, locked while it is read and written, one entry for each caller and export.
 //!
-//! It saves work, it decides nothing: a file that is damaged is begun anew, and one that cannot be used, or that a later
-//! version wrote, is left alone, with a warning, for a count in this process.
+//! It saves work, it decides nothing: a file that is damaged is begun anew, and one that cannot be used,
+//! or that a later version wrote, is left alone, with a warning, for a count in this process.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

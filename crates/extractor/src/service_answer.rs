@@ -41,13 +41,13 @@ struct WireBody {
 
 impl ServiceAnswer {
     /// An answer that says nothing of itself, with our words on what is wrong with it.
-    pub(crate) fn of(status: u16, message: &str) -> Self {
-        Self {
+    pub(crate) fn of(status: u16, message: &str) -> Box<Self> {
+        Box::new(Self {
             status,
             code: None,
             message: Some(message.to_owned()),
             target: None,
-        }
+        })
     }
 
     /// Reads an error body in any of the three forms; another body, such as a gateway's HTML, leaves the status alone.
@@ -163,13 +163,16 @@ mod tests {
             answer.to_string(),
             "403 Forbidden: role missing (correlation id 0f1e)"
         );
-        let sign_in = br#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret.\r\nTrace ID: 1","error_codes":[7000215],"correlation_id":"c1"}"#;
+        let sign_in = br#"{"error":"invalid_client","error_codes":[7000215],"correlation_id":"c1",
+            "error_description":"AADSTS7000215: Invalid client secret.\r\nTrace ID: 1"}"#;
         let answer = ServiceAnswer::parse(401, sign_in, &[]);
         assert_eq!(
             answer.to_string(),
             "401 invalid_client: AADSTS7000215: Invalid client secret. Trace ID: 1 (correlation id c1)"
         );
-        let blob = "\u{feff}<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code><Message>m</Message><AuthenticationErrorDetail>Signature not valid in the specified key time frame</AuthenticationErrorDetail></Error>";
+        let blob = "\u{feff}<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code><Message>m</Message>\
+            <AuthenticationErrorDetail>Signature not valid in the specified key time \
+            frame</AuthenticationErrorDetail></Error>";
         let answer = ServiceAnswer::parse(403, blob.as_bytes(), &[]);
         assert!(answer.mentions("time frame"));
         assert_eq!(answer.code.as_deref(), Some("AuthenticationFailed"));

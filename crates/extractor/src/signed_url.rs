@@ -124,7 +124,11 @@ mod tests {
 
     use super::*;
 
-    const URL: &str = "https://account.blob.core.windows.net/temp-1/2026-05-03/1001/InfoGatheringExport/json/OrgId=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa/_RbacGroupId=0/part-00001-5f0c7a52-3a5e-4a6e-9d0d-2a0f9f4f2c11.c000.json.gz?sv=2020-02-10&st=2026-05-03T10%3A00%3A00Z&se=2026-05-03T13%3A00%3A00Z&ske=2026-05-03T11%3A00%3A00Z&skt=2026-05-03T10%3A00%3A01Z&sr=b&sp=r&sig=a%2Bb%2Fc%3D";
+    const URL: &str = "https://account.blob.core.windows.net/temp-1/2026-05-03/1001/InfoGatheringExport/json/\
+        OrgId=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa/_RbacGroupId=0/\
+        part-00001-5f0c7a52-3a5e-4a6e-9d0d-2a0f9f4f2c11.c000.json.gz\
+        ?sv=2020-02-10&st=2026-05-03T10%3A00%3A00Z&se=2026-05-03T13%3A00%3A00Z\
+        &ske=2026-05-03T11%3A00%3A00Z&skt=2026-05-03T10%3A00%3A01Z&sr=b&sp=r&sig=a%2Bb%2Fc%3D";
 
     fn listed() -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, 5, 3, 10, 0, 0).unwrap()

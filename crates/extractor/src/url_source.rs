@@ -1,7 +1,7 @@
 //! The current signed URL of every blob of a snapshot, for any number of concurrent downloads.
 //!
 //! URLs live an hour or so, runs may live longer. When a URL is about to expire, or was refused, the listing is fetched
-//! again: once, for all who wait. Blobs are matched by blob path, since container and signature differ in every listing.
+//! again: once, for all who wait. Blobs are matched by blob path: container and signature differ in every listing.
 
 use std::collections::HashMap;
 use std::sync::Arc;

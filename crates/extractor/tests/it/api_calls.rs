@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use extractor::retry::Jitter;
-use extractor::{ApiSettings, Clock, Credential, ExportApi, ExtractorError};
+use extractor::{ApiSettings, Clock, Credential, ExportApi, ExtractorError, Jitter};
 
 use crate::fixture::{
     CLIENT_SECRET, api, budget, client_secret, fast, http, listing, request, signed, token,
@@ -178,7 +177,7 @@ async fn refused_hours_are_asked_again_as_six() {
 async fn sign_in_refusals_name_the_setting() {
     let refused = |number: u32, code: &str| {
         let body = format!(
-            r#"{{"error":"{code}","error_description":"AADSTS{number}: no {CLIENT_SECRET}.\r\nTrace","correlation_id":"c"}}"#
+            r#"{{"error":"{code}","error_description":"AADSTS{number}: no {CLIENT_SECRET}.\r\nTrace"}}"#
         );
         Answer::whole(401, &[], body)
     };

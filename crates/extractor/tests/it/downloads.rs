@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use extractor::{ExtractorError, SignedUrl, Spool};
+use extractor::{ExtractorError, HttpClient, SignedUrl, Spool};
 
-use crate::fixture::{ETAG, SIGNATURE, body, md5_of, spools, store, url, url_listed};
+use crate::fixture::{
+    ETAG, SIGNATURE, body, http, http_that_waits, md5_of, spools, store, url, url_listed,
+};
 use crate::server::{Answer, TestServer};
 
 fn content(spool: Spool) -> Vec<u8> {
@@ -22,12 +24,22 @@ fn content(spool: Spool) -> Vec<u8> {
 
 /// Downloads, and holds the promise about progress and memory on success and on failure.
 async fn download(url: &SignedUrl, expected_size: Option<u64>) -> Result<Vec<u8>, ExtractorError> {
+    download_by(http(), url, expected_size).await
+}
+
+async fn download_by(
+    http: HttpClient,
+    url: &SignedUrl,
+    expected_size: Option<u64>,
+) -> Result<Vec<u8>, ExtractorError> {
     let spools = spools();
     let reported = AtomicI64::new(0);
     let progress = |delta| {
         reported.fetch_add(delta, Ordering::Relaxed);
     };
-    let result = store(&spools).download(url, expected_size, &progress).await;
+    let result = store(http, &spools)
+        .download(url, expected_size, &progress)
+        .await;
     let len = result.as_ref().map_or(0, Spool::len) as i64;
     assert_eq!(
         reported.load(Ordering::Relaxed),
@@ -42,7 +54,11 @@ async fn download(url: &SignedUrl, expected_size: Option<u64>) -> Result<Vec<u8>
     content
 }
 
-/// The request's header, lower-cased.
+fn hasty() -> HttpClient {
+    http_that_waits(Duration::from_millis(200))
+}
+
+/// Whether the request has the header line.
 fn has(request: &str, header: &str) -> bool {
     request
         .to_ascii_lowercase()
@@ -94,12 +110,15 @@ async fn resumes_after_cuts_and_stalls_without_duplicates() {
         Answer::new(200, &announced).body(&body[..1200]),
         Answer::new(206, &rest)
             .body(&body[1200..3000])
-            .stall(Duration::from_secs(5)),
+            .stall(Duration::from_secs(60)),
         Answer::whole(503, &[], "busy"),
         ranged(&body, 3000),
     ])
     .await;
-    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+    assert_eq!(
+        download_by(hasty(), &url(&server.url), None).await.unwrap(),
+        body
+    );
     let requests = server.requests();
     assert_eq!(requests.len(), 4);
     assert!(has(&requests[1], "range: bytes=1200-") && has(&requests[1], "if-match: \"v1\""));
@@ -359,9 +378,11 @@ async fn a_server_that_never_gets_on_is_given_up() {
         "{error}"
     );
     assert_eq!(server.requests().len(), 5);
-    let stalled = Answer::new(200, &[ETAG, ("Content-Length", "9")]).stall(Duration::from_secs(9));
+    let stalled = Answer::new(200, &[ETAG, ("Content-Length", "9")]).stall(Duration::from_secs(60));
     let server = TestServer::start(vec![stalled]).await;
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    let error = download_by(hasty(), &url(&server.url), None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ExtractorError::Timeout { .. }), "{error}");
     let error = download(&url("http://127.0.0.1:1"), None)
         .await
@@ -384,8 +405,71 @@ async fn head_waits_for_the_copy_and_gives_size_and_checksum() {
         &[ETAG, ("Content-Length", "4711"), ("Content-MD5", &md5)],
     );
     let server = TestServer::start(vec![pending, done]).await;
-    let head = store(&spools()).head(&url(&server.url)).await.unwrap();
+    let head = store(http(), &spools())
+        .head(&url(&server.url))
+        .await
+        .unwrap();
     assert_eq!((head.size, head.etag.as_deref()), (4711, Some("\"v1\"")));
     assert!(head.content_md5.is_some());
     assert!(server.requests()[1].starts_with("HEAD /temp-1/2026-05-03/"));
+}
+
+/// A number below `limit` from a seed (SplitMix64).
+fn random(seed: &mut u64, limit: usize) -> usize {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) % limit as u64) as usize
+}
+
+#[tokio::test]
+async fn any_sequence_of_faults_yields_exactly_the_body() {
+    for seed in 0..60 {
+        let whole = body(20_000);
+        let (truth, md5) = (whole.clone(), md5_of(&whole));
+        let mut state = seed;
+        let mut faults = 4;
+        let server = TestServer::serve(move |request| {
+            let asked = request.to_ascii_lowercase();
+            let from = asked
+                .split_once("range: bytes=")
+                .map(|(_, rest)| rest.split_once('-').unwrap().0.parse::<usize>().unwrap());
+            // Some servers ignore a range.
+            let from = from.filter(|_| random(&mut state, 6) > 0);
+            let (status, start) = from.map_or((200, 0), |from| (206, from));
+            let rest = &whole[start..];
+            let length = rest.len().to_string();
+            let range = format!("bytes {start}-{}/{}", whole.len() - 1, whole.len());
+            let mut headers = vec![ETAG, ("Content-Length", length.as_str())];
+            headers.push(if from.is_some() {
+                ("Content-Range", &range)
+            } else {
+                ("Content-MD5", &md5)
+            });
+            let answer = Answer::new(status, &headers);
+            if faults == 0 {
+                return answer.body(rest);
+            }
+            faults -= 1;
+            match random(&mut state, 4) {
+                0 => Answer::whole(503, &[], "busy"),
+                1 => Answer::new(
+                    200,
+                    &[
+                        ETAG,
+                        ("x-ms-copy-status", "pending"),
+                        ("Content-Length", "0"),
+                    ],
+                ),
+                _ => answer.body(&rest[..random(&mut state, rest.len())]),
+            }
+        })
+        .await;
+        assert_eq!(
+            download(&url(&server.url), Some(20_000)).await.unwrap(),
+            truth,
+            "seed {seed}"
+        );
+    }
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use extractor::retry::{Jitter, RetryPolicy};
 use extractor::{
-    ApiSettings, BlobStoreClient, Clock, Credential, ExportApi, HttpClient, HttpSettings,
-    ListingRequest, RateBudget, RateBudgetSettings, SignedUrl, SpoolBudget,
+    ApiSettings, BlobStoreClient, Clock, Credential, ExportApi, HttpClient, HttpSettings, Jitter,
+    ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl, SpoolBudget,
 };
 use md5::{Digest, Md5};
 
@@ -30,21 +29,21 @@ pub(crate) fn fast(max_attempts: u32) -> RetryPolicy {
 }
 
 pub(crate) fn http() -> HttpClient {
+    http_that_waits(Duration::from_secs(10))
+}
+
+/// A client that takes a longer silence for a stall.
+pub(crate) fn http_that_waits(no_progress_timeout: Duration) -> HttpClient {
     HttpClient::new(&HttpSettings {
-        no_progress_timeout: Duration::from_millis(300),
+        no_progress_timeout,
         ..HttpSettings::default()
     })
     .unwrap()
 }
 
-pub(crate) fn store(spools: &SpoolBudget) -> BlobStoreClient {
-    BlobStoreClient::new(
-        http(),
-        fast(5),
-        spools.clone(),
-        Clock::system(),
-        Jitter::seeded(1),
-    )
+pub(crate) fn store(http: HttpClient, spools: &SpoolBudget) -> BlobStoreClient {
+    let (clock, jitter) = (Clock::system(), Jitter::seeded(1));
+    BlobStoreClient::new(http, fast(5), spools.clone(), clock, jitter)
 }
 
 pub(crate) fn spools() -> SpoolBudget {

@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::fixture::{
-    CLIENT_SECRET, api, budget, client_secret, listing, request, signed, spools, store, url,
+    CLIENT_SECRET, api, budget, client_secret, http, listing, request, signed, spools, store, url,
 };
 use crate::server::{Answer, TestServer};
 
@@ -66,7 +66,7 @@ async fn neither_logs_nor_errors_show_a_secret() {
     let found = api.list(&request(Some(1))).await.unwrap();
     let refused = api.list(&request(Some(2))).await.unwrap_err();
 
-    let store = store(&spools());
+    let store = store(http(), &spools());
     let closed = store
         .download(&found.blobs[0], None, &|_| {})
         .await
@@ -87,7 +87,7 @@ async fn neither_logs_nor_errors_show_a_secret() {
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(
-        log.contains("listing received") && log.contains("TRACE"),
+        log.contains("listing received") && log.contains("hyper_util"),
         "{log}"
     );
     let told = format!(

@@ -64,24 +64,30 @@ impl TestServer {
     }
 
     /// Answers each request (head and body as text) as the function says.
-    pub(crate) async fn serve(mut answer: impl FnMut(&str) -> Answer + Send + 'static) -> Self {
+    pub(crate) async fn serve(answer: impl FnMut(&str) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
+        let script = Arc::new(Mutex::new((answer, Arc::clone(&requests))));
         tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut request = Vec::new();
-                while !is_complete(&request) {
-                    if stream.read_buf(&mut request).await.unwrap() == 0 {
-                        break;
-                    }
-                }
-                let request = String::from_utf8(request).unwrap();
-                let answer = answer(&request);
-                seen.lock().unwrap().push(request);
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let script = Arc::clone(&script);
                 tokio::spawn(async move {
+                    let mut request = Vec::new();
+                    while !is_complete(&request) {
+                        match stream.read_buf(&mut request).await {
+                            Ok(0) | Err(_) => return,
+                            Ok(_) => {}
+                        }
+                    }
+                    let request = String::from_utf8(request).unwrap();
+                    let answer = {
+                        let mut script = script.lock().unwrap();
+                        let answer = (script.0)(&request);
+                        script.1.lock().unwrap().push(request);
+                        answer
+                    };
+                    // The client may have gone: that is its right.
                     let _ = stream
                         .write_all(format!("{}\r\n", answer.head).as_bytes())
                         .await;

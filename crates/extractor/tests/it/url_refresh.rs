@@ -9,7 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dataset::BlobPath;
 use extractor::{BlobSource, Clock, Credential, ExtractorError, UrlSource, discover};
 
-use crate::fixture::{api, blob, body, budget, listing, md5_of, request, signed, spools, store};
+use crate::fixture::{
+    api, blob, body, budget, http, listing, md5_of, request, signed, spools, store,
+};
 use crate::server::{Answer, TestServer};
 
 const TIME: &str = "2026-05-03T10:01:00Z";
@@ -54,7 +56,7 @@ async fn source(server: &TestServer) -> BlobSource {
     let minute = Duration::from_secs(60);
     let urls = UrlSource::new(api, request(None), first, minute, Clock::system());
     BlobSource::Service {
-        store: store(&spools()),
+        store: store(http(), &spools()),
         urls: Arc::new(urls),
     }
 }
