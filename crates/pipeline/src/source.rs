@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dataset::{BlobPath, OrgId, Snapshot, SnapshotId};
+use dataset::{BlobPath, Snapshot, SnapshotId};
 
 use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, HttpClient,
