@@ -56,6 +56,47 @@ fn a_later_snapshot_of_the_day_replaces_the_earlier_one() {
 }
 
 #[test]
+fn an_older_snapshot_is_refused_unless_asked_for_and_then_leaves_other_days_alone() {
+    let today = SnapshotOptions {
+        devices: 100,
+        ..SnapshotOptions::default()
+    }
+    .next_day();
+    let earlier_today = SnapshotOptions {
+        generated_time: today.generated_time - TimeDelta::hours(2),
+        ..today.clone()
+    };
+    let yesterday = SnapshotOptions {
+        generated_time: today.generated_time - TimeDelta::days(1),
+        ..today.clone()
+    };
+    let (lake, both) = (Lake::on_disk(), Blobs::simulated(&today));
+    Pipeline::from_files(&both, &lake).run();
+    let before = lake.on_this_machine().table_files();
+    for older in [&earlier_today, &yesterday] {
+        let blobs = Blobs::simulated(older);
+        let ran = Pipeline::from_files(&blobs, &lake)
+            .command("run", &["--json"])
+            .exits_with(3);
+        assert_eq!(ran.json()["outcome"], "refused");
+        assert!(
+            lake.on_this_machine().table_files() == before,
+            "files changed"
+        );
+    }
+
+    let past = Blobs::simulated(&yesterday);
+    assert_eq!(
+        Pipeline::from_files(&past, &lake).run_with(&["--backfill"])["outcome"],
+        "committed"
+    );
+    both.add_simulated(&yesterday);
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&both));
+}
+
+#[test]
 fn days_stand_side_by_side() {
     let first = SnapshotOptions {
         devices: 300,
