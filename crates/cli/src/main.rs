@@ -1,3 +1,41 @@
-//! The binary `defender-lake`.
+//! The binary `defender-lake`: arguments, terminal, exit codes. What it does, the library `pipeline` does.
 
-fn main() {}
+mod arguments;
+mod commands;
+mod exit_code;
+mod failure;
+mod folder_tree;
+mod log;
+mod output;
+mod progress;
+mod schema_description;
+mod signals;
+mod summary;
+
+use clap::Parser;
+
+use arguments::Arguments;
+use exit_code::ExitCode;
+use failure::Failure;
+use log::Log;
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let log = Log::start(&arguments.terminal);
+    let code = match run(arguments, &log) {
+        Ok(code) => code,
+        Err(failure) => {
+            log.tell(&failure);
+            failure.code
+        }
+    };
+    code.into()
+}
+
+fn run(arguments: Arguments, log: &Log) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the async runtime: {error}")))?;
+    runtime.block_on(commands::run(arguments.command, log))
+}

@@ -1,0 +1,498 @@
+//! The command line: what may be said. What it means is in `commands`.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use dataset::{OrgId, SnapshotId};
+use simulator::{Oddities, SnapshotOptions};
+use tracing::level_filters::LevelFilter;
+
+use crate::exit_code;
+
+/// Turns the Microsoft Defender export API, which forgets, into a data lake, which remembers.
+///
+/// Every run takes the organisation's current snapshot and publishes it, whole or not at all, as typed Parquet partitioned
+/// by date and device group, on local disk, S3 or Azure Blob.
+#[derive(Debug, Parser)]
+#[command(
+    name = "defender-lake",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(after_help = examples(&[
+    ("Publish the tenant's current snapshot", "defender-lake run pipelines/info_gathering.toml"),
+    ("See what would be done", "defender-lake plan pipelines/info_gathering.toml"),
+    ("Try it without a tenant", "defender-lake demo"),
+    ("What the columns mean", "defender-lake schema show info_gathering"),
+]) + "\n\n" + exit_code::HELP)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) terminal: Terminal,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What goes to standard error, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub(crate) struct Terminal {
+    /// Form of log lines on standard error; json also takes the place of progress bars
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORM")]
+    pub(crate) log: LogFormat,
+    /// Least level of log lines [default: info; warn beside progress bars]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", conflicts_with_all = ["verbose", "quiet"])]
+    pub(crate) log_level: Option<LogLevel>,
+    /// More log lines: -v debug, -vv trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Errors only: no progress, no summary
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Colours on standard error
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Least level of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// What ended the command.
+    Error,
+    /// What a person should look at.
+    Warn,
+    /// The stations of a run.
+    Info,
+    /// Every blob and part.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish the current snapshot: plan, work, gate, commit
+    #[command(after_help = examples(&[
+        ("Publish the tenant's current snapshot", "defender-lake run pipelines/info_gathering.toml"),
+        ("Into S3", "defender-lake run pipelines/info_gathering.toml --set lake.root=s3://bucket/defender"),
+        ("Blobs that are on disk already",
+         "defender-lake run pipelines/info_gathering.toml --set 'source.files=exports/**/*.json.gz'"),
+        ("The run report for a scheduler", "defender-lake run pipelines/info_gathering.toml --json --log json"),
+        ("What a pipeline file resolves to", "defender-lake run pipelines/info_gathering.toml --show-config"),
+    ]) + "\n\n" + exit_code::HELP)]
+    Run(RunArguments),
+    /// Show what a run would read and write; nothing is written
+    #[command(after_help = examples(&[
+        ("Parts and their sizes", "defender-lake plan pipelines/info_gathering.toml"),
+        ("The whole plan", "defender-lake plan pipelines/info_gathering.toml --json"),
+    ]))]
+    Plan(PlanArguments),
+    /// Read every published file back and check it against the manifest
+    ///
+    /// Checks rows, checksums, schema, partitions and the uniqueness of the key. Ends with 1 if anything differs.
+    #[command(after_help = examples(&[
+        ("The latest snapshot", "defender-lake verify pipelines/info_gathering.toml"),
+        ("An earlier one", "defender-lake verify pipelines/info_gathering.toml --snapshot 20220726T100100Z-47d41a0c"),
+    ]))]
+    Verify(VerifyArguments),
+    /// Describe datasets: columns, wire paths, meaning
+    #[command(subcommand, after_help = examples(&[
+        ("The datasets that there are", "defender-lake schema list"),
+        ("One dataset's columns", "defender-lake schema show info_gathering"),
+    ]))]
+    Schema(SchemaCommand),
+    /// Stand in for the export API on loopback, or write a snapshot's blobs to a folder
+    #[command(after_help = examples(&[
+        ("Serve 10,000 devices until Ctrl-C", "defender-lake simulate --devices 10000 --port 8080"),
+        ("The same devices a day later", "defender-lake simulate --devices 10000 --port 8080 --day 1"),
+        ("Write blobs with something of every oddity", "defender-lake simulate --write exports --oddities"),
+    ]))]
+    Simulate(SimulateArguments),
+    /// Run the real pipeline against a simulated API into a local lake, and show what came of it
+    #[command(after_help = examples(&[
+        ("A lake in ./demo-lake", "defender-lake demo"),
+        ("A larger one elsewhere", "defender-lake demo --devices 200000 --lake /tmp/lake"),
+    ]))]
+    Demo(DemoArguments),
+    /// Print a shell's completion script
+    #[command(after_help = examples(&[
+        ("For bash", "source <(defender-lake completions bash)"),
+        ("For zsh", "defender-lake completions zsh > ~/.zfunc/_defender-lake"),
+    ]))]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn examples(examples: &[(&str, &str)]) -> String {
+    let lines = examples
+        .iter()
+        .map(|(what, command)| format!("\n  {what}:\n    {command}"));
+    format!("Examples:{}", lines.collect::<String>())
+}
+
+/// Which pipeline.
+#[derive(Debug, Args)]
+pub(crate) struct PipelineArguments {
+    /// The pipeline file
+    pub(crate) pipeline: PathBuf,
+    /// Give a key of the pipeline file another value; may be repeated
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// Print the run report as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print every setting and where its value came from, and end; secrets are withheld
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) show_config: bool,
+    /// Publish a snapshot that is older than the lake's, in place of its own date
+    #[arg(long)]
+    pub(crate) backfill: bool,
+    #[command(flatten)]
+    pub(crate) known: KnownArguments,
+}
+
+/// What blob paths do not carry.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What blob paths do not carry (short for --set source.…)")]
+pub(crate) struct KnownArguments {
+    /// The Defender organisation
+    #[arg(long, value_name = "GUID")]
+    pub(crate) org_id: Option<OrgId>,
+    /// The snapshot's generated time, such as 2022-07-26T10:01:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) generated_time: Option<DateTime<Utc>>,
+    /// The device group
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) rbac_group_id: Option<i64>,
+    /// Which snapshot to take, where the files hold several
+    #[arg(long, value_name = "ID")]
+    pub(crate) snapshot: Option<SnapshotId>,
+}
+
+impl KnownArguments {
+    /// As overrides of the pipeline file.
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = String> {
+        let time = self.generated_time.map(|time| time.to_rfc3339());
+        [
+            ("org_id", self.org_id.as_ref().map(ToString::to_string)),
+            ("generated_time", time),
+            ("rbac_group_id", self.rbac_group_id.map(|id| id.to_string())),
+            ("snapshot", self.snapshot.as_ref().map(ToString::to_string)),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("source.{key}={}", value?)))
+    }
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// Print the plan as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) known: KnownArguments,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// The snapshot [default: the latest]
+    #[arg(long, value_name = "ID")]
+    pub(crate) snapshot: Option<SnapshotId>,
+    /// Print the result as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `schema`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// List the datasets that the program carries
+    List,
+    /// Describe a dataset's columns
+    #[command(after_help = examples(&[
+        ("As a table", "defender-lake schema show info_gathering"),
+        ("As Markdown", "defender-lake schema show info_gathering --format markdown"),
+        ("A row as JSON Schema", "defender-lake schema show info_gathering --format json-schema"),
+        ("A schema file of your own", "defender-lake schema show ./my_schema.toml"),
+    ]))]
+    Show {
+        /// Name of a dataset, or path of a schema file (.toml)
+        name: String,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t = SchemaFormat::Table)]
+        format: SchemaFormat,
+    },
+}
+
+/// How to print a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFormat {
+    /// Aligned columns.
+    Table,
+    /// A Markdown document.
+    Markdown,
+    /// The JSON Schema of one row.
+    JsonSchema,
+}
+
+/// What the simulated snapshot looks like.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The simulated snapshot")]
+pub(crate) struct SnapshotArguments {
+    /// Number of device groups, of very different sizes
+    #[arg(long, default_value_t = 12)]
+    pub(crate) groups: u32,
+    /// Number of blobs, roughly
+    #[arg(long, default_value_t = 24)]
+    pub(crate) blobs: u32,
+    /// Which day: 0 is the first, each next one has the same devices changed a little
+    #[arg(long, default_value_t = 0)]
+    pub(crate) day: u32,
+    /// Share of the devices that change from day to day
+    #[arg(long, default_value_t = 0.05)]
+    pub(crate) changed: f64,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Something of every oddity: missing, null, new and misfitting attributes, bad lines, odd gzip files
+    #[arg(long)]
+    pub(crate) oddities: bool,
+}
+
+impl SnapshotArguments {
+    /// As options of the simulator.
+    pub(crate) fn options(&self, devices: u32) -> SnapshotOptions {
+        let first_day = SnapshotOptions {
+            devices,
+            groups: self.groups,
+            blobs: self.blobs,
+            changed: self.changed,
+            seed: self.seed,
+            oddities: match self.oddities {
+                true => Oddities::all(),
+                false => Oddities::none(),
+            },
+            ..SnapshotOptions::default()
+        };
+        (0..self.day).fold(first_day, |day, _| day.next_day())
+    }
+}
+
+/// `simulate`
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArguments {
+    /// Write the snapshot's blobs below this folder and end, in place of serving them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "port", "url_lifetime", "no_rate_limit"])]
+    pub(crate) write: Option<PathBuf>,
+    /// Serve the newest snapshot of this folder, in place of a generated one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) serve: Option<PathBuf>,
+    /// Port on 127.0.0.1; 0 lets the system choose
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// Life of the signed URLs whatever a call asks for, such as 90s
+    #[arg(long, value_name = "TIME")]
+    pub(crate) url_lifetime: Option<humantime::Duration>,
+    /// Let any number of API calls through, in place of 5 a minute and 20 an hour
+    #[arg(long)]
+    pub(crate) no_rate_limit: bool,
+    /// Number of devices
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) devices: u32,
+    #[command(flatten)]
+    pub(crate) snapshot: SnapshotArguments,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Number of devices
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) devices: u32,
+    /// Folder of the lake
+    #[arg(long, value_name = "DIR", default_value = "demo-lake")]
+    pub(crate) lake: PathBuf,
+    #[command(flatten)]
+    pub(crate) snapshot: SnapshotArguments,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_examples() {
+        let mut command = Arguments::command();
+        command.build();
+        command.clone().debug_assert();
+        for name in [
+            "run",
+            "plan",
+            "verify",
+            "schema",
+            "simulate",
+            "demo",
+            "completions",
+        ] {
+            let command = command.find_subcommand(name).unwrap();
+            let help = command.get_after_help().unwrap().to_string();
+            assert!(
+                help.contains("Examples:") && help.contains("defender-lake"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_example_parses() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut helps = vec![command.get_after_help().unwrap().to_string()];
+        let mut commands: Vec<_> = command.get_subcommands().collect();
+        while let Some(command) = commands.pop() {
+            helps.extend(command.get_after_help().map(ToString::to_string));
+            commands.extend(command.get_subcommands());
+        }
+        let mut seen = 0;
+        for help in helps {
+            for line in help
+                .lines()
+                .filter_map(|line| line.strip_prefix("    defender-lake "))
+            {
+                let line = line.split(" > ").next().unwrap_or(line).replace('\'', "");
+                parse(&format!("defender-lake {line}"))
+                    .unwrap_or_else(|error| panic!("{line}: {error}"));
+                seen += 1;
+            }
+        }
+        assert!(seen > 15, "{seen} examples");
+    }
+
+    #[test]
+    fn shorthands_are_overrides_of_the_source() {
+        let line = "defender-lake run p.toml --set a.b=c --org-id 47D41A0C-188d-46d3-bbea-a93dbc0bfcaa \
+                    --generated-time 2022-07-26T10:01:00Z --rbac-group-id 7 --snapshot 20220726T100100Z-47d41a0c";
+        let Command::Run(run) = parse(line).unwrap().command else {
+            panic!("not run");
+        };
+        assert_eq!(run.pipeline.set, ["a.b=c"]);
+        let overrides: Vec<String> = run.known.overrides().collect();
+        assert_eq!(
+            overrides,
+            [
+                "source.org_id=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa",
+                "source.generated_time=2022-07-26T10:01:00+00:00",
+                "source.rbac_group_id=7",
+                "source.snapshot=20220726T100100Z-47d41a0c",
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_use_ends_with_2() {
+        for line in [
+            "defender-lake",
+            "defender-lake run",
+            "defender-lake run p.toml --json --show-config",
+            "defender-lake run p.toml --org-id ../x",
+            "defender-lake run p.toml --sett a=b",
+            "defender-lake schema show",
+            "defender-lake schema list --log xml",
+            "defender-lake schema list -v --quiet",
+            "defender-lake simulate --write a --port 1",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        assert_eq!(
+            parse("defender-lake run --help").unwrap_err().exit_code(),
+            0
+        );
+        assert_eq!(parse("defender-lake --version").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn logging_options_stand_before_or_behind_the_command() {
+        for line in [
+            "defender-lake --log json -vv schema list",
+            "defender-lake schema list -v --log json -v",
+        ] {
+            let terminal = parse(line).unwrap().terminal;
+            assert_eq!(
+                (terminal.log, terminal.verbose),
+                (LogFormat::Json, 2),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_later_day_is_the_first_day_moved_on() {
+        let line = "defender-lake simulate --devices 10 --groups 3 --day 2 --oddities";
+        let Command::Simulate(simulate) = parse(line).unwrap().command else {
+            panic!("not simulate");
+        };
+        let options = simulate.snapshot.options(simulate.devices);
+        let first = SnapshotOptions::default();
+        assert_eq!((options.devices, options.groups, options.day), (10, 3, 2));
+        assert_eq!(
+            (options.generated_time - first.generated_time).num_days(),
+            2
+        );
+        assert_eq!(options.oddities, Oddities::all());
+    }
+}

@@ -1,0 +1,150 @@
+//! `demo`: the real pipeline over loopback, from a simulated API into a local lake.
+
+use std::path::Path;
+use std::{env, io};
+
+use indicatif::HumanCount;
+use pipeline::report::RunReport;
+use pipeline::settings::Settings;
+use pipeline::{Run, RunOptions};
+use simulator::{Served, Server, ServerOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::DemoArguments;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::log::Log;
+use crate::progress::Progress;
+use crate::{folder_tree, output, signals, summary};
+
+use super::simulate;
+
+const PIPELINE: &str = include_str!("../../../../pipelines/info_gathering.toml");
+
+pub(super) async fn run(arguments: &DemoArguments, log: &Log) -> Result<ExitCode, Failure> {
+    let stop = signals::cancelled_by_signal();
+    let served = Served::Generated(arguments.snapshot.options(arguments.devices));
+    let options = ServerOptions {
+        served,
+        ..ServerOptions::default()
+    };
+    let server = Server::start(options)
+        .await
+        .map_err(|error| simulate::failure(&error))?;
+    output::line(&format!(
+        "A simulated export API with {} devices listens on {}.\n\
+         defender-lake run pipelines/info_gathering.toml --set source.api={} --set lake.root={} ...",
+        HumanCount(arguments.devices.into()),
+        server.url(),
+        server.url(),
+        simulate::shell_word(&arguments.lake.to_string_lossy()),
+    ))?;
+    let done = runs(arguments, &server, log, stop).await;
+    server.shutdown().await;
+    done
+}
+
+async fn runs(
+    arguments: &DemoArguments,
+    server: &Server,
+    log: &Log,
+    stop: CancellationToken,
+) -> Result<ExitCode, Failure> {
+    // The simulator's budget is not the tenant's: its calls are counted in a folder of their own.
+    let state_dir = env::temp_dir().join(format!("defender-lake-demo-{}", std::process::id()));
+    let settings = settings(&arguments.lake, server.url(), &state_dir)?;
+    let first = once(&settings, log, &stop).await;
+    let second = match &first {
+        Ok((code, _)) if *code == ExitCode::Done => Some(once(&settings, log, &stop).await),
+        _ => None,
+    };
+    // Nobody needs the folder; that it stays in the system's temporary folder is no failure.
+    let _ = std::fs::remove_dir_all(&state_dir);
+
+    let (code, first) = first?;
+    output::line(&format!("\n{}", summary::of(&first)))?;
+    if let Some(second) = second {
+        let (_, second) = second?;
+        output::line(&format!(
+            "The same snapshot again:\n{}",
+            summary::of(&second)
+        ))?;
+    }
+    if code == ExitCode::Done {
+        let tree = folder_tree::of(&arguments.lake);
+        let tree = tree.map_err(|error| {
+            Failure::failed(format!("cannot list {}: {error}", arguments.lake.display()))
+        })?;
+        output::line(&format!("The lake:\n{tree}"))?;
+        output::line("The run report:")?;
+        output::json(&without_blob_counts(&first)?)?;
+    }
+    Ok(code)
+}
+
+async fn once(
+    settings: &Settings,
+    log: &Log,
+    stop: &CancellationToken,
+) -> Result<(ExitCode, RunReport), Failure> {
+    let progress = Progress::new(log);
+    let options = RunOptions::default();
+    let Run { report, error } =
+        pipeline::run(settings, options, progress.observer(), stop.clone()).await;
+    progress.clear();
+    let code = ExitCode::from(report.outcome);
+    match error {
+        Some(error) => Err(Failure {
+            code,
+            ..error.into()
+        }),
+        None => Ok((code, report)),
+    }
+}
+
+/// The run report as JSON, but for the line that it has for every blob.
+fn without_blob_counts(report: &RunReport) -> io::Result<serde_json::Value> {
+    let mut report = serde_json::to_value(report)?;
+    if let Some(report) = report.as_object_mut() {
+        report.remove("blob_counts");
+    }
+    Ok(report)
+}
+
+fn settings(lake: &Path, url: &str, state_dir: &Path) -> Result<Settings, Failure> {
+    let mut overrides = simulate::overrides(url);
+    overrides.push(format!("lake.root={}", toml_text(lake)));
+    overrides.push(format!("source.state_dir={}", toml_text(state_dir)));
+    let path = Path::new("pipelines/info_gathering.toml");
+    Ok(Settings::parse(
+        PIPELINE,
+        path,
+        &overrides,
+        simulate::environment,
+    )?)
+}
+
+/// A path as a value for `--set` in which nothing is read as a variable.
+fn toml_text(path: &Path) -> String {
+    path.to_string_lossy().replace("${", "$${")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_runs_the_shipped_pipeline_with_client_credentials() {
+        let state = Path::new("/tmp/state");
+        let settings = settings(Path::new("lake ${x}"), "http://127.0.0.1:1", state).unwrap();
+        assert_eq!(settings.lake.root, "lake ${x}");
+        let pipeline::settings::SourceKind::Api(api) = settings.source.from else {
+            panic!("files");
+        };
+        assert_eq!(api.state_dir, state);
+        assert!(matches!(
+            api.auth,
+            pipeline::settings::Auth::ClientSecret { .. }
+        ));
+    }
+}

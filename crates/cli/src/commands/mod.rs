@@ -1,0 +1,41 @@
+//! The commands, a file each: arguments in, the library's work, what it says out.
+
+mod completions;
+mod demo;
+mod plan;
+mod run;
+mod schema;
+mod simulate;
+mod verify;
+
+use std::env;
+
+use pipeline::settings::{Settings, SettingsError};
+
+use crate::arguments::{Command, KnownArguments, PipelineArguments};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::log::Log;
+
+/// Runs one command.
+pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(arguments) => run::run(&arguments, log).await,
+        Command::Plan(arguments) => plan::run(&arguments, log).await,
+        Command::Verify(arguments) => verify::run(&arguments).await,
+        Command::Schema(command) => schema::run(command),
+        Command::Simulate(arguments) => simulate::run(&arguments, log).await,
+        Command::Demo(arguments) => demo::run(&arguments, log).await,
+        Command::Completions { shell } => completions::run(shell),
+    }
+}
+
+/// The pipeline file with `--set` and its shorthands.
+fn settings(
+    pipeline: &PipelineArguments,
+    known: Option<&KnownArguments>,
+) -> Result<Settings, SettingsError> {
+    let mut overrides = pipeline.set.clone();
+    overrides.extend(known.into_iter().flat_map(KnownArguments::overrides));
+    Settings::load(&pipeline.pipeline, &overrides, |name| env::var(name).ok())
+}

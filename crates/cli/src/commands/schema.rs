@@ -1,0 +1,71 @@
+//! `schema list|show`: what the columns are, where they come from and what they mean.
+
+use dataset::Dataset;
+
+use crate::arguments::{SchemaCommand, SchemaFormat};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::{output, schema_description};
+
+pub(super) fn run(command: SchemaCommand) -> Result<ExitCode, Failure> {
+    match command {
+        SchemaCommand::List => output::line(&schema_description::list())?,
+        SchemaCommand::Show { name, format } => {
+            let dataset = dataset(&name)?;
+            match format {
+                SchemaFormat::Table => output::line(&schema_description::table(&dataset))?,
+                SchemaFormat::Markdown => output::line(&schema_description::markdown(&dataset))?,
+                SchemaFormat::JsonSchema => {
+                    output::json(&schema_description::json_schema(&dataset))?;
+                }
+            }
+        }
+    }
+    Ok(ExitCode::Done)
+}
+
+fn dataset(name: &str) -> Result<Dataset, Failure> {
+    if name.ends_with(".toml") {
+        let text = std::fs::read_to_string(name).map_err(|error| {
+            Failure::usage(format!("cannot read schema file `{name}`: {error}"), None)
+        })?;
+        return Dataset::parse(&text, name)
+            .map_err(|error| Failure::usage(error.to_string(), None));
+    }
+    Dataset::built_in(name).ok_or_else(|| {
+        let known: Vec<&str> = Dataset::built_in_names().collect();
+        Failure::usage(
+            format!(
+                "unknown dataset `{name}`; the program carries {}",
+                known.join(", ")
+            ),
+            Some("give one of these, or the path of a schema file that ends in .toml".to_owned()),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_is_found_by_name_and_by_file() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../schemas/info_gathering.toml"
+        );
+        assert_eq!(dataset(file).unwrap(), dataset("info_gathering").unwrap());
+    }
+
+    #[test]
+    fn an_unknown_dataset_is_wrong_use() {
+        let failure = dataset("info").unwrap_err();
+        assert_eq!(failure.code, ExitCode::Usage);
+        assert!(
+            failure
+                .message
+                .contains("the program carries info_gathering")
+        );
+        assert_eq!(dataset("nowhere.toml").unwrap_err().code, ExitCode::Usage);
+    }
+}

@@ -1,0 +1,153 @@
+//! `simulate`: the export API on loopback until Ctrl-C, or a snapshot's blobs in a folder.
+
+use std::path::Path;
+
+use indicatif::{BinaryBytes, HumanCount};
+use simulator::{RateLimit, Served, Server, ServerOptions, credentials};
+
+use crate::arguments::SimulateArguments;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, chain};
+use crate::log::Log;
+use crate::{output, signals};
+
+/// The pipeline file that the printed commands name.
+const PIPELINE: &str = "pipelines/info_gathering.toml";
+
+pub(super) async fn run(arguments: &SimulateArguments, log: &Log) -> Result<ExitCode, Failure> {
+    match &arguments.write {
+        Some(folder) => write(folder, arguments),
+        None => serve(arguments, log).await,
+    }
+}
+
+fn write(folder: &Path, arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
+    let options = arguments.snapshot.options(arguments.devices);
+    let written = simulator::write_snapshot(folder, &options).map_err(|error| failure(&error))?;
+    let files = shell_word(&format!("source.files={}/**/*.json.gz", folder.display()));
+    output::line(&format!(
+        "# {} devices generated {} in {} blobs, {} ({} of JSON) below {}\n\
+         defender-lake run {PIPELINE} --set {files}",
+        HumanCount(written.devices),
+        written.generated_time.format("%Y-%m-%dT%H:%M:%SZ"),
+        written.blobs,
+        BinaryBytes(written.gzip_bytes),
+        BinaryBytes(written.json_bytes),
+        folder.display(),
+    ))?;
+    Ok(ExitCode::Done)
+}
+
+async fn serve(arguments: &SimulateArguments, log: &Log) -> Result<ExitCode, Failure> {
+    let stop = signals::cancelled_by_signal();
+    let server = Server::start(ServerOptions {
+        port: arguments.port,
+        served: match &arguments.serve {
+            Some(folder) => Served::Files(folder.clone()),
+            None => Served::Generated(arguments.snapshot.options(arguments.devices)),
+        },
+        rate_limit: (!arguments.no_rate_limit).then(RateLimit::default),
+        url_lifetime: arguments.url_lifetime.map(Into::into),
+        ..ServerOptions::default()
+    })
+    .await
+    .map_err(|error| failure(&error))?;
+    output::line(&how_to_use(server.url()))?;
+    if !log.is_quiet() {
+        tracing::info!(url = server.url(), "serving until Ctrl-C");
+    }
+    stop.cancelled().await;
+    server.shutdown().await;
+    Ok(ExitCode::Done)
+}
+
+/// Lines for a shell: the environment that the pipeline file asks for, and the command.
+fn how_to_use(url: &str) -> String {
+    let overrides: String = overrides(url)
+        .iter()
+        .map(|assignment| format!(" \\\n  --set {}", shell_word(assignment)))
+        .collect();
+    format!(
+        "export AZURE_TENANT_ID={}\nexport AZURE_CLIENT_ID={}\nexport AZURE_CLIENT_SECRET={}\n\
+         defender-lake run {PIPELINE}{overrides}",
+        credentials::TENANT_ID,
+        credentials::CLIENT_ID,
+        credentials::CLIENT_SECRET,
+    )
+}
+
+/// What turns a pipeline for the real service into one for the simulator at `url`.
+pub(super) fn overrides(url: &str) -> Vec<String> {
+    vec![
+        format!("source.api={url}"),
+        format!("source.auth.authority={url}"),
+    ]
+}
+
+/// The value of an environment variable that the pipeline file names, for the simulator.
+pub(super) fn environment(name: &str) -> Option<String> {
+    let value = match name {
+        "AZURE_TENANT_ID" => credentials::TENANT_ID,
+        "AZURE_CLIENT_ID" => credentials::CLIENT_ID,
+        "AZURE_CLIENT_SECRET" => credentials::CLIENT_SECRET,
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+/// A word of a shell command, quoted where it must be.
+pub(super) fn shell_word(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+pub(super) fn failure(error: &simulator::Error) -> Failure {
+    match error {
+        simulator::Error::Option { .. } => Failure::usage(chain(error), None),
+        _ => Failure::failed(chain(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::settings::{Settings, SourceKind};
+
+    use super::*;
+
+    #[test]
+    fn shell_words_are_quoted_where_a_shell_would_read_them_otherwise() {
+        assert_eq!(
+            shell_word("source.api=http://127.0.0.1:80"),
+            "source.api=http://127.0.0.1:80"
+        );
+        assert_eq!(shell_word("blob_hosts=[\"a\"]"), "'blob_hosts=[\"a\"]'");
+        assert_eq!(shell_word("x/**/*.gz"), "'x/**/*.gz'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn the_printed_command_makes_a_pipeline_for_the_simulator() {
+        let url = "http://127.0.0.1:8080";
+        let text = include_str!("../../../../pipelines/info_gathering.toml");
+        let settings =
+            Settings::parse(text, Path::new(PIPELINE), &overrides(url), environment).unwrap();
+        let SourceKind::Api(api) = settings.source.from else {
+            panic!("files");
+        };
+        assert_eq!(api.base.as_str(), "http://127.0.0.1:8080/");
+        let printed = how_to_use(url);
+        assert!(
+            printed.contains("--set source.auth.authority=http://127.0.0.1:8080"),
+            "{printed}"
+        );
+        assert!(printed.contains(&format!(
+            "export AZURE_TENANT_ID={}",
+            credentials::TENANT_ID
+        )));
+    }
+}

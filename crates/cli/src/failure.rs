@@ -1,0 +1,144 @@
+//! Why a command ended without doing its work: one message of what and where, and what to do about it.
+
+use std::error::Error;
+
+use pipeline::PipelineError;
+use pipeline::settings::SettingsError;
+
+use crate::exit_code::ExitCode;
+
+/// What `main` prints before it ends.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The code to end with.
+    pub(crate) code: ExitCode,
+    /// What went wrong and where.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) advice: Option<String>,
+}
+
+impl Failure {
+    /// Something went wrong that is not the caller's fault.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            code: ExitCode::Failed,
+            message: message.into(),
+            advice: None,
+        }
+    }
+
+    /// The caller asked for what cannot be.
+    pub(crate) fn usage(message: impl Into<String>, advice: Option<String>) -> Self {
+        Self {
+            code: ExitCode::Usage,
+            message: message.into(),
+            advice,
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let advice = match &error {
+            SettingsError::Unreadable { what: "pipeline file", .. } => {
+                Some("give the path of a pipeline file; pipelines/info_gathering.toml is one to start from".to_owned())
+            }
+            SettingsError::Variable { name, key, .. } => Some(format!(
+                "export {name}=... or give the value by --set {key}=..."
+            )),
+            SettingsError::MalformedOverride { .. } => {
+                Some("write for instance --set work.threads=2; quote the whole if the value holds spaces".to_owned())
+            }
+            _ => None,
+        };
+        Self::usage(chain(&error), advice)
+    }
+}
+
+impl From<PipelineError> for Failure {
+    fn from(error: PipelineError) -> Self {
+        Self {
+            code: match error.is_configuration() {
+                true => ExitCode::Usage,
+                false => ExitCode::Failed,
+            },
+            message: chain(&error),
+            advice: error.advice().map(str::to_owned),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(format!("cannot write to standard output: {error}"))
+    }
+}
+
+/// The error and what it came from, each once.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::settings::Settings;
+
+    use super::*;
+
+    fn failure(overrides: &[&str]) -> Failure {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let text = include_str!("../../../pipelines/info_gathering.toml");
+        let path = Path::new("pipelines/info_gathering.toml");
+        Settings::parse(text, path, &overrides, |_| None)
+            .unwrap_err()
+            .into()
+    }
+
+    #[test]
+    fn wrong_configuration_ends_with_2_and_says_what_to_do() {
+        let failure = failure(&[]);
+        assert_eq!(failure.code.number(), 2);
+        assert!(
+            failure.message.contains("AZURE_CLIENT_ID"),
+            "{}",
+            failure.message
+        );
+        assert_eq!(
+            failure.advice.as_deref(),
+            Some("export AZURE_CLIENT_ID=... or give the value by --set source.auth.client_id=...")
+        );
+        let missing = Settings::load(Path::new("nowhere.toml"), &[], |_| None).unwrap_err();
+        let failure = Failure::from(missing);
+        assert!(
+            failure
+                .message
+                .starts_with("cannot read pipeline file `nowhere.toml`: ")
+        );
+        assert_eq!(
+            failure.message.matches("No such file").count(),
+            1,
+            "{}",
+            failure.message
+        );
+    }
+
+    #[test]
+    fn a_malformed_override_is_explained_without_its_text() {
+        let failure = failure(&["hunter2"]);
+        assert!(!failure.message.contains("hunter2"));
+        assert!(failure.advice.unwrap().contains("--set work.threads=2"));
+    }
+}
