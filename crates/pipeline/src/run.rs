@@ -181,7 +181,7 @@ async fn publish(
         }
     });
     if let Err(error) = passed {
-        workshop.throw_away(&plan, &staged).await;
+        workshop.throw_away(&staged).await;
         return Err(error);
     }
 

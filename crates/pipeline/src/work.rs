@@ -131,18 +131,22 @@ impl Workshop {
         match first_error {
             None => Ok(staged),
             Some(error) => {
-                self.throw_away(plan, &staged).await;
+                self.throw_away(&staged).await;
                 Err(error)
             }
         }
     }
 
-    /// Aborts all that is staged; if that fails, says so in the log: there is an error to report already.
-    pub(crate) async fn throw_away(&self, plan: &Plan, staged: &[StagedPart]) {
+    /// Aborts all that is staged.
+    pub(crate) async fn throw_away(&self, staged: &[StagedPart]) {
         let files: Vec<StagedFile> = staged.iter().flat_map(|part| part.files.clone()).collect();
-        if let Err(error) =
-            writer::abort(&self.lake, &plan.snapshot.dataset, &self.run_id, &files).await
-        {
+        self.abort(&files).await;
+    }
+
+    /// Aborts staged files. If that fails, the log says so: there is an error to report already.
+    async fn abort(&self, files: &[StagedFile]) {
+        let dataset = &self.settings.snapshot.dataset;
+        if let Err(error) = writer::abort(&self.lake, dataset, &self.run_id, files).await {
             tracing::warn!(%error, "staged files could not be thrown away");
         }
     }
@@ -250,27 +254,34 @@ impl Workshop {
         observer: &Observer,
     ) -> Result<StagedPart, PipelineError> {
         let mut files = BTreeMap::new();
-        match self.fill(part, segments, &mut files, observer).await {
-            Ok(mut staged) => {
-                for file in files.into_values() {
-                    staged.files.extend(file.finish().await?);
-                }
-                observer(Event::PartStaged {
-                    part: part.number,
-                    rows: staged.files.iter().map(|file| file.rows).sum(),
-                    bytes: staged.files.iter().map(|file| file.bytes).sum(),
-                });
-                Ok(staged)
-            }
-            Err(error) => {
-                for file in files.into_values() {
+        let mut staged = StagedPart::default();
+        let mut filled = self
+            .fill(part, segments, &mut files, &mut staged, observer)
+            .await;
+        // After an error the open files are thrown away, and with them those that are staged already.
+        for file in files.into_values() {
+            match (&filled, file) {
+                (Ok(()), file) => match file.finish().await {
+                    Ok(file) => staged.files.extend(file),
+                    Err(error) => filled = Err(error.into()),
+                },
+                (Err(_), file) => {
                     if let Err(error) = file.abort().await {
                         tracing::warn!(%error, part = part.number, "an upload could not be aborted");
                     }
                 }
-                Err(error)
             }
         }
+        if let Err(error) = filled {
+            self.abort(&staged.files).await;
+            return Err(error);
+        }
+        observer(Event::PartStaged {
+            part: part.number,
+            rows: staged.files.iter().map(|file| file.rows).sum(),
+            bytes: staged.files.iter().map(|file| file.bytes).sum(),
+        });
+        Ok(staged)
     }
 
     async fn fill(
@@ -278,12 +289,12 @@ impl Workshop {
         part: &Part,
         mut segments: mpsc::Receiver<Started>,
         files: &mut BTreeMap<i64, StagedFileWriter>,
+        staged: &mut StagedPart,
         observer: &Observer,
-    ) -> Result<StagedPart, PipelineError> {
+    ) -> Result<(), PipelineError> {
         let snapshot = &self.settings.snapshot;
         let mut quarantine =
             QuarantineWriter::new(&self.lake, &snapshot.dataset, &snapshot.id(), part.number);
-        let mut staged = StagedPart::default();
         for _ in &part.segments {
             let Some(mut started) = segments.recv().await else {
                 return Err(PipelineError::Cancelled);
@@ -338,7 +349,7 @@ impl Workshop {
             })???;
         }
         staged.quarantine_files = quarantine.finish().await?;
-        Ok(staged)
+        Ok(())
     }
 }
 
