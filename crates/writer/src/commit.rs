@@ -145,13 +145,16 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 
     if let Err(error) = complete_uploads(lake, &request.files).await {
         abort_quietly(lake, request).await;
-        // Another run of this snapshot may have completed the same names first, which voids our uploads on Azure.
+        // Another commit may have come first, and deleted or voided what this one wanted to complete.
         let latest = Latest::read(lake, dataset).await?;
-        if let Standing::Unchanged(current) = decide(&latest, &request.snapshot) {
-            return Ok(CommitOutcome::Unchanged(current));
-        }
-        if lock.is_some() {
+        let refused = refusal(&latest, request);
+        let nobody_else_has_these_names =
+            lock.is_some() || matches!(refused, Some(CommitOutcome::OlderThanCurrent(_)));
+        if nobody_else_has_these_names {
             delete_published(lake, request).await?;
+        }
+        if let Some(outcome) = refused {
+            return Ok(outcome);
         }
         return Err(error);
     }
@@ -220,13 +223,8 @@ async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     let completions: Vec<_> = files
         .iter()
         .map(|file| {
-            let (lake, upload, path, bytes) = (
-                lake.clone(),
-                file.upload.clone(),
-                file.path.clone(),
-                file.bytes,
-            );
-            async move { upload.complete(&lake, &path, bytes).await }
+            let (lake, file) = (lake.clone(), file.clone());
+            async move { file.upload.complete(&lake, &file.path, &file.sha256).await }
         })
         .collect();
     stream::iter(completions)

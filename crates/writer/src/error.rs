@@ -30,12 +30,14 @@ pub enum Error {
         message: String,
     },
     /// The store has no such object although one was named by a manifest, a pointer or an upload.
-    #[error("{action} `{path}`: not found")]
+    #[error("{action} `{path}`: not found: {message}")]
     NotFound {
         /// What was tried.
         action: &'static str,
         /// Path in the lake.
         path: String,
+        /// The store's words, without secrets: it may be the bucket or the container that is missing.
+        message: String,
     },
     /// The store has no conditional put, and the lake was not declared to have a single writer.
     #[error(
@@ -107,7 +109,11 @@ impl Error {
         let path = path.to_owned();
         let message = without_queries(&Chain(error).to_string());
         match error {
-            object_store::Error::NotFound { .. } => Self::NotFound { action, path },
+            object_store::Error::NotFound { .. } => Self::NotFound {
+                action,
+                path,
+                message,
+            },
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied {
                 action,
@@ -129,7 +135,11 @@ impl Error {
     pub(crate) fn disk(action: &'static str, path: &str, error: &std::io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
-            std::io::ErrorKind::NotFound => Self::NotFound { action, path },
+            std::io::ErrorKind::NotFound => Self::NotFound {
+                action,
+                path,
+                message: error.to_string(),
+            },
             std::io::ErrorKind::PermissionDenied => Self::Denied {
                 action,
                 path,

@@ -35,10 +35,6 @@ impl LocalDisk {
         present(fs::read(self.file(path)))
     }
 
-    pub(crate) fn size(&self, path: &str) -> io::Result<Option<u64>> {
-        present(fs::metadata(self.file(path)).map(|metadata| metadata.len()))
-    }
-
     /// Creates a file for writing, and its folder.
     pub(crate) fn create(&self, path: &str) -> io::Result<File> {
         let file = self.file(path);

@@ -81,14 +81,6 @@ impl Remote {
         Ok(())
     }
 
-    pub(crate) async fn size(&self, path: &str) -> Result<Option<u64>> {
-        match self.objects.head(&self.object(path)).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(Error::store("look up", path, &error)),
-        }
-    }
-
     pub(crate) async fn replace(&self, path: &str, content: Bytes) -> Result<()> {
         let put = self.objects.put(&self.object(path), content.into()).await;
         put.map(drop)

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::file_format::FileFormat;
 use crate::layout;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
-use crate::store::Lake;
+use crate::store::{Lake, hexadecimal};
 use crate::upload::{OpenUpload, PART_BYTES, Upload};
 
 /// A Parquet file that the store has whole and that no reader sees yet.
@@ -202,10 +202,6 @@ impl StagedFileWriter {
     }
 }
 
-pub(crate) fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Cuts what Parquet writes into upload parts of equal size.
 #[derive(Debug, Default)]
 struct PartBuffer {
@@ -253,7 +249,7 @@ mod tests {
 
     async fn published(lake: &Lake, file: &StagedFile) -> Bytes {
         file.upload
-            .complete(lake, &file.path, file.bytes)
+            .complete(lake, &file.path, &file.sha256)
             .await
             .unwrap();
         lake.get(&file.path).await.unwrap().unwrap()
@@ -403,9 +399,7 @@ mod tests {
             }
             upload.send(Bytes::from_static(b"end")).await.unwrap();
             let open = upload.finish().await.unwrap();
-            open.complete(&lake, "t/x", 6 * PART_BYTES as u64 + 3)
-                .await
-                .unwrap();
+            open.complete(&lake, "t/x", "").await.unwrap();
             let content = lake.get("t/x").await.unwrap().unwrap();
             assert_eq!(content.len(), 6 * PART_BYTES + 3);
             assert!(
@@ -448,7 +442,7 @@ mod tests {
             assert!(
                 staged
                     .upload
-                    .complete(&lake, &staged.path, staged.bytes)
+                    .complete(&lake, &staged.path, &staged.sha256)
                     .await
                     .is_err()
             );
@@ -468,15 +462,15 @@ mod tests {
         assert_eq!(other, staged);
         other
             .upload
-            .complete(&lake, &other.path, other.bytes)
+            .complete(&lake, &other.path, &other.sha256)
             .await
             .unwrap();
         staged
             .upload
-            .complete(&lake, &staged.path, staged.bytes)
+            .complete(&lake, &staged.path, &staged.sha256)
             .await
             .unwrap();
-        assert_eq!(lake.size(&staged.path).await.unwrap(), Some(staged.bytes));
+        assert_eq!(lake.checksum(&staged.path).await.unwrap(), staged.sha256);
     }
 
     #[tokio::test]

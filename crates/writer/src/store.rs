@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 
 use bytes::Bytes;
 use object_store::UpdateVersion;
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::layout;
@@ -192,15 +193,6 @@ impl Lake {
         }
     }
 
-    /// Size of an object; `None` if it is not there.
-    pub(crate) async fn size(&self, path: &str) -> Result<Option<u64>> {
-        self.check(path)?;
-        match &self.store {
-            Store::Local(disk) => blocking(disk, "look up", path, LocalDisk::size).await,
-            Store::Remote(remote) => remote.size(path).await,
-        }
-    }
-
     /// Copies an object into an unnamed temporary file, which stands at its end afterwards.
     pub(crate) async fn spool(&self, path: &str) -> Result<File> {
         self.check(path)?;
@@ -218,6 +210,16 @@ impl Lake {
                 Ok(file)
             }
         }
+    }
+
+    /// Reads an object to its end for its hexadecimal SHA-256.
+    pub(crate) async fn checksum(&self, path: &str) -> Result<String> {
+        let mut file = self.spool(path).await?;
+        let hashed = tokio::task::spawn_blocking(move || sha256(&mut file)).await;
+        let hashed = hashed.map_err(|error| Error::task(&error))?;
+        hashed
+            .map(|(sha256, _)| sha256)
+            .map_err(|error| Error::disk("spool", path, &error))
     }
 
     /// On local disk, waits until no other commit to the dataset runs and keeps others out; elsewhere nothing.
@@ -261,4 +263,16 @@ where
     let done = tokio::task::spawn_blocking(move || operation(&disk, &owned)).await;
     done.map_err(|error| Error::task(&error))?
         .map_err(|error| Error::disk(action, path, &error))
+}
+
+/// Hexadecimal SHA-256 of a file from its start, and its size.
+pub(crate) fn sha256(file: &mut File) -> io::Result<(String, u64)> {
+    let mut hash = Sha256::new();
+    file.seek(SeekFrom::Start(0))?;
+    let bytes = io::copy(file, &mut hash)?;
+    Ok((hexadecimal(&hash.finalize()), bytes))
+}
+
+pub(crate) fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

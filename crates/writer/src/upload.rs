@@ -43,8 +43,10 @@ pub enum OpenUpload {
 }
 
 impl OpenUpload {
-    /// Makes the file visible at `path`. Done already is done.
-    pub(crate) async fn complete(&self, lake: &Lake, path: &str, bytes: u64) -> Result<()> {
+    /// Makes the file visible at `path`. Done already is done, whoever did it: a call whose answer was lost, a
+    /// process that died after it, or on Azure another run of the snapshot, whose commit of the blob discards
+    /// the blocks of all others.
+    pub(crate) async fn complete(&self, lake: &Lake, path: &str, sha256: &str) -> Result<()> {
         let completed = match (self, &lake.store) {
             (Self::Multipart { upload_id, parts }, Store::Remote(remote)) => {
                 remote.complete_upload(path, upload_id, parts).await
@@ -59,13 +61,11 @@ impl OpenUpload {
             _ => return Err(elsewhere(path)),
         };
         match completed {
-            // An answer that was lost on its way, or a process that died after the call: the upload is gone,
-            // the file there.
-            Err(error @ Error::NotFound { .. }) => match lake.size(path).await? {
-                Some(size) if size == bytes => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) => match lake.checksum(path).await {
+                Ok(found) if found == sha256 => Ok(()),
                 _ => Err(error),
             },
-            other => other,
         }
     }
 

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Schema};
@@ -20,8 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::manifest::{Manifest, ManifestFile};
-use crate::staged_file::hexadecimal;
-use crate::store::Lake;
+use crate::store::{Lake, sha256};
 
 const BATCH_ROWS: usize = 8192;
 /// Problems listed for one file; the rest is counted.
@@ -201,9 +199,10 @@ impl FileCheck {
     }
 
     fn run(mut self, mut spooled: File, dataset: &Dataset) -> Result<Self> {
-        let checksum = self
-            .checksum(&mut spooled)
-            .map_err(|error| Error::disk("spool", &self.path, &error))?;
+        let hashed =
+            sha256(&mut spooled).map_err(|error| Error::disk("spool", &self.path, &error))?;
+        let (checksum, bytes) = hashed;
+        self.bytes = bytes;
         if self.bytes != self.listed.bytes {
             self.found(format!(
                 "has {} bytes where the manifest has {}",
@@ -230,13 +229,6 @@ impl FileCheck {
             self.found(format!("has {more} more problems"));
         }
         Ok(self)
-    }
-
-    fn checksum(&mut self, spooled: &mut File) -> io::Result<String> {
-        let mut hash = Sha256::new();
-        spooled.seek(SeekFrom::Start(0))?;
-        self.bytes = io::copy(spooled, &mut hash)?;
-        Ok(hexadecimal(&hash.finalize()))
     }
 
     fn rows(

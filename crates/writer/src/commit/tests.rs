@@ -196,7 +196,7 @@ async fn a_run_after_a_crash_overwrites_and_removes_what_the_crash_left() {
                 .await
                 .unwrap();
             file.upload
-                .complete(&lake, &file.path, file.bytes)
+                .complete(&lake, &file.path, &file.sha256)
                 .await
                 .unwrap();
         }
