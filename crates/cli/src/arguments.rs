@@ -12,8 +12,8 @@ use crate::exit_code;
 
 /// Turns the Microsoft Defender export API, which forgets, into a data lake, which remembers.
 ///
-/// Every run takes the organisation's current snapshot and publishes it, whole or not at all, as typed Parquet partitioned
-/// by date and device group, on local disk, S3 or Azure Blob.
+/// Every run takes the organisation's current snapshot and publishes it, whole or not at all, as typed Parquet
+/// partitioned by date and device group, on local disk, S3 or Azure Blob.
 #[derive(Debug, Parser)]
 #[command(
     name = "defender-lake",

@@ -1,7 +1,7 @@
 //! `demo`: the real pipeline over loopback, from a simulated API into a local lake.
 
+use std::env;
 use std::path::Path;
-use std::{env, io};
 
 use indicatif::HumanCount;
 use pipeline::report::RunReport;
@@ -32,12 +32,11 @@ pub(super) async fn run(arguments: &DemoArguments, log: &Log) -> Result<ExitCode
         .await
         .map_err(|error| simulate::failure(&error))?;
     output::line(&format!(
-        "A simulated export API with {} devices listens on {}.\n\
-         defender-lake run pipelines/info_gathering.toml --set source.api={} --set lake.root={} ...",
+        "A simulated export API with {} devices listens on {};\n\
+         pipelines/info_gathering.toml publishes its snapshot to {}.",
         HumanCount(arguments.devices.into()),
         server.url(),
-        server.url(),
-        simulate::shell_word(&arguments.lake.to_string_lossy()),
+        arguments.lake.display(),
     ))?;
     let done = runs(arguments, &server, log, stop).await;
     server.shutdown().await;
@@ -76,8 +75,11 @@ async fn runs(
             Failure::failed(format!("cannot list {}: {error}", arguments.lake.display()))
         })?;
         output::line(&format!("The lake:\n{tree}"))?;
-        output::line("The run report:")?;
-        output::json(&without_blob_counts(&first)?)?;
+        output::line("The run report, but for its counts of every blob:")?;
+        output::json(&RunReport {
+            blob_counts: Vec::new(),
+            ..first
+        })?;
     }
     Ok(code)
 }
@@ -100,15 +102,6 @@ async fn once(
         }),
         None => Ok((code, report)),
     }
-}
-
-/// The run report as JSON, but for the line that it has for every blob.
-fn without_blob_counts(report: &RunReport) -> io::Result<serde_json::Value> {
-    let mut report = serde_json::to_value(report)?;
-    if let Some(report) = report.as_object_mut() {
-        report.remove("blob_counts");
-    }
-    Ok(report)
 }
 
 fn settings(lake: &Path, url: &str, state_dir: &Path) -> Result<Settings, Failure> {

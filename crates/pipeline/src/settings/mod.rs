@@ -12,6 +12,7 @@
 mod error;
 mod keys;
 mod size;
+mod typed;
 mod values;
 mod variables;
 
