@@ -87,7 +87,7 @@ fn a_later_snapshot_of_the_day_replaces_the_earlier_one_in_azure() {
 #[test]
 fn files_that_take_several_upload_parts_arrive_whole_in_every_store() {
     let blobs = Blobs::simulated(&SnapshotOptions {
-        devices: 80_000,
+        devices: 200_000,
         groups: 1,
         blobs: 4,
         ..SnapshotOptions::default()

@@ -18,7 +18,7 @@ pub(crate) enum Reader {
     PySpark,
 }
 
-/// A table as a reader saw it: rows in order of device id and group.
+/// A table as a reader saw it: rows in order of device id, date and group.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) rows: usize,

@@ -19,7 +19,7 @@ pub(crate) type Row = BTreeMap<String, Value>;
 /// What must come out of blobs.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    /// In order of device id and group.
+    /// In order of device id, date and group.
     pub(crate) rows: Vec<Row>,
     /// In order of blob and line.
     pub(crate) quarantined: Vec<Quarantined>,
@@ -69,10 +69,11 @@ impl Truth {
             truth.add_blob(&path, &text, &tree);
         }
         truth.rows.sort_by_key(|row| {
-            let key = |column: &str| row[column].clone();
+            let text = |column: &str| row[column].as_str().unwrap().to_owned();
             (
-                key("device_id").as_str().unwrap().to_owned(),
-                key("rbac_group_id").as_i64(),
+                text("device_id"),
+                text(GENERATED_DATE),
+                row["rbac_group_id"].as_i64(),
             )
         });
         truth

@@ -46,7 +46,8 @@ def read_values(root: str) -> dict:
     described = connection.execute(f"DESCRIBE SELECT * FROM {table(root)}").fetchall()
     types = {name: TYPES[type_name] for name, type_name, *_ in described}
     fetched = ", ".join(plain(name, type_name) for name, type_name in types.items())
-    rows = connection.execute(f"SELECT {fetched} FROM {table(root)} ORDER BY device_id, rbac_group_id").fetchall()
+    query = f"SELECT {fetched} FROM {table(root)} ORDER BY {answer.ORDER}"
+    rows = connection.execute(query).fetchall()
     columns = zip(*rows) if rows else [()] * len(types)
     return answer.values({
         name: answer.column(type_name, list(values)) for (name, type_name), values in zip(types.items(), columns)
@@ -58,15 +59,18 @@ def read_pruned(root: str, condition: str) -> dict:
     query = f"SELECT count(device_name), count(*) FROM {table(root)} WHERE {condition}"
     rows = connection.execute(query).fetchone()[1]
     ((_, plan),) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT json) {query}").fetchall()
-    scans = [info for info in extra_infos(json.loads(plan)["operator"]) if "Total Files Read" in info]
+    scans = [node for node in objects(json.loads(plan)) if "Total Files Read" in node]
     (files,) = connection.execute("SELECT count(*) FROM glob(?)", [glob(root)]).fetchone()
     return {"rows": rows, "files_read": sum(int(scan["Total Files Read"]) for scan in scans), "files": files}
 
 
-def extra_infos(operators: list):
-    for operator in operators:
-        yield operator["extra_info"]
-        yield from extra_infos(operator.get("children", []))
+def objects(document):
+    """All objects of a JSON document, outermost first."""
+    if isinstance(document, dict):
+        yield document
+    if isinstance(document, (dict, list)):
+        for inner in document.values() if isinstance(document, dict) else document:
+            yield from objects(inner)
 
 
 answer.main({"values": read_values, "pruned": read_pruned})

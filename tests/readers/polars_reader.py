@@ -37,7 +37,7 @@ def plain(values: pl.Series) -> list:
 
 
 def read_values(root: str) -> dict:
-    frame = scan(root).sort("device_id", "rbac_group_id").collect()
+    frame = scan(root).sort(answer.ORDER.split(", ")).collect()
     return answer.values({values.name: answer.column(TYPES[values.dtype], plain(values)) for values in frame})
 
 

@@ -47,7 +47,7 @@ def read_values(root: str) -> dict:
         functions.unix_micros(name).alias(name) if type_name == "timestamp" else functions.col(name)
         for name, type_name in spark_types.items()
     ]
-    rows = frame.orderBy("device_id", "rbac_group_id").select(*fetched).collect()
+    rows = frame.orderBy(*answer.ORDER.split(", ")).select(*fetched).collect()
     return answer.values({
         name: answer.column(
             (PARTITION_TYPES if name in PARTITIONS else TYPES)[type_name], [plain(row[name]) for row in rows]

@@ -40,7 +40,8 @@ def main() -> None:
         filesystem.create_dir(path)
     elif verb == "download":
         os.makedirs(folder[0], exist_ok=True)
-        fs.copy_files(path, folder[0], source_filesystem=filesystem)
+        if filesystem.get_file_info(path).type != fs.FileType.NotFound:
+            fs.copy_files(path, folder[0], source_filesystem=filesystem)
     else:
         raise SystemExit(f"no such verb: {verb}")
 
