@@ -123,8 +123,12 @@ impl ExportApi {
             tracing::debug!(url = %bare(&url), sas_valid_hours = hours, "asking for a listing");
             let setback = match self.call(&url, &token, request).await {
                 Ok(listing) => {
-                    let (blobs, generated_time) = (listing.blobs.len(), listing.generated_time);
-                    tracing::info!(blobs, generated_time = ?generated_time, "listing received");
+                    let generated_time = listing.generated_time.map(tracing::field::display);
+                    tracing::info!(
+                        blobs = listing.blobs.len(),
+                        generated_time,
+                        "listing received"
+                    );
                     return Ok(listing);
                 }
                 Err(setback) => setback,

@@ -55,16 +55,12 @@ fn paths_are_those_of_the_layout(request: &CommitRequest) -> Result<()> {
 }
 
 fn paths_are_distinct(request: &CommitRequest) -> Result<()> {
-    let mut numbers = HashSet::new();
-    match request
-        .files
-        .iter()
-        .find(|file| !numbers.insert(file.number))
-    {
+    let mut paths = HashSet::new();
+    match request.files.iter().find(|file| !paths.insert(&file.path)) {
         Some(file) => broken(
             request,
-            "file numbers are distinct",
-            format!("{} comes twice", file.number),
+            "paths are distinct",
+            format!("`{}` comes twice", file.path),
         ),
         None => Ok(()),
     }

@@ -311,7 +311,7 @@ async fn requests_that_contradict_themselves_touch_nothing() {
             ("records are written or quarantined", |request| {
                 request.blobs[0].quarantined = 99;
             }),
-            ("file numbers are distinct", |request| {
+            ("paths are distinct", |request| {
                 request.files[1] = request.files[0].clone();
             }),
             ("files have rows", |request| request.files[0].rows = 0),
