@@ -42,7 +42,7 @@ fn a_value_of_the_wrong_type_is_refused() {
         "max_quarantined = \"many\"",
         &["gate.max_quarantined", "whole number"],
     );
-    is_refused("\"parquet\"", "\"orc\"", &["lake.format", "parquet"]);
+    is_refused("\"delta\"", "\"orc\"", &["lake.format", "parquet"]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl<'a> Pipeline<'a> {
 
     fn of(source: &str, lake: &'a Lake, mut environment: Vec<(String, String)>) -> Self {
         let mut text = format!(
-            "dataset = \"info_gathering\"\n\n{source}\n[lake]\nroot = \"{}\"\nformat = \"parquet\"\n",
+            "dataset = \"info_gathering\"\n\n{source}\n[lake]\nroot = \"{}\"\nformat = \"delta\"\n",
             lake.root()
         );
         if lake.single_writer() {

@@ -136,7 +136,7 @@ async fn publish(
     report.org_id = Some(snapshot.org_id.clone());
     report.generated_time = Some(snapshot.generated_time);
 
-    match writer::standing(lake, snapshot).await? {
+    match writer::standing(lake, snapshot, settings.lake.table(), Utc::now()).await? {
         Standing::Unchanged(_) => {
             observer(Event::Unchanged {
                 snapshot: snapshot.id(),
@@ -215,7 +215,7 @@ async fn commit(
         .collect();
     let request = CommitRequest {
         snapshot: plan.snapshot.clone(),
-        schema_fingerprint: settings.dataset.fingerprint(),
+        dataset: settings.dataset.clone(),
         run_id: report.run_id.clone(),
         program_version: crate::PROGRAM_VERSION.to_owned(),
         committed_at: Utc::now(),
@@ -232,7 +232,7 @@ async fn commit(
             })
             .collect(),
         backfill: options.backfill,
-        single_writer: settings.lake.single_writer,
+        table: settings.lake.table(),
     };
     match writer::commit(lake, &request).await? {
         CommitOutcome::Committed {

@@ -1,44 +1,52 @@
-//! The one act that makes staged files the lake's state. With `format = "parquet"` the commit is `latest`, and
-//! the manifest that it points to.
+//! The one act that makes staged files the lake's state. With `format = "delta"` the commit is an entry of the
+//! table's log, and `latest` follows it; with `format = "parquet"` it is the swap of `latest`.
 //!
-//! | step | readers of `latest` see | readers of a glob see | a crash after it leaves |
-//! |---|---|---|---|
-//! | 0 lock (local disk), decide on `latest` | the old snapshot | the old files | open uploads |
-//! | 1 complete the uploads | the old snapshot | old and new files, for a moment | new files that no manifest lists |
-//! | 2 write the manifest | the old snapshot | old and new files | new files and manifest that `latest` does not name |
-//! | 3 **swap `latest`** | the new snapshot | old and new files | replaced files and manifest, likewise |
-//! | 4 delete the replaced files, then their manifest | the new snapshot | the new files | nothing |
+//! | step | readers of the log see | readers of `latest` see | readers of a glob see | a crash after it leaves |
+//! |---|---|---|---|---|
+//! | 0 lock (local disk), decide | old | old | old | open uploads |
+//! | 1 write down what is begun | old | old | old | that, and open uploads |
+//! | 2 complete the uploads | old | old | old, some or all new | new files that are written down |
+//! | 3 **write the log entry** (delta) | new | old | old and new | a `latest` that is behind |
+//! | 4 write the manifest | new | old | old and new | likewise |
+//! | 5 **swap `latest`**, which lists the replaced snapshot as retired | new | new | old and new | retired files |
+//! | 6 strike off what was begun | new | new | old and new | likewise |
+//! | 7 delete retired files (after `retire_after`), their manifest, their listing | new | new | new | nothing |
 //!
-//! The same snapshot gives the same file names: a run after a crash in 1 or 2 overwrites what the crash left. A
-//! crash in 4 leaves the replaced snapshot's manifest until all its files are gone, so that what is left can be
-//! found.
+//! With `format = "parquet"` there is no step 3. Whoever comes next finishes what died after 3 (or 5 without a log)
+//! and undoes what died before: [`standing`], which every run asks first, and every commit. The same snapshot gives
+//! the same file names and bytes, so a second run of it overwrites what the first left.
 //!
-//! On S3 and Azure there is no lock. Two runs of one snapshot complete the same names with the same bytes;
-//! whichever swaps second finds the snapshot current. Runs of other snapshots write other names, and the swap
-//! decides between them: who loses it decides again on the new `latest`. Where it is not certain that nobody
-//! else is committing the same names, files are left in place rather than deleted.
+//! On local disk a lock keeps commits apart, and what is found written down under it is dead. On S3 and Azure there
+//! is no lock: a log entry is put only where there is none, `latest` only over the one that was read, and who loses
+//! either decides again. There a commit counts as dead when its snapshot is current or overtaken, when it began an
+//! hour ago, or when the lake has a single writer.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dataset::Snapshot;
+use dataset::{Dataset, Snapshot};
 use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::{Map, Value, json};
 
+use crate::begun::Begun;
+use crate::delta_log::LogEntry;
 use crate::error::Result;
+use crate::failpoint;
 use crate::invariants;
 use crate::latest::{CurrentSnapshot, Latest};
 use crate::layout;
 use crate::local_disk::LocalDisk;
 use crate::manifest::{self, BlobCounts, Manifest, ManifestFile};
 use crate::staged_file::StagedFile;
-use crate::store::{Lake, Store, Version, blocking};
+use crate::store::{Lake, Store, blocking};
+use crate::table::{Table, TableFormat, TableSettings, TableState, delete_files};
 
 /// Uploads completed or aborted side by side.
 const UPLOADS_AT_ONCE: usize = 16;
-/// Swaps of `latest` that may be lost before the commit gives up: more than runs that could sensibly meet.
-const SWAP_ATTEMPTS: u32 = 40;
-const SWAP_PAUSE: Duration = Duration::from_millis(20);
+/// Commits of others that may come first before this one gives up: more than runs that could sensibly meet.
+const ATTEMPTS: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How a snapshot stands to what the lake holds of its organisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +66,8 @@ pub enum Standing {
 pub struct CommitRequest {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// [`dataset::Dataset::fingerprint`].
-    pub schema_fingerprint: String,
+    /// Its columns.
+    pub dataset: Dataset,
     /// The run.
     pub run_id: String,
     /// Version of the program.
@@ -72,8 +80,8 @@ pub struct CommitRequest {
     pub blobs: Vec<BlobCounts>,
     /// Whether an older snapshot may be put in the place of its date.
     pub backfill: bool,
-    /// Whether nobody else writes to this lake: `latest` is then replaced without a condition.
-    pub single_writer: bool,
+    /// How the table is committed.
+    pub table: TableSettings,
 }
 
 /// What became of a commit.
@@ -92,20 +100,35 @@ pub enum CommitOutcome {
     Unchanged(CurrentSnapshot),
     /// The lake holds a later one and `backfill` was not asked for. The staged files were thrown away.
     OlderThanCurrent(CurrentSnapshot),
-    /// Others kept replacing `latest`. Nothing was committed.
+    /// Others kept committing first, or took this commit for dead. Nothing was committed.
     Conflict {
-        /// Swaps that were lost.
+        /// Races that were lost.
         attempts: u32,
     },
 }
 
 /// How `snapshot` stands to the lake now. A commit decides again.
 ///
+/// Finishes first what a run that died had committed, and undoes what it had not; writes nothing where there is
+/// nothing of the kind.
+///
 /// # Errors
-/// What reading `latest` gives.
-pub async fn standing(lake: &Lake, snapshot: &Snapshot) -> Result<Standing> {
-    let latest = Latest::read(lake, &snapshot.dataset).await?;
-    Ok(decide(&latest, snapshot))
+/// [`crate::Error::HasDeltaLog`]; what reading or writing the control documents gives.
+pub async fn standing(
+    lake: &Lake,
+    snapshot: &Snapshot,
+    settings: TableSettings,
+    now: DateTime<Utc>,
+) -> Result<Standing> {
+    let table = Table::new(lake, &snapshot.dataset, settings);
+    let mut state = table.read(now).await?;
+    if table.is_untidy(&state, now).await? {
+        let lock = lake.lock_commits(&snapshot.dataset).await?;
+        let alone = lock.is_some() || settings.single_writer;
+        table.tidy(table.read(now).await?, alone, now).await?;
+        state = table.read(now).await?;
+    }
+    Ok(decide(&state.latest, snapshot))
 }
 
 fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
@@ -129,38 +152,28 @@ fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
 ///
 /// # Errors
 /// [`crate::Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open.
-/// After an error of the store the uploads that were not completed have been aborted, and the lake's state is
-/// as before unless the swap itself failed without an answer.
+/// [`crate::Error::ColumnType`] if the table has a column with another type. After an error of the store the
+/// uploads that were not completed have been aborted, and the lake's state is as before unless the entry or the
+/// swap itself failed without an answer; what is left is finished or undone by the next run.
 pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcome> {
     invariants::check(request)?;
-    let dataset = &request.snapshot.dataset;
+    let (dataset, now) = (&request.snapshot.dataset, request.committed_at);
     let lock = lake.lock_commits(dataset).await?;
-
-    let (latest, version) = Latest::read_versioned(lake, dataset).await?;
-    invariants::id_belongs_to_this_organisation(request, &latest)?;
-    if let Some(outcome) = refusal(&latest, request) {
+    let table = Table::new(lake, dataset, request.table);
+    let state = table.read(now).await?;
+    invariants::id_belongs_to_this_organisation(request, &state.latest)?;
+    if let Some(outcome) = refusal(&state.latest, request) {
         abort(lake, dataset, &request.run_id, &request.files).await?;
         return Ok(outcome);
     }
 
-    if let Err(error) = complete_uploads(lake, &request.files).await {
-        abort_quietly(lake, request).await;
-        // Another commit may have come first, and deleted or voided what this one wanted to complete.
-        let latest = Latest::read(lake, dataset).await?;
-        let refused = refusal(&latest, request);
-        let nobody_else_has_these_names =
-            lock.is_some() || matches!(refused, Some(CommitOutcome::OlderThanCurrent(_)));
-        if nobody_else_has_these_names {
-            delete_published(lake, request).await?;
-        }
-        if let Some(outcome) = refused {
-            return Ok(outcome);
-        }
-        return Err(error);
-    }
-    let manifest = manifest_of(request);
-    manifest.write(lake).await?;
-    let outcome = swap(lake, request, manifest, latest, version).await?;
+    let commit = Commit {
+        alone: lock.is_some() || request.table.single_writer,
+        begun: Begun::new(manifest_of(request), request.backfill),
+        table,
+        request,
+    };
+    let outcome = commit.run(state).await?;
     if let Store::Local(disk) = &lake.store {
         let folder = layout::staging(dataset, &request.run_id);
         blocking(disk, "delete", &folder, LocalDisk::delete_folder).await?;
@@ -224,7 +237,13 @@ async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
         .iter()
         .map(|file| {
             let (lake, file) = (lake.clone(), file.clone());
-            async move { file.upload.complete(&lake, &file.path, &file.sha256).await }
+            async move {
+                file.upload
+                    .complete(&lake, &file.path, &file.sha256)
+                    .await?;
+                failpoint::reached("upload-completed");
+                Ok(())
+            }
         })
         .collect();
     stream::iter(completions)
@@ -242,7 +261,7 @@ fn manifest_of(request: &CommitRequest) -> Manifest {
         snapshot: request.snapshot.id(),
         org_id: request.snapshot.org_id.clone(),
         generated_time: request.snapshot.generated_time,
-        schema_fingerprint: request.schema_fingerprint.clone(),
+        schema_fingerprint: request.dataset.fingerprint(),
         run_id: request.run_id.clone(),
         program_version: request.program_version.clone(),
         committed_at: request.committed_at,
@@ -255,149 +274,240 @@ fn manifest_of(request: &CommitRequest) -> Manifest {
     }
 }
 
-/// Steps 3 and 4. Each lost swap means that another commit was made: decide again on top of it.
-async fn swap(
-    lake: &Lake,
-    request: &CommitRequest,
-    manifest: Manifest,
-    mut latest: Latest,
-    mut version: Version,
-) -> Result<CommitOutcome> {
-    let entry = CurrentSnapshot::from(&manifest);
-    for attempt in 1..=SWAP_ATTEMPTS {
-        let replaced = latest.current(&entry.org_id, entry.generated_date).cloned();
-        latest.put(entry.clone());
-        if latest.swap(lake, &version, request.single_writer).await? {
-            return Ok(committed(lake, manifest, replaced).await);
+/// A commit that was not refused.
+struct Commit<'a> {
+    table: Table<'a>,
+    request: &'a CommitRequest,
+    begun: Begun,
+    /// Whether no other commit can be under way.
+    alone: bool,
+}
+
+/// What became of the commit record.
+enum Recorded {
+    /// It has the snapshot, in the place of another.
+    Won(TableState, Option<CurrentSnapshot>),
+    /// It is settled without this commit.
+    Lost(TableState, CommitOutcome),
+}
+
+impl Commit<'_> {
+    async fn run(&self, state: TableState) -> Result<CommitOutcome> {
+        let (lake, now) = (self.table.lake, self.request.committed_at);
+        self.begun.write(lake).await?;
+        failpoint::reached("begun");
+        if let Err(error) = complete_uploads(lake, &self.request.files).await {
+            abort_quietly(lake, self.request).await;
+            return self.give_up(error).await;
         }
-        tokio::time::sleep(SWAP_PAUSE * attempt).await;
-        (latest, version) = Latest::read_versioned(lake, &manifest.dataset).await?;
-        match refusal(&latest, request) {
-            // The store took the swap and its answer was lost.
-            Some(CommitOutcome::Unchanged(current)) if current.run_id == request.run_id => {
-                return Ok(committed(lake, manifest, replaced).await);
+        failpoint::reached("uploads-completed");
+        let recorded = match self.request.table.format {
+            TableFormat::Delta => self.record_in_log(state).await?,
+            TableFormat::Parquet => self.record_in_latest(state).await?,
+        };
+        let (state, replaced) = match recorded {
+            Recorded::Won(state, replaced) => (state, replaced),
+            Recorded::Lost(state, outcome) => {
+                self.table.undo(&self.begun, &state).await?;
+                return Ok(outcome);
             }
-            Some(CommitOutcome::Unchanged(current)) => {
-                return Ok(CommitOutcome::Unchanged(current));
+        };
+        let not_deleted = self.finish(state, now).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the snapshot is committed; the next run finishes what comes after");
+            Vec::new()
+        });
+        Ok(CommitOutcome::Committed {
+            manifest: Box::new(self.begun.manifest.clone()),
+            replaced,
+            not_deleted,
+        })
+    }
+
+    /// After an upload that could not be completed: another commit may have come first, and deleted or voided it.
+    async fn give_up(&self, error: crate::Error) -> Result<CommitOutcome> {
+        let state = self.table.read(self.request.committed_at).await?;
+        let refused = refusal(&state.latest, self.request);
+        let overtaken = matches!(refused, Some(CommitOutcome::OlderThanCurrent(_)));
+        if self.alone || overtaken || refused.is_some() {
+            self.table.undo(&self.begun, &state).await?;
+        }
+        refused.ok_or(error)
+    }
+
+    async fn record_in_log(&self, mut state: TableState) -> Result<Recorded> {
+        let (table, request) = (&self.table, self.request);
+        for attempt in 1..=ATTEMPTS {
+            if !self.begun.is_there(table.lake).await? {
+                // Another run deletes these files: they must not become part of the table.
+                let outcome = refusal(&state.latest, request);
+                let attempts = attempt;
+                let outcome = outcome.unwrap_or(CommitOutcome::Conflict { attempts });
+                return Ok(Recorded::Lost(state, outcome));
             }
-            Some(refused) => {
-                delete_published(lake, request).await?;
-                return Ok(refused);
+            let replaced = self.replaced_in(&state.latest);
+            let version = self.write_entry(&state, replaced.as_ref()).await?;
+            if let Some(version) = version {
+                failpoint::reached("log-entry");
+                table.log.maintain(version).await;
+                self.begun.manifest.write(table.lake).await?;
+                failpoint::reached("manifest");
+                return Ok(Recorded::Won(
+                    table.read(request.committed_at).await?,
+                    replaced,
+                ));
             }
-            None => {
-                tracing::info!(attempt, snapshot = %entry.snapshot, "another commit came first, deciding again");
+            tokio::time::sleep(PAUSE * attempt).await;
+            let before = state.log.version;
+            state = table.read(request.committed_at).await?;
+            // The store took the entry and its answer was lost.
+            if table
+                .log
+                .was_written_by(&request.run_id, before)
+                .await?
+                .is_some()
+            {
+                self.begun.manifest.write(table.lake).await?;
+                return Ok(Recorded::Won(state, replaced));
+            }
+            if let Some(refused) = refusal(&state.latest, request) {
+                return Ok(Recorded::Lost(state, refused));
+            }
+            tracing::info!(attempt, snapshot = %self.begun.manifest.snapshot, "another commit came first, deciding again");
+        }
+        let attempts = ATTEMPTS;
+        Ok(Recorded::Lost(state, CommitOutcome::Conflict { attempts }))
+    }
+
+    async fn write_entry(
+        &self,
+        state: &TableState,
+        replaced: Option<&CurrentSnapshot>,
+    ) -> Result<Option<u64>> {
+        let (table, request, manifest) = (&self.table, self.request, &self.begun.manifest);
+        let mut earlier = Vec::new();
+        if state.log.version.is_none() {
+            // The log's first entry takes over what a table without a log held.
+            for current in &state.latest.snapshots {
+                if replaced.is_none_or(|replaced| replaced.snapshot != current.snapshot) {
+                    let read = Manifest::read(table.lake, table.dataset, &current.snapshot);
+                    earlier.extend(read.await?);
+                }
             }
         }
+        let earlier_files = earlier.iter().flat_map(|manifest| &manifest.files);
+        let app_id = format!("{}/{}", manifest.dataset, manifest.org_id);
+        let number = manifest.generated_time.timestamp();
+        let last = state.log.transaction(table.dataset, &app_id).await?;
+        let entry = LogEntry {
+            columns: Some(&request.dataset),
+            add: earlier_files.chain(&manifest.files).collect(),
+            remove: replaced
+                .iter()
+                .map(|replaced| replaced.snapshot.clone())
+                .collect(),
+            // It tells how far the organisation's data goes: a past day does not take it back.
+            transaction: last
+                .is_none_or(|last| last < number)
+                .then_some((app_id, number)),
+            operation: "WRITE",
+            info: info(manifest),
+            committed_at: request.committed_at,
+        };
+        table.log.commit(&state.log, entry).await
     }
-    Ok(CommitOutcome::Conflict {
-        attempts: SWAP_ATTEMPTS,
-    })
-}
 
-async fn committed(
-    lake: &Lake,
-    manifest: Manifest,
-    replaced: Option<CurrentSnapshot>,
-) -> CommitOutcome {
-    let not_deleted = retire(lake, &manifest, replaced.as_ref()).await;
-    CommitOutcome::Committed {
-        manifest: Box::new(manifest),
-        replaced,
-        not_deleted,
-    }
-}
-
-/// Deletes what the commit made obsolete, the replaced manifest last. Returns what could not be deleted: the
-/// commit stands.
-async fn retire(
-    lake: &Lake,
-    manifest: &Manifest,
-    replaced: Option<&CurrentSnapshot>,
-) -> Vec<String> {
-    let old_manifest: Vec<String> = replaced
-        .map(|replaced| replaced.manifest.clone())
-        .into_iter()
-        .collect();
-    let obsolete = match obsolete_files(lake, manifest, replaced).await {
-        Ok(obsolete) => obsolete,
-        Err(error) => {
-            tracing::warn!(%error, "could not find the files that the commit replaced");
-            return old_manifest;
+    async fn record_in_latest(&self, mut state: TableState) -> Result<Recorded> {
+        let (table, request, manifest) = (&self.table, self.request, &self.begun.manifest);
+        manifest.write(table.lake).await?;
+        failpoint::reached("manifest");
+        for attempt in 1..=ATTEMPTS {
+            let replaced = self.replaced_in(&state.latest);
+            state
+                .latest
+                .put(CurrentSnapshot::from(manifest), request.committed_at);
+            let alone = request.table.single_writer;
+            if state.latest.swap(table.lake, &state.seen, alone).await? {
+                state.is_behind = false;
+                return Ok(Recorded::Won(state, replaced));
+            }
+            tokio::time::sleep(PAUSE * attempt).await;
+            state = table.read(request.committed_at).await?;
+            match refusal(&state.latest, request) {
+                // The store took the swap and its answer was lost.
+                Some(CommitOutcome::Unchanged(current)) if current.run_id == request.run_id => {
+                    return Ok(Recorded::Won(state, replaced));
+                }
+                Some(refused) => return Ok(Recorded::Lost(state, refused)),
+                None => {
+                    tracing::info!(attempt, snapshot = %manifest.snapshot, "another commit came first, deciding again");
+                }
+            }
         }
-    };
-    let deleted = match delete_files(lake, &obsolete).await {
-        Ok(()) => lake.delete(&old_manifest).await,
-        failed => failed,
-    };
-    match deleted {
-        Ok(()) => Vec::new(),
-        Err(error) => {
-            tracing::warn!(%error, "could not delete the files that the commit replaced");
-            obsolete.into_iter().chain(old_manifest).collect()
+        let attempts = ATTEMPTS;
+        Ok(Recorded::Lost(state, CommitOutcome::Conflict { attempts }))
+    }
+
+    /// Steps 5 to 7.
+    async fn finish(&self, state: TableState, now: DateTime<Utc>) -> Result<Vec<String>> {
+        let (table, manifest) = (&self.table, &self.begun.manifest);
+        let state = table.publish(state, Some(manifest), now).await?;
+        failpoint::reached("latest");
+        self.delete_strays(&state).await?;
+        self.begun.delete(table.lake).await?;
+        failpoint::reached("struck-off");
+        table.tidy(table.read(now).await?, self.alone, now).await
+    }
+
+    /// Deletes files under this snapshot's names that a run with other settings left.
+    async fn delete_strays(&self, state: &TableState) -> Result<()> {
+        let (table, manifest) = (&self.table, &self.begun.manifest);
+        if !state.latest.is_current(&manifest.snapshot) {
+            return Ok(());
         }
-    }
-}
-
-/// The replaced snapshot's files, and files under this snapshot's names that a run with other settings left
-/// when it died.
-async fn obsolete_files(
-    lake: &Lake,
-    manifest: &Manifest,
-    replaced: Option<&CurrentSnapshot>,
-) -> Result<Vec<String>> {
-    let folder = layout::date_folder(&manifest.dataset, manifest.identity().generated_date());
-    let own_name = format!("/part-{}-", manifest.snapshot);
-    let found = lake
-        .list(&folder)
-        .await?
-        .into_iter()
-        .map(|object| object.path);
-    let mut paths: Vec<String> = found.filter(|path| path.contains(&own_name)).collect();
-    if let Some(replaced) = replaced
-        && let Some(old) = Manifest::read(lake, &manifest.dataset, &replaced.snapshot).await?
-    {
-        let in_place =
-            |path: &String| path.starts_with(&format!("{folder}/")) && path.ends_with(".parquet");
-        paths.extend(old.files.into_iter().map(|file| file.path).filter(in_place));
-    }
-    let listed: HashSet<&str> = manifest
-        .files
-        .iter()
-        .map(|file| file.path.as_str())
-        .collect();
-    paths.retain(|path| !listed.contains(path.as_str()));
-    Ok(paths)
-}
-
-/// Takes back what this commit published, before anything pointed to it.
-async fn delete_published(lake: &Lake, request: &CommitRequest) -> Result<()> {
-    let paths: Vec<String> = request.files.iter().map(|file| file.path.clone()).collect();
-    delete_files(lake, &paths).await?;
-    lake.delete(&[layout::manifest(
-        &request.snapshot.dataset,
-        &request.snapshot.id(),
-    )])
-    .await
-}
-
-/// Deletes files of the table, and on local disk the partition folders that they leave empty.
-async fn delete_files(lake: &Lake, paths: &[String]) -> Result<()> {
-    lake.delete(paths).await?;
-    if let Store::Local(disk) = &lake.store {
-        let folders: BTreeSet<String> = paths
+        let folder = layout::date_folder(table.dataset, manifest.identity().generated_date());
+        let listed: HashSet<&str> = manifest
+            .files
             .iter()
-            .filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned()))
+            .map(|file| file.path.as_str())
             .collect();
-        for folder in folders {
-            let group_and_date = 2;
-            blocking(disk, "delete", &folder, move |disk, folder| {
-                disk.delete_empty_folders(folder, group_and_date);
-                Ok(())
+        let found = table.lake.list(&folder).await?.into_iter();
+        let strays: Vec<String> = found
+            .map(|object| object.path)
+            .filter(|path| {
+                layout::snapshot_of_part(path).as_ref() == Some(&manifest.snapshot)
+                    && !listed.contains(path.as_str())
             })
-            .await?;
-        }
+            .collect();
+        delete_files(table.lake, &strays).await
     }
-    Ok(())
+
+    fn replaced_in(&self, latest: &Latest) -> Option<CurrentSnapshot> {
+        let snapshot = &self.request.snapshot;
+        latest
+            .current(&snapshot.org_id, snapshot.generated_date())
+            .cloned()
+    }
+}
+
+/// What a log entry tells of the snapshot.
+fn info(manifest: &Manifest) -> Map<String, Value> {
+    let info = json!({
+        "runId": manifest.run_id,
+        "snapshot": manifest.snapshot,
+        "orgId": manifest.org_id,
+        "generatedTime": manifest.generated_time,
+        "recordsRead": manifest.records_read,
+        "recordsQuarantined": manifest.records_quarantined,
+        "operationMetrics": {
+            "numFiles": manifest.files.len().to_string(),
+            "numOutputRows": manifest.rows.to_string(),
+            "numOutputBytes": manifest.bytes.to_string(),
+        },
+    });
+    match info {
+        Value::Object(info) => info,
+        _ => Map::new(),
+    }
 }
 
 #[cfg(test)]

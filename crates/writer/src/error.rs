@@ -85,6 +85,35 @@ pub enum Error {
         /// What does not fit.
         message: String,
     },
+    /// The table's Delta log could not be read or written, or holds what this program cannot have written.
+    #[error("delta log of `{dataset}`: {message}")]
+    DeltaLog {
+        /// Name of the dataset.
+        dataset: String,
+        /// What is wrong, without secrets.
+        message: String,
+    },
+    /// A column of the dataset has another type in the table.
+    #[error(
+        "column `{column}` is {table_type} in table `{dataset}` and {dataset_type} in the dataset: the files that are \
+         there would not be readable any more; give the column a new name in the schema, or write to a new lake"
+    )]
+    ColumnType {
+        /// Name of the dataset.
+        dataset: String,
+        /// Name of the column.
+        column: String,
+        /// Its type in the table.
+        table_type: String,
+        /// Its type in the dataset.
+        dataset_type: String,
+    },
+    /// The table is committed in another way than the pipeline says.
+    #[error("table `{dataset}` has a Delta log, which `format = \"parquet\"` would leave behind")]
+    HasDeltaLog {
+        /// Name of the dataset.
+        dataset: String,
+    },
     /// What was to be committed contradicts itself. The lake was not touched.
     #[error("snapshot {snapshot} breaks the invariant `{invariant}`: {message}")]
     Invariant {

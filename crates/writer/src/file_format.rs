@@ -13,10 +13,11 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, TypePtr};
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 
 use crate::error::{Error, Result};
 use crate::layout::LAYOUT_VERSION;
+use crate::statistics;
 
 /// Statistics of longer strings are cut to this many bytes; they stay valid bounds.
 const STATISTICS_BYTES: usize = 64;
@@ -40,6 +41,7 @@ pub struct FileFormat {
     pub(crate) parquet_schema: TypePtr,
     pub(crate) properties: WriterPropertiesPtr,
     pub(crate) key_columns: Vec<KeyColumn>,
+    pub(crate) statistics_columns: Vec<StatisticsColumn>,
     row_group_rows: usize,
     column_writers: ArrowRowGroupWriterFactory,
 }
@@ -48,6 +50,15 @@ pub struct FileFormat {
 #[derive(Debug, Clone)]
 pub(crate) struct KeyColumn {
     pub(crate) name: String,
+    /// Index among the Parquet leaf columns.
+    pub(crate) leaf: usize,
+}
+
+/// A column whose statistics are kept for the commit.
+#[derive(Debug, Clone)]
+pub(crate) struct StatisticsColumn {
+    pub(crate) name: String,
+    pub(crate) data_type: DataType,
     /// Index among the Parquet leaf columns.
     pub(crate) leaf: usize,
 }
@@ -84,16 +95,25 @@ impl FileFormat {
                     .is_ok_and(|field| *field.data_type() == DataType::Utf8)
             })
             .filter_map(|name| {
-                let leaf = parquet_schema
-                    .columns()
-                    .iter()
-                    .position(|column| column.path().parts() == [name.as_str()])?;
+                let leaf = leaf_of(&parquet_schema, name)?;
                 Some(KeyColumn {
                     name: name.clone(),
                     leaf,
                 })
             })
             .collect();
+
+        let statistics_columns = schema.fields().iter().filter_map(|field| {
+            let is_key = dataset.unique_key.contains(field.name());
+            let leaf = statistics::is_kept(field.data_type(), is_key)
+                .then(|| leaf_of(&parquet_schema, field.name()))??;
+            Some(StatisticsColumn {
+                name: field.name().clone(),
+                data_type: field.data_type().clone(),
+                leaf,
+            })
+        });
+        let statistics_columns = statistics_columns.collect();
 
         let level = ZstdLevel::try_new(settings.zstd_level).map_err(failed)?;
         let mut properties = WriterProperties::builder()
@@ -134,6 +154,7 @@ impl FileFormat {
             parquet_schema,
             properties,
             key_columns,
+            statistics_columns,
             row_group_rows: settings.row_group_rows,
             column_writers,
         })
@@ -164,6 +185,11 @@ impl FileFormat {
     pub(crate) fn failed(&self, error: &parquet::errors::ParquetError) -> Error {
         Error::parquet(&self.snapshot.dataset, error)
     }
+}
+
+fn leaf_of(schema: &SchemaDescriptor, column: &str) -> Option<usize> {
+    let mut leaves = schema.columns().iter();
+    leaves.position(|leaf| leaf.path().parts() == [column])
 }
 
 /// Key-value metadata of the footer, all under the prefix `defender_lake.`.

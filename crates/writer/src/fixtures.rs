@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, ListBuilder, MapBuilder,
@@ -18,7 +19,7 @@ use crate::remote::Remote;
 use crate::store::Store;
 use crate::{
     BlobCounts, CommitOutcome, CommitRequest, FileFormat, Lake, ParquetSettings, RowGroupEncoder,
-    StagedFile, StagedFileWriter,
+    StagedFile, StagedFileWriter, TableFormat, TableSettings,
 };
 
 pub(crate) const ORG: &str = "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa";
@@ -190,14 +191,14 @@ pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>)
     };
     CommitRequest {
         snapshot: snapshot.clone(),
-        schema_fingerprint: dataset().fingerprint(),
+        dataset: dataset(),
         run_id: run_id.to_owned(),
         program_version: "0.0.0".to_owned(),
         committed_at: now(),
         files,
         blobs: vec![blob],
         backfill: false,
-        single_writer: false,
+        table: table_settings(TableFormat::Delta),
     }
 }
 
@@ -222,24 +223,56 @@ pub(crate) async fn committed(
     rows: u64,
 ) -> CommitOutcome {
     let request = staged(lake, snapshot, run_id, rows).await;
-    crate::commit(lake, &request).await.unwrap()
+    commit(lake, request).await
+}
+
+pub(crate) fn table_settings(format: TableFormat) -> TableSettings {
+    TableSettings {
+        format,
+        retire_after: Duration::ZERO,
+        single_writer: false,
+    }
+}
+
+/// The settings of a table in one of [`lakes`], which go by the lake's name.
+pub(crate) fn settings_of(lake: &Lake) -> TableSettings {
+    table_settings(if lake.to_string().ends_with("parquet") {
+        TableFormat::Parquet
+    } else {
+        TableFormat::Delta
+    })
+}
+
+/// Commits with the settings of the lake.
+pub(crate) async fn commit(lake: &Lake, request: CommitRequest) -> CommitOutcome {
+    crate::commit(lake, &with_settings_of(lake, request))
+        .await
+        .unwrap()
+}
+
+pub(crate) fn with_settings_of(lake: &Lake, request: CommitRequest) -> CommitRequest {
+    CommitRequest {
+        table: settings_of(lake),
+        ..request
+    }
 }
 
 /// A lake on local disk and one in memory that behaves as S3 does. The folder lives as long as the first value.
-pub(crate) fn lakes() -> (tempfile::TempDir, [Lake; 2]) {
+/// One of each for tables with a log, and one for tables without.
+pub(crate) fn lakes() -> (tempfile::TempDir, [Lake; 4]) {
     let folder = tempfile::tempdir().unwrap();
-    let local = Store::Local(LocalDisk::new(folder.path().join("lake")));
-    let remote = Store::Remote(Remote::new(
-        Arc::new(InMemory::new()),
-        Path::from("some/prefix"),
-    ));
-    (
-        folder,
-        [
-            Lake::new("local".to_owned(), local),
-            Lake::new("memory".to_owned(), remote),
-        ],
-    )
+    let local = |name: &str| Store::Local(LocalDisk::new(folder.path().join(name)));
+    let remote = || {
+        let objects = Arc::new(InMemory::new());
+        Store::Remote(Remote::new(objects, Path::from("some/prefix")))
+    };
+    let lakes = [
+        Lake::new("local, delta".to_owned(), local("delta")),
+        Lake::new("memory, delta".to_owned(), remote()),
+        Lake::new("local, parquet".to_owned(), local("parquet")),
+        Lake::new("memory, parquet".to_owned(), remote()),
+    ];
+    (folder, lakes)
 }
 
 /// Paths of all objects below a folder.

@@ -20,6 +20,19 @@ pub struct Latest {
     pub dataset: String,
     /// At most one snapshot for each organisation and date, sorted by these.
     pub snapshots: Vec<CurrentSnapshot>,
+    /// Snapshots that were replaced and whose files may still be there, the last one replaced last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<RetiredSnapshot>,
+}
+
+/// A snapshot that is no longer current. Its files are kept for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredSnapshot {
+    /// What it was.
+    #[serde(flatten)]
+    pub was: CurrentSnapshot,
+    /// When it was replaced.
+    pub retired_at: DateTime<Utc>,
 }
 
 /// The snapshot that is current for its organisation and date.
@@ -61,6 +74,7 @@ impl Latest {
                 version: VERSION,
                 dataset: dataset.to_owned(),
                 snapshots: Vec::new(),
+                retired: Vec::new(),
             },
         };
         Ok((latest, version))
@@ -82,14 +96,48 @@ impl Latest {
         of_org.max_by_key(|current| current.generated_time)
     }
 
-    /// Puts a snapshot in the place of the one of its organisation and date.
-    pub(crate) fn put(&mut self, entry: CurrentSnapshot) {
+    /// Puts a snapshot in the place of the one of its organisation and date, which is retired.
+    pub(crate) fn put(&mut self, entry: CurrentSnapshot, now: DateTime<Utc>) {
         let place = |current: &CurrentSnapshot| (current.org_id.clone(), current.generated_date);
         let entry_place = place(&entry);
-        self.snapshots
-            .retain(|current| place(current) != entry_place);
+        self.keep_current(|current| place(current) != entry_place, now);
+        self.retired
+            .retain(|retired| retired.was.snapshot != entry.snapshot);
         self.snapshots.push(entry);
         self.snapshots.sort_by_key(place);
+    }
+
+    /// Retires all current snapshots but those.
+    pub(crate) fn keep_current(
+        &mut self,
+        keep: impl Fn(&CurrentSnapshot) -> bool,
+        now: DateTime<Utc>,
+    ) {
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.snapshots)
+            .into_iter()
+            .partition(keep);
+        self.snapshots = kept;
+        self.retired
+            .retain(|retired| gone.iter().all(|was| was.snapshot != retired.was.snapshot));
+        self.retired
+            .extend(gone.into_iter().map(|was| RetiredSnapshot {
+                was,
+                retired_at: now,
+            }));
+    }
+
+    /// Whether the snapshot is current.
+    pub fn is_current(&self, snapshot: &SnapshotId) -> bool {
+        self.snapshots
+            .iter()
+            .any(|current| current.snapshot == *snapshot)
+    }
+
+    /// The snapshot, if it is retired.
+    pub fn retired(&self, snapshot: &SnapshotId) -> Option<&RetiredSnapshot> {
+        self.retired
+            .iter()
+            .find(|retired| retired.was.snapshot == *snapshot)
     }
 
     /// Writes the pointer if it is still as it was read, or in any case if this run is the lake's single writer.

@@ -2,9 +2,11 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table; else nothing |
+//! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table |
+//! | `<dataset>/_delta_log/…` | its log, with `format = "delta"`; else nothing lies below `<dataset>` |
 //! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
 //! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest |
+//! | `_lake/<dataset>/begun/<run id>.json` | what a commit is about to publish; gone when it is done |
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
 //! | `_lake/<dataset>/runs/<run id>.json` | run report |
 //! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible, on local disk only |
@@ -15,6 +17,9 @@ use dataset::{GENERATED_DATE, Partition, SnapshotId};
 
 /// Version of the layout, written into every Parquet footer.
 pub const LAYOUT_VERSION: u32 = 1;
+
+/// The partition column beside the generated date, in every path.
+pub(crate) const RBAC_GROUP_ID: &str = "rbac_group_id";
 
 /// Folder of the control documents of all datasets.
 pub const CONTROL: &str = "_lake";
@@ -27,6 +32,20 @@ pub fn table(dataset: &str) -> String {
 /// Folder of all partitions of one date.
 pub fn date_folder(dataset: &str, date: NaiveDate) -> String {
     format!("{}/{GENERATED_DATE}={date}", table(dataset))
+}
+
+/// Folder of the table's Delta log.
+pub fn delta_log(dataset: &str) -> String {
+    format!("{}/_delta_log", table(dataset))
+}
+
+/// The snapshot that a Parquet file of the table is part of, by its name.
+pub fn snapshot_of_part(path: &str) -> Option<SnapshotId> {
+    let name = path.rsplit('/').next()?;
+    let stem = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    let (snapshot, number) = stem.rsplit_once('-')?;
+    number.parse::<u32>().ok()?;
+    snapshot.parse().ok()
 }
 
 /// A Parquet file of the table. The number has at least five digits.
@@ -50,6 +69,16 @@ pub fn manifests(dataset: &str) -> String {
 /// The manifest of a snapshot.
 pub fn manifest(dataset: &str, snapshot: &SnapshotId) -> String {
     format!("{}/{snapshot}.json", manifests(dataset))
+}
+
+/// Folder of what commits under way have begun.
+pub(crate) fn begun_folder(dataset: &str) -> String {
+    format!("{}/begun", control(dataset))
+}
+
+/// What a run's commit has begun.
+pub(crate) fn begun(dataset: &str, run_id: &str) -> String {
+    format!("{}/{run_id}.json", begun_folder(dataset))
 }
 
 /// The pointer to the current snapshots.
@@ -138,6 +167,19 @@ mod tests {
             staged_part(dataset, "r1", &partition(), &id, 5)
                 .starts_with("_lake/info_gathering/staging/r1/")
         );
+    }
+
+    #[test]
+    fn a_part_names_its_snapshot() {
+        let id: SnapshotId = "20220726T100100Z-47d41a0c".parse().unwrap();
+        let path = part("info_gathering", &partition(), &id, 123_456);
+        assert_eq!(snapshot_of_part(&path), Some(id));
+        for foreign in [
+            "t/part-00000-3c5f0b1c-c000.snappy.parquet",
+            "t/part-20220726T100100Z-47d41a0c.parquet",
+        ] {
+            assert_eq!(snapshot_of_part(foreign), None);
+        }
     }
 
     #[test]

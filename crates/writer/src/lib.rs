@@ -9,19 +9,26 @@
 //! A lake is a local folder, an S3 bucket or an Azure container; [`Lake`] is the only part that knows which.
 //! Reads no export and decodes no record, and knows no pipeline settings: values come in as parameters.
 
+mod begun;
 mod commit;
+mod delta_log;
 mod error;
+mod failpoint;
 mod file_format;
 mod invariants;
 mod latest;
 pub mod layout;
 mod local_disk;
+mod log_objects;
 mod manifest;
 mod remote;
 mod row_group;
 mod staged_file;
+mod statistics;
 mod store;
 mod store_options;
+mod table;
+mod table_schema;
 mod upload;
 mod verify;
 
@@ -31,11 +38,13 @@ mod fixtures;
 pub use commit::{CommitOutcome, CommitRequest, Standing, abort, commit, standing};
 pub use error::{Error, Result};
 pub use file_format::{FileFormat, ParquetSettings};
-pub use latest::{CurrentSnapshot, Latest};
+pub use latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 pub use manifest::{BlobCounts, Manifest, ManifestFile};
 pub use row_group::{EncodedRowGroup, KeyRange, RowGroupEncoder};
 pub use staged_file::{StagedFile, StagedFileWriter};
+pub use statistics::{Bounds, ColumnStatistics};
 pub use store::{Lake, ObjectInfo};
+pub use table::{TableFormat, TableSettings};
 pub use upload::OpenUpload;
 pub use verify::{Problem, VerifyReport, verify};
 
@@ -46,10 +55,15 @@ mod tests {
     #[tokio::test]
     async fn futures_may_change_threads() {
         fn is_send(_: impl Send) {}
-        let (_folder, [lake, _]) = fixtures::lakes();
+        let (_folder, [lake, ..]) = fixtures::lakes();
         let snapshot = fixtures::snapshot(26, 10);
         let request = fixtures::request(&snapshot, "run", Vec::new());
-        is_send(crate::standing(&lake, &snapshot));
+        is_send(crate::standing(
+            &lake,
+            &snapshot,
+            request.table,
+            fixtures::now(),
+        ));
         is_send(crate::commit(&lake, &request));
         is_send(fixtures::staged(&lake, &snapshot, "run", 1));
         is_send(crate::abort(&lake, "devices", "run", &[]));

@@ -44,12 +44,10 @@ impl LocalDisk {
 
     /// Replaces a file: temporary file beside it, fsync, rename, fsync of the folder.
     pub(crate) fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
-        static UNIQUE: AtomicU64 = AtomicU64::new(0);
         let target = self.file(path);
         let folder = parent(&target)?;
         create_folder(folder)?;
-        let unique = UNIQUE.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!(".{}-{unique}.tmp", std::process::id()));
+        let temporary = folder.join(unique_name());
         let written = File::create(&temporary).and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()
@@ -61,6 +59,38 @@ impl LocalDisk {
         }
         replaced?;
         sync_folder(folder)
+    }
+
+    /// Creates a file with its whole content, if there is none: temporary file in the folder `temporary`, fsync, hard
+    /// link, fsync of the folder. False: there is one.
+    pub(crate) fn create_new(
+        &self,
+        path: &str,
+        temporary: &str,
+        content: &[u8],
+    ) -> io::Result<bool> {
+        let (target, temporary) = (self.file(path), self.file(temporary));
+        let folder = parent(&target)?;
+        create_folder(folder)?;
+        create_folder(&temporary)?;
+        let temporary = temporary.join(unique_name());
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+        let linked = written.and_then(|()| fs::hard_link(&temporary, &target));
+        // The link is what counts; a temporary file that stays is found by the next clean-up.
+        let _ = fs::remove_file(&temporary);
+        match linked {
+            Ok(()) => sync_folder(folder).map(|()| true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a folder, durably.
+    pub(crate) fn create_folder(&self, path: &str) -> io::Result<()> {
+        create_folder(&self.file(path))
     }
 
     /// Moves a file, already on disk, to its place: rename, fsync of both folders.
@@ -145,6 +175,13 @@ fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// A name for a temporary file that no other has.
+fn unique_name() -> String {
+    static UNIQUE: AtomicU64 = AtomicU64::new(0);
+    let unique = UNIQUE.fetch_add(1, Ordering::Relaxed);
+    format!(".{}-{unique}.tmp", std::process::id())
+}
+
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent()
         .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "path has no folder"))
@@ -189,6 +226,16 @@ mod tests {
         disk.replace("a/b.json", b"two").unwrap();
         assert_eq!(disk.read("a/b.json").unwrap().unwrap(), b"two");
         assert_eq!(disk.list("a").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_is_created_once_and_its_content_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().to_owned());
+        assert!(disk.create_new("t/0.json", "control", b"one").unwrap());
+        assert!(!disk.create_new("t/0.json", "control", b"two").unwrap());
+        assert_eq!(disk.read("t/0.json").unwrap().unwrap(), b"one");
+        assert!(disk.list("control").unwrap().is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::row_group::KeyRange;
 use crate::staged_file::StagedFile;
+use crate::statistics::ColumnStatistics;
 use crate::store::Lake;
 
 /// Version of the manifest that this program writes, and the newest that it reads.
@@ -63,6 +64,9 @@ pub struct ManifestFile {
     pub sha256: String,
     /// Bounds of the string columns of the unique key.
     pub key_ranges: Vec<KeyRange>,
+    /// Bounds and null counts of the columns that readers filter by.
+    #[serde(default)]
+    pub column_statistics: Vec<ColumnStatistics>,
 }
 
 /// What was read from one blob.
@@ -117,6 +121,7 @@ impl From<&StagedFile> for ManifestFile {
             bytes: file.bytes,
             sha256: file.sha256.clone(),
             key_ranges: file.key_ranges.clone(),
+            column_statistics: file.column_statistics.clone(),
         }
     }
 }

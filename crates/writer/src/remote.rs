@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
 use crate::error::{Error, Result};
@@ -36,6 +37,11 @@ impl Remote {
             multipart: store,
             prefix,
         }
+    }
+
+    /// A folder of the lake as a store of its own.
+    pub(crate) fn folder(&self, path: &str) -> Arc<dyn ObjectStore> {
+        Arc::new(PrefixStore::new(self.objects.clone(), self.object(path)))
     }
 
     fn object(&self, path: &str) -> Path {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::file_format::FileFormat;
+use crate::statistics::Collected;
 
 /// Bounds of a string column of the unique key: no value is below `min` or above `max`. Values longer than 64
 /// bytes are cut, and then the bound is not itself a value.
@@ -40,6 +41,7 @@ pub struct EncodedRowGroup {
     pub(crate) bytes: u64,
     pub(crate) chunks: Vec<ArrowColumnChunk>,
     pub(crate) key_ranges: Vec<KeyRange>,
+    pub(crate) statistics: Vec<Collected>,
 }
 
 impl RowGroupEncoder {
@@ -110,7 +112,12 @@ impl RowGroupEncoder {
             let statistics = chunks.get(key.leaf)?.close().metadata.statistics()?;
             key_range(&key.name, statistics)
         });
+        let collected = format.statistics_columns.iter().filter_map(|column| {
+            let statistics = chunks.get(column.leaf)?.close().metadata.statistics()?;
+            Collected::of_chunk(&column.name, &column.data_type, rows as u64, statistics)
+        });
         Ok(EncodedRowGroup {
+            statistics: collected.collect(),
             rows: rows as u64,
             bytes: chunks.iter().map(|chunk| chunk.close().bytes_written).sum(),
             key_ranges: key_ranges.collect(),

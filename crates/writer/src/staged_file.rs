@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::file_format::FileFormat;
 use crate::layout;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
+use crate::statistics::{self, Collected, ColumnStatistics};
 use crate::store::{Lake, hexadecimal};
 use crate::upload::{OpenUpload, PART_BYTES, Upload};
 
@@ -36,6 +37,9 @@ pub struct StagedFile {
     pub sha256: String,
     /// Bounds of the string columns of the unique key.
     pub key_ranges: Vec<KeyRange>,
+    /// Bounds and null counts of the columns that readers filter by.
+    #[serde(default)]
+    pub column_statistics: Vec<ColumnStatistics>,
     /// What completes or aborts the upload.
     pub upload: OpenUpload,
 }
@@ -55,6 +59,7 @@ pub struct StagedFileWriter {
     bytes: u64,
     sha256: Sha256,
     key_ranges: Vec<KeyRange>,
+    statistics: Option<Vec<Collected>>,
 }
 
 impl StagedFileWriter {
@@ -97,6 +102,7 @@ impl StagedFileWriter {
             bytes: 0,
             sha256: Sha256::new(),
             key_ranges: Vec::new(),
+            statistics: None,
         })
     }
 
@@ -135,6 +141,12 @@ impl StagedFileWriter {
                 bytes: self.bytes,
                 sha256: hexadecimal(&self.sha256.finalize()),
                 key_ranges: self.key_ranges,
+                column_statistics: self
+                    .statistics
+                    .into_iter()
+                    .flatten()
+                    .map(Collected::finish)
+                    .collect(),
                 upload,
             })),
             Err(error) => {
@@ -164,6 +176,7 @@ impl StagedFileWriter {
         writer.close()?;
         self.rows += row_group.rows;
         cover(&mut self.key_ranges, row_group.key_ranges);
+        statistics::add_row_group(&mut self.statistics, row_group.statistics);
         Ok(())
     }
 
@@ -280,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn footer_statistics_and_bloom_filter_say_what_is_inside() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let snapshot = snapshot(26, 10);
         let file = stage(&lake, &snapshot, "run", 7, 3, 10..150).await.unwrap();
         let content = published(&lake, &file).await;
@@ -341,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_rows_give_the_same_bytes() {
-        let (_folder, [local, memory]) = lakes();
+        let (_folder, [local, memory, ..]) = lakes();
         let one = stage(&local, &snapshot(26, 10), "run 1", 7, 3, 0..250)
             .await
             .unwrap();
@@ -353,7 +366,7 @@ mod tests {
 
     #[tokio::test]
     async fn row_groups_encoded_in_parallel_give_the_same_bytes() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let snapshot = snapshot(26, 10);
         let expected = stage(&lake, &snapshot, "run 1", 7, 3, 0..300)
             .await
@@ -437,7 +450,7 @@ mod tests {
                 .await
                 .unwrap_or_else(|error| {
                     // The store in memory, unlike S3, knows no second abort.
-                    assert_eq!(lake.to_string(), "memory", "{error}");
+                    assert_eq!(lake.to_string(), "memory, delta", "{error}");
                 });
             assert!(
                 staged
@@ -453,7 +466,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_is_data_that_another_process_can_complete_twice() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let staged = stage(&lake, &snapshot(26, 10), "run", 7, 3, 0..10)
             .await
             .unwrap();
@@ -521,7 +534,7 @@ mod tests {
 
     #[tokio::test]
     async fn dictionaries_are_written_as_the_strings_they_stand_for() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let snapshot = snapshot(26, 10);
         let format = format(&snapshot);
         let plain = batch(&snapshot, 0..50);
@@ -563,7 +576,7 @@ mod tests {
 
     #[test]
     fn run_ids_that_are_no_file_names_are_refused() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let snapshot = snapshot(26, 10);
         for run_id in ["", "..", "a/b"] {
             let file = StagedFileWriter::new(

@@ -394,7 +394,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_row_group_of_a_damaged_file_is_still_counted_or_reported() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let manifest = published(&lake).await;
         lake.put(
             &manifest.files[0].path,
@@ -409,7 +409,7 @@ mod tests {
 
     #[tokio::test]
     async fn counts_that_differ_from_the_manifest_are_found() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let mut manifest = published(&lake).await;
         manifest.files[0].rows += 1;
         let found = problems(&lake, &manifest).await;
@@ -428,12 +428,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_comes_twice_in_the_snapshot_is_found() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let snapshot = snapshot(26, 10);
         let one = stage(&lake, &snapshot, "run", 1, 0, 0..10).await.unwrap();
         let two = stage(&lake, &snapshot, "run", 2, 1, 9..20).await.unwrap();
         let request = request(&snapshot, "run", vec![one, two]);
-        crate::commit(&lake, &request).await.unwrap();
+        crate::fixtures::commit(&lake, request).await;
         let manifest = Manifest::read(&lake, "devices", &snapshot.id())
             .await
             .unwrap()
@@ -448,7 +448,7 @@ mod tests {
 
     #[tokio::test]
     async fn columns_that_differ_from_the_dataset_are_found() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let manifest = published(&lake).await;
         let mut other = dataset();
         other.columns[4].column_type = dataset::ColumnType::String;
@@ -476,7 +476,7 @@ mod tests {
 
     #[tokio::test]
     async fn files_under_the_names_of_the_snapshot_that_are_not_listed_are_found() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let mut manifest = published(&lake).await;
         let unlisted = manifest.files.pop().unwrap();
         let found = problems(&lake, &manifest).await;
@@ -488,7 +488,7 @@ mod tests {
 
     #[tokio::test]
     async fn nulls_in_the_key_are_found_and_listed_up_to_a_limit() {
-        let (_folder, [lake, _]) = lakes();
+        let (_folder, [lake, ..]) = lakes();
         let manifest = published(&lake).await;
         let other = Dataset {
             unique_key: vec!["device_id".to_owned(), "count".to_owned()],

@@ -174,18 +174,6 @@ pub enum SettingsError {
         /// The host.
         host: String,
     },
-    /// A key or a value that a later version will know.
-    #[error("{place}: `{key}` = \"{value}\" is not there yet; use \"{instead}\"")]
-    NotYet {
-        /// Path of the key.
-        key: &'static str,
-        /// Where.
-        place: Place,
-        /// The value.
-        value: &'static str,
-        /// What there is.
-        instead: &'static str,
-    },
     /// The program carries no dataset of that name.
     #[error(
         "{place}: unknown dataset `{name}`; the program carries {}, others need `schema = \"FILE\"`",

@@ -296,10 +296,17 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "lake.format",
-        Kind::Choice(&["parquet", "delta"]),
-        Some(r#""parquet""#),
+        Kind::Choice(&["delta", "parquet"]),
+        Some(r#""delta""#),
         r#""parquet""#,
-        "Form of the table.",
+        "Form of the table: Parquet files with a Delta log, or Parquet files alone.",
+    ),
+    key(
+        "lake.retire_after",
+        Kind::Duration,
+        Some(r#""0s""#),
+        r#""7d""#,
+        "How long the files of a replaced snapshot are kept, for time travel, `rollback` and readers under way.",
     ),
     key(
         "lake.single_writer",

@@ -25,6 +25,7 @@ use chrono::{DateTime, Utc};
 use dataset::{Dataset, OrgId, SnapshotId};
 use secrecy::SecretString;
 use url::Url;
+use writer::{TableFormat, TableSettings};
 
 pub use error::{Place, SettingsError, VariableProblem};
 pub use keys::{KEYS, Key, Kind};
@@ -122,17 +123,23 @@ pub struct Lake {
     pub root: String,
     /// Form of the table.
     pub format: TableFormat,
+    /// How long the files of a replaced snapshot are kept.
+    pub retire_after: Duration,
     /// Nobody else writes to this lake.
     pub single_writer: bool,
     /// Options of the object store.
     pub options: BTreeMap<String, SecretString>,
 }
 
-/// Form of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableFormat {
-    /// Parquet files; the manifest and `latest` are the commit.
-    Parquet,
+impl Lake {
+    /// How the table is committed.
+    pub fn table(&self) -> TableSettings {
+        TableSettings {
+            format: self.format,
+            retire_after: self.retire_after,
+            single_writer: self.single_writer,
+        }
+    }
 }
 
 /// `[work]`: the capacities that bound memory.
@@ -432,17 +439,18 @@ fn lake(values: &Values) -> Result<Lake, SettingsError> {
         // A query is where people put a SAS: it would be printed with the root.
         return Err(values.invalid("lake.root"));
     }
-    if values.choice("lake.format")? == Some("delta") {
-        return Err(SettingsError::NotYet {
-            key: "lake.format",
-            place: values.place("lake.format"),
-            value: "delta",
-            instead: "parquet",
-        });
-    }
+    let format = match values.choice("lake.format")? {
+        Some("parquet") => TableFormat::Parquet,
+        _ => TableFormat::Delta,
+    };
     Ok(Lake {
         root,
-        format: TableFormat::Parquet,
+        format,
+        retire_after: required(
+            values,
+            "lake.retire_after",
+            values.duration("lake.retire_after")?,
+        )?,
         single_writer: required(
             values,
             "lake.single_writer",

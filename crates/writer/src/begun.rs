@@ -1,0 +1,75 @@
+//! What a commit is about to publish, written down before it touches the table: a later run can finish it or undo it.
+
+use dataset::SnapshotId;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::layout;
+use crate::manifest::{self, Manifest};
+use crate::store::Lake;
+
+/// A commit that is under way, or that was when its process died.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    /// Version of this document's form.
+    pub(crate) version: u32,
+    /// Whether it may put an older snapshot in the place of a later one.
+    pub(crate) backfill: bool,
+    /// What it publishes.
+    pub(crate) manifest: Manifest,
+}
+
+const VERSION: u32 = 1;
+
+impl Begun {
+    pub(crate) fn new(manifest: Manifest, backfill: bool) -> Self {
+        Self {
+            version: VERSION,
+            backfill,
+            manifest,
+        }
+    }
+
+    fn path(&self) -> String {
+        layout::begun(&self.manifest.dataset, &self.manifest.run_id)
+    }
+
+    pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
+        let path = self.path();
+        lake.put(&path, manifest::to_json(self, &path)?.into())
+            .await
+    }
+
+    pub(crate) async fn delete(&self, lake: &Lake) -> Result<()> {
+        lake.delete(&[self.path()]).await
+    }
+
+    /// Whether it is still written down: if not, another run took it for dead.
+    pub(crate) async fn is_there(&self, lake: &Lake) -> Result<bool> {
+        Ok(lake.get(&self.path()).await?.is_some())
+    }
+
+    /// All that is written down for a dataset.
+    pub(crate) async fn list(lake: &Lake, dataset: &str) -> Result<Vec<Self>> {
+        let mut begun = Vec::new();
+        for object in lake.list(&layout::begun_folder(dataset)).await? {
+            // One that is gone by now is over; one that is cut short is a temporary file.
+            if object.path.ends_with(".json")
+                && let Some(content) = lake.get(&object.path).await?
+            {
+                begun.push(manifest::parse(&content, &object.path, VERSION)?);
+            }
+        }
+        Ok(begun)
+    }
+
+    /// What is written down of a snapshot.
+    pub(crate) async fn of_snapshot(
+        lake: &Lake,
+        dataset: &str,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<Self>> {
+        let mut all = Self::list(lake, dataset).await?.into_iter();
+        Ok(all.find(|begun| begun.manifest.snapshot == *snapshot))
+    }
+}

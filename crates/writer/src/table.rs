@@ -1,0 +1,373 @@
+//! One table: how it is committed, what it holds now, and the tidying of what commits leave behind.
+//!
+//! With a Delta log the log decides and `latest` follows it: a `latest` that is behind is brought up by whoever
+//! comes next. Without one `latest` decides.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dataset::SnapshotId;
+
+use crate::begun::Begun;
+use crate::delta_log::{DeltaLog, LogState};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
+use crate::layout;
+use crate::manifest::Manifest;
+use crate::store::{Lake, Store, Version, blocking};
+
+/// A commit takes seconds. One that was begun this long ago is taken for dead where no lock tells.
+const ABANDONED_AFTER: TimeDelta = TimeDelta::hours(1);
+/// Reads of the table that may be overtaken by commits before reading gives up.
+const READ_ATTEMPTS: u32 = 10;
+const READ_PAUSE: Duration = Duration::from_millis(50);
+const STRIKE_OFF_ATTEMPTS: u32 = 3;
+
+/// What a table's commit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableFormat {
+    /// Parquet files; the manifest and `latest` are the commit.
+    Parquet,
+    /// Parquet files and a Delta log, whose entries are the commit.
+    Delta,
+}
+
+/// How a table is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSettings {
+    /// What its commit is.
+    pub format: TableFormat,
+    /// How long the files of a replaced snapshot are kept.
+    pub retire_after: Duration,
+    /// Whether nobody else writes to this lake: nothing is then written under a condition.
+    pub single_writer: bool,
+}
+
+/// A table in a lake.
+#[derive(Debug)]
+pub(crate) struct Table<'a> {
+    pub(crate) lake: &'a Lake,
+    pub(crate) dataset: &'a str,
+    pub(crate) settings: TableSettings,
+    pub(crate) log: DeltaLog,
+}
+
+/// What a table holds.
+#[derive(Debug)]
+pub(crate) struct TableState {
+    /// The current and the retired snapshots.
+    pub(crate) latest: Latest,
+    /// What [`Latest::swap`] compares.
+    pub(crate) seen: Version,
+    /// Whether the pointer in the lake says something else.
+    pub(crate) is_behind: bool,
+    /// What the log says; empty if there is none.
+    pub(crate) log: LogState,
+}
+
+impl<'a> Table<'a> {
+    pub(crate) fn new(lake: &'a Lake, dataset: &'a str, settings: TableSettings) -> Self {
+        Self {
+            lake,
+            dataset,
+            settings,
+            log: DeltaLog::new(lake, dataset, settings.single_writer),
+        }
+    }
+
+    /// What the table holds now.
+    ///
+    /// # Errors
+    /// [`Error::HasDeltaLog`] if it has a log that the settings do not know of; what the store answers.
+    pub(crate) async fn read(&self, now: DateTime<Utc>) -> Result<TableState> {
+        for attempt in 1..READ_ATTEMPTS {
+            match self.read_once(now).await {
+                // Another commit replaced in between what was about to be read.
+                Err(Error::NotFound { .. }) => tokio::time::sleep(READ_PAUSE * attempt).await,
+                read => return read,
+            }
+        }
+        self.read_once(now).await
+    }
+
+    async fn read_once(&self, now: DateTime<Utc>) -> Result<TableState> {
+        // The pointer first: a swap that succeeds then follows a log at least as new as that of any swap before.
+        let (stored, seen) = Latest::read_versioned(self.lake, self.dataset).await?;
+        let (log, latest) = match self.settings.format {
+            TableFormat::Delta => {
+                let log = self.log.read().await?;
+                let latest = self.following(&stored, &log, now).await?;
+                (log, latest)
+            }
+            TableFormat::Parquet if self.log.exists().await? => {
+                let dataset = self.dataset.to_owned();
+                return Err(Error::HasDeltaLog { dataset });
+            }
+            TableFormat::Parquet => (LogState::default(), stored.clone()),
+        };
+        Ok(TableState {
+            is_behind: latest != stored,
+            latest,
+            seen,
+            log,
+        })
+    }
+
+    /// The pointer as the log has it.
+    async fn following(
+        &self,
+        stored: &Latest,
+        log: &LogState,
+        now: DateTime<Utc>,
+    ) -> Result<Latest> {
+        let mut latest = stored.clone();
+        if log.version.is_none() {
+            return Ok(latest);
+        }
+        let in_log = log.snapshots();
+        for snapshot in &in_log {
+            if !latest.is_current(snapshot) {
+                let manifest = self.manifest(snapshot).await?;
+                latest.put(CurrentSnapshot::from(&manifest), now);
+            }
+        }
+        // A snapshot without files leaves no trace in the log's state.
+        latest.keep_current(
+            |current| current.files == 0 || in_log.contains(&current.snapshot),
+            now,
+        );
+        Ok(latest)
+    }
+
+    /// The manifest of a snapshot in the log, if need be from what its commit wrote down beforehand.
+    async fn manifest(&self, snapshot: &SnapshotId) -> Result<Manifest> {
+        if let Some(manifest) = Manifest::read(self.lake, self.dataset, snapshot).await? {
+            return Ok(manifest);
+        }
+        if let Some(begun) = Begun::of_snapshot(self.lake, self.dataset, snapshot).await? {
+            return Ok(begun.manifest);
+        }
+        // Its commit may have finished between the two.
+        match Manifest::read(self.lake, self.dataset, snapshot).await? {
+            Some(manifest) => Ok(manifest),
+            None => Err(Error::NotFound {
+                action: "read",
+                path: layout::manifest(self.dataset, snapshot),
+                message: "the table's log has files of this snapshot".to_owned(),
+            }),
+        }
+    }
+
+    /// Whether [`Table::tidy`] would have anything to do.
+    pub(crate) async fn is_untidy(&self, state: &TableState, now: DateTime<Utc>) -> Result<bool> {
+        let overdue = state
+            .latest
+            .retired
+            .iter()
+            .any(|retired| self.is_overdue(retired, now));
+        let begun = self.lake.list(&layout::begun_folder(self.dataset)).await?;
+        Ok(state.is_behind || overdue || !begun.is_empty())
+    }
+
+    /// Finishes what died after its commit, undoes what died before it, and deletes the files of snapshots that
+    /// were retired long enough ago. `alone`: no other commit can be under way. Returns files that could not be
+    /// deleted.
+    pub(crate) async fn tidy(
+        &self,
+        state: TableState,
+        alone: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>> {
+        let state = self.publish(state, None, now).await?;
+        for begun in Begun::list(self.lake, self.dataset).await? {
+            let manifest = &begun.manifest;
+            if state.latest.is_current(&manifest.snapshot)
+                && Manifest::read(self.lake, self.dataset, &manifest.snapshot)
+                    .await?
+                    .is_none()
+            {
+                manifest.write(self.lake).await?;
+            }
+            if alone || is_over(&begun, &state.latest, now) {
+                self.undo(&begun, &state).await?;
+            }
+        }
+        self.delete_retired(state, now).await
+    }
+
+    /// Takes back what a commit has put into the table and the commit record does not hold.
+    pub(crate) async fn undo(&self, begun: &Begun, state: &TableState) -> Result<()> {
+        let manifest = &begun.manifest;
+        let snapshot = &manifest.snapshot;
+        let kept = self.kept_files(state, snapshot).await?;
+        let paths: Vec<String> = manifest
+            .files
+            .iter()
+            .map(|file| file.path.clone())
+            .filter(|path| !kept.contains(path))
+            .collect();
+        delete_files(self.lake, &paths).await?;
+        if !state.latest.is_current(snapshot) && state.latest.retired(snapshot).is_none() {
+            let path = layout::manifest(self.dataset, snapshot);
+            self.lake.delete(&[path]).await?;
+        }
+        begun.delete(self.lake).await
+    }
+
+    /// Files of the snapshot that are part of the table, or kept after they were.
+    async fn kept_files(
+        &self,
+        state: &TableState,
+        snapshot: &SnapshotId,
+    ) -> Result<HashSet<String>> {
+        let mut kept: HashSet<String> = state.log.paths().map(str::to_owned).collect();
+        if (state.latest.is_current(snapshot) || state.latest.retired(snapshot).is_some())
+            && let Some(manifest) = Manifest::read(self.lake, self.dataset, snapshot).await?
+        {
+            kept.extend(manifest.files.into_iter().map(|file| file.path));
+        }
+        Ok(kept)
+    }
+
+    /// Brings the pointer up to the log. `own`: a snapshot that is to be current though the log may not show it.
+    pub(crate) async fn publish(
+        &self,
+        mut state: TableState,
+        own: Option<&Manifest>,
+        now: DateTime<Utc>,
+    ) -> Result<TableState> {
+        let mut pause = READ_PAUSE;
+        loop {
+            if let Some(own) = own.filter(|own| own.files.is_empty())
+                && !state.latest.is_current(&own.snapshot)
+            {
+                state.latest.put(CurrentSnapshot::from(own), now);
+                state.is_behind = true;
+            }
+            if !state.is_behind
+                || state
+                    .latest
+                    .swap(self.lake, &state.seen, self.settings.single_writer)
+                    .await?
+            {
+                return Ok(state);
+            }
+            // Each lost swap is another commit's success: there are as many rounds as there are commits.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            state = self.read(now).await?;
+        }
+    }
+
+    pub(crate) fn is_overdue(&self, retired: &RetiredSnapshot, now: DateTime<Utc>) -> bool {
+        let age = now.signed_duration_since(retired.retired_at).to_std();
+        // A clock behind the one that retired it says nothing.
+        age.unwrap_or_default() >= self.settings.retire_after
+    }
+
+    /// Deletes the files of overdue snapshots, their manifests after them, and takes them off the pointer last.
+    async fn delete_retired(&self, state: TableState, now: DateTime<Utc>) -> Result<Vec<String>> {
+        let (mut not_deleted, mut deleted) = (Vec::new(), Vec::new());
+        for retired in &state.latest.retired {
+            if !self.is_overdue(retired, now) {
+                continue;
+            }
+            let paths = self.files_of_retired(&state, &retired.was).await?;
+            match self.delete_snapshot(&paths, &retired.was).await {
+                Ok(()) => deleted.push(retired.was.snapshot.clone()),
+                Err(error) => {
+                    tracing::warn!(%error, "could not delete the files of a replaced snapshot");
+                    not_deleted.extend(paths);
+                }
+            }
+        }
+        if deleted.is_empty() {
+            return Ok(not_deleted);
+        }
+        if let Err(error) = self.strike_off(&deleted, now).await {
+            tracing::warn!(%error, "deleted snapshots are still listed as retired");
+        }
+        Ok(not_deleted)
+    }
+
+    /// Takes deleted snapshots off the pointer. Where others keep replacing it, one of them does it.
+    async fn strike_off(&self, deleted: &[SnapshotId], now: DateTime<Utc>) -> Result<()> {
+        for _ in 0..STRIKE_OFF_ATTEMPTS {
+            let mut state = self.read(now).await?;
+            let listed = state.latest.retired.len();
+            state
+                .latest
+                .retired
+                .retain(|retired| !deleted.contains(&retired.was.snapshot));
+            let (lake, alone) = (self.lake, self.settings.single_writer);
+            if state.latest.retired.len() == listed
+                || state.latest.swap(lake, &state.seen, alone).await?
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn files_of_retired(
+        &self,
+        state: &TableState,
+        was: &CurrentSnapshot,
+    ) -> Result<Vec<String>> {
+        let manifest = Manifest::read(self.lake, self.dataset, &was.snapshot).await?;
+        let in_log: HashSet<&str> = state.log.paths().collect();
+        let in_table = |path: &String| {
+            path.starts_with(&format!("{}/", layout::table(self.dataset)))
+                && path.ends_with(".parquet")
+                && !in_log.contains(path.as_str())
+        };
+        let files = manifest.into_iter().flat_map(|manifest| manifest.files);
+        Ok(files.map(|file| file.path).filter(in_table).collect())
+    }
+
+    async fn delete_snapshot(&self, paths: &[String], was: &CurrentSnapshot) -> Result<()> {
+        if let [first, rest @ ..] = paths {
+            delete_files(self.lake, std::slice::from_ref(first)).await?;
+            failpoint::reached("file-deleted");
+            delete_files(self.lake, rest).await?;
+        }
+        failpoint::reached("files-deleted");
+        self.lake.delete(std::slice::from_ref(&was.manifest)).await
+    }
+}
+
+/// Whether a commit can no longer succeed, or has, or has taken so long that it must be dead.
+fn is_over(begun: &Begun, latest: &Latest, now: DateTime<Utc>) -> bool {
+    let manifest = &begun.manifest;
+    let date = manifest.identity().generated_date();
+    let is_late = now.signed_duration_since(manifest.committed_at) > ABANDONED_AFTER;
+    let is_overtaken = latest
+        .current(&manifest.org_id, date)
+        .is_some_and(|current| {
+            current.snapshot == manifest.snapshot
+                || (current.generated_time > manifest.generated_time && !begun.backfill)
+        });
+    is_late || is_overtaken
+}
+
+/// Deletes files of the table, and on local disk the partition folders that they leave empty.
+pub(crate) async fn delete_files(lake: &Lake, paths: &[String]) -> Result<()> {
+    lake.delete(paths).await?;
+    if let Store::Local(disk) = &lake.store {
+        let folders: BTreeSet<String> = paths
+            .iter()
+            .filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned()))
+            .collect();
+        for folder in folders {
+            let group_and_date = 2;
+            blocking(disk, "delete", &folder, move |disk, folder| {
+                disk.delete_empty_folders(folder, group_and_date);
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}

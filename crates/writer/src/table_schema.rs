@@ -1,0 +1,161 @@
+//! The table's columns as the Delta log declares them, and how they may change.
+//!
+//! A column is added by the commit that first writes it; files without it read as null. A column that the dataset
+//! no longer has stays. A changed type is refused: old files would not be readable any more.
+
+use arrow::datatypes::{DataType, Field};
+use dataset::{Dataset, GENERATED_DATE};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+
+/// The partition columns of every table, in order.
+pub(crate) fn partition_columns(dataset: &Dataset) -> [String; 2] {
+    [GENERATED_DATE.to_owned(), dataset.partition.column.clone()]
+}
+
+/// The dataset's columns as the fields of a Delta schema: those of the files, then the partition columns.
+///
+/// All are nullable: a file that was written before a column existed has nulls there.
+pub(crate) fn fields(dataset: &Dataset) -> Result<Vec<Value>> {
+    let schema = dataset.file_schema();
+    let file_columns = schema.fields().iter().map(|field| {
+        let mut comment = json!({});
+        if let Some(meaning) = field.metadata().get("meaning") {
+            comment["comment"] = json!(meaning);
+        }
+        Ok(declared(
+            field.name(),
+            delta_type(dataset, field)?,
+            &comment,
+        ))
+    });
+    let mut fields = file_columns.collect::<Result<Vec<_>>>()?;
+    fields.push(declared(
+        GENERATED_DATE,
+        json!("date"),
+        &json!({"comment": "UTC date on which the service generated the snapshot."}),
+    ));
+    fields.push(declared(
+        &dataset.partition.column,
+        json!("long"),
+        &json!({"comment": dataset.partition.meaning}),
+    ));
+    Ok(fields)
+}
+
+fn declared(name: &str, delta_type: Value, metadata: &Value) -> Value {
+    json!({"name": name, "type": delta_type, "nullable": true, "metadata": metadata})
+}
+
+fn delta_type(dataset: &Dataset, field: &Field) -> Result<Value> {
+    Ok(match field.data_type() {
+        DataType::Utf8 => json!("string"),
+        DataType::Boolean => json!("boolean"),
+        DataType::Int64 => json!("long"),
+        DataType::Float64 => json!("double"),
+        DataType::Timestamp(..) => json!("timestamp"),
+        DataType::Date32 => json!("date"),
+        DataType::List(_) => {
+            json!({"type": "array", "elementType": "string", "containsNull": true})
+        }
+        DataType::Map(..) => json!({
+            "type": "map", "keyType": "string", "valueType": "string", "valueContainsNull": true
+        }),
+        other => {
+            return Err(Error::DeltaLog {
+                dataset: dataset.name.clone(),
+                message: format!(
+                    "column `{}` is {other}, which has no Delta type",
+                    field.name()
+                ),
+            });
+        }
+    })
+}
+
+/// What the schema becomes when `wanted` is written into a table of `current` fields: `None` if nothing changes.
+///
+/// # Errors
+/// [`Error::ColumnType`] if a column changes its type.
+pub(crate) fn evolved(
+    dataset: &Dataset,
+    current: &[Value],
+    wanted: Vec<Value>,
+) -> Result<Option<Vec<Value>>> {
+    let mut fields = current.to_vec();
+    for field in wanted {
+        match current.iter().find(|known| known["name"] == field["name"]) {
+            None => fields.push(field),
+            Some(known) if same_type(&known["type"], &field["type"]) => {}
+            Some(known) => {
+                return Err(Error::ColumnType {
+                    dataset: dataset.name.clone(),
+                    column: field["name"].as_str().unwrap_or_default().to_owned(),
+                    table_type: shown(&known["type"]),
+                    dataset_type: shown(&field["type"]),
+                });
+            }
+        }
+    }
+    Ok((fields.len() > current.len()).then_some(fields))
+}
+
+/// Whether contents are alike; whether nulls may be in them does not matter.
+fn same_type(a: &Value, b: &Value) -> bool {
+    let parts = ["type", "elementType", "keyType", "valueType"];
+    match (a, b) {
+        (Value::Object(_), Value::Object(_)) => {
+            parts.iter().all(|part| same_type(&a[*part], &b[*part]))
+        }
+        _ => a == b,
+    }
+}
+
+fn shown(delta_type: &Value) -> String {
+    match delta_type {
+        Value::String(name) => name.clone(),
+        other => other["type"].as_str().unwrap_or("unknown").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn a_new_column_is_added_at_the_end_and_an_old_one_stays() {
+        let dataset = fixtures::dataset();
+        let full = fields(&dataset).unwrap();
+        let mut older = full.clone();
+        let removed = older.remove(4);
+        older.push(declared("gone", json!("string"), &json!({})));
+        let evolved = evolved(&dataset, &older, full).unwrap().unwrap();
+        assert_eq!(evolved.len(), older.len() + 1);
+        assert_eq!(evolved.last(), Some(&removed));
+        assert!(evolved.iter().any(|field| field["name"] == "gone"));
+    }
+
+    #[test]
+    fn the_same_columns_change_nothing() {
+        let dataset = fixtures::dataset();
+        let full = fields(&dataset).unwrap();
+        assert_eq!(evolved(&dataset, &full, full.clone()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_changed_type_is_refused() {
+        let dataset = fixtures::dataset();
+        let full = fields(&dataset).unwrap();
+        let mut older = full.clone();
+        let count = older.iter_mut().find(|field| field["name"] == "count");
+        count.unwrap()["type"] = json!("string");
+        let error = evolved(&dataset, &older, full).unwrap_err();
+        assert!(
+            matches!(&error, Error::ColumnType { column, table_type, dataset_type, .. }
+                if column == "count" && table_type == "string" && dataset_type == "long"),
+            "{error}"
+        );
+    }
+}
