@@ -159,14 +159,16 @@ fn the_same_snapshot_gives_the_same_bytes_in_every_lake() {
 }
 
 #[test]
-fn nothing_but_parquet_lies_under_the_table_and_nothing_staged_is_left() {
+fn nothing_but_parquet_and_the_log_lies_under_the_table_and_nothing_staged_is_left() {
     let (blobs, lake) = (
         Blobs::simulated(&SnapshotOptions::default()),
         Lake::on_disk(),
     );
     Pipeline::from_files(&blobs, &lake).run();
     for path in lake.files().keys() {
-        if path.starts_with("info_gathering/") {
+        if path.starts_with("info_gathering/_delta_log/") {
+            assert_eq!(path, "info_gathering/_delta_log/00000000000000000000.json");
+        } else if path.starts_with("info_gathering/") {
             assert!(
                 path.ends_with(".parquet") && path.contains("/part-20260503T100100Z-47d41a0c-"),
                 "{path}"

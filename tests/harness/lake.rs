@@ -143,11 +143,11 @@ impl OnDisk {
             .collect()
     }
 
-    /// The table's files alone.
+    /// The table's Parquet files alone, without its log.
     pub(crate) fn table_files(&self) -> BTreeMap<String, Vec<u8>> {
         self.files()
             .into_iter()
-            .filter(|(path, _)| path.starts_with("info_gathering/"))
+            .filter(|(path, _)| path.starts_with("info_gathering/generated_date="))
             .collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dataset::{OrgId, SnapshotId};
 use simulator::{Oddities, SnapshotOptions};
@@ -129,6 +129,33 @@ pub(crate) enum Command {
         ("An earlier one", "defender-lake verify pipelines/info_gathering.toml --snapshot 20220726T100100Z-47d41a0c"),
     ]))]
     Verify(VerifyArguments),
+    /// List the snapshots that the lake holds, current and kept
+    #[command(after_help = examples(&[
+        ("What is there", "defender-lake snapshots pipelines/info_gathering.toml"),
+    ]))]
+    Snapshots(SnapshotsArguments),
+    /// Print ready code that reads the lake's table
+    #[command(after_help = examples(&[
+        ("The whole table with DuckDB", "defender-lake snippet duckdb pipelines/info_gathering.toml"),
+        ("Exactly one snapshot with Spark",
+         "defender-lake snippet spark pipelines/info_gathering.toml --snapshot 20220726T100100Z-47d41a0c"),
+        ("One date with Polars", "defender-lake snippet polars pipelines/info_gathering.toml --date 2022-07-26"),
+    ]))]
+    Snippet(SnippetArguments),
+    /// Make an earlier snapshot of a day current again while its files are kept
+    #[command(after_help = examples(&[
+        ("Back to the snapshot of the morning",
+         "defender-lake rollback pipelines/info_gathering.toml --to 20220726T060100Z-47d41a0c"),
+    ]))]
+    Rollback(RollbackArguments),
+    /// Find files that nothing holds any more; delete them with --apply
+    ///
+    /// Finds what runs left that died, files that no snapshot lists, and replaced snapshots past lake.retire_after.
+    #[command(after_help = examples(&[
+        ("What would be deleted", "defender-lake vacuum pipelines/info_gathering.toml"),
+        ("Delete it", "defender-lake vacuum pipelines/info_gathering.toml --apply"),
+    ]))]
+    Vacuum(VacuumArguments),
     /// Describe datasets: columns, wire paths, meaning
     #[command(subcommand, after_help = examples(&[
         ("The datasets that there are", "defender-lake schema list"),
@@ -248,6 +275,69 @@ pub(crate) struct VerifyArguments {
     #[arg(long, value_name = "ID")]
     pub(crate) snapshot: Option<SnapshotId>,
     /// Print the result as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `snapshots`
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotsArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// Print the list as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `snippet`
+#[derive(Debug, Args)]
+pub(crate) struct SnippetArguments {
+    /// What is to read the table
+    #[arg(value_enum)]
+    pub(crate) reader: SnippetReader,
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// Exactly this snapshot [default: the whole table]
+    #[arg(long, value_name = "ID", conflicts_with = "date")]
+    pub(crate) snapshot: Option<SnapshotId>,
+    /// This date of all organisations
+    #[arg(long, value_name = "DATE")]
+    pub(crate) date: Option<NaiveDate>,
+}
+
+/// What is to read the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SnippetReader {
+    /// SQL for DuckDB.
+    #[value(name = "duckdb")]
+    DuckDb,
+    /// Python for Spark.
+    Spark,
+    /// Python for Polars.
+    Polars,
+    /// Python for the deltalake package.
+    Delta,
+}
+
+/// `rollback`
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// The snapshot to go back to
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: SnapshotId,
+}
+
+/// `vacuum`
+#[derive(Debug, Args)]
+pub(crate) struct VacuumArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// Delete what is found
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Print what is found as JSON, alone on standard output
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -82,6 +82,36 @@ pub enum PipelineError {
         /// Name of the dataset.
         dataset: String,
     },
+    /// The lake has no snapshot of that date.
+    #[error("the lake has no snapshot of `{dataset}` of {date}")]
+    NoSuchDate {
+        /// Name of the dataset.
+        dataset: String,
+        /// The date.
+        date: chrono::NaiveDate,
+    },
+    /// The snapshot is not in the lake, or is no longer kept.
+    #[error("the lake does not keep snapshot {snapshot} of `{dataset}`")]
+    NotKept {
+        /// Name of the dataset.
+        dataset: String,
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// Files of a kept snapshot are missing.
+    #[error("{} files of snapshot {snapshot} are gone, the first is `{}`", .missing.len(), .missing.first().map_or("", String::as_str))]
+    FilesGone {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// Paths from the lake's root.
+        missing: Vec<String>,
+    },
+    /// The table has no Delta log for a reader that needs one.
+    #[error("table `{dataset}` has no Delta log")]
+    NoDeltaLog {
+        /// Name of the dataset.
+        dataset: String,
+    },
     /// One blob path is listed twice.
     #[error("blob {blob} is listed twice")]
     ListedTwice {
@@ -125,7 +155,13 @@ impl PipelineError {
                     | ExtractorError::InsecureUrl { .. }
                     | ExtractorError::NoFilesMatch { .. }
             ),
-            Self::Write(error) => matches!(error, writer::Error::Configuration { .. }),
+            Self::Write(error) => matches!(
+                error,
+                writer::Error::Configuration { .. }
+                    | writer::Error::HasDeltaLog { .. }
+                    | writer::Error::NoConditionalPut { .. }
+            ),
+            Self::NoDeltaLog { .. } => true,
             Self::OtherExport { .. }
             | Self::UnknownTime { .. }
             | Self::UnknownOrganisation { .. }
@@ -135,6 +171,9 @@ impl PipelineError {
             | Self::Refused(_)
             | Self::NotPublished { .. }
             | Self::NothingPublished { .. }
+            | Self::NoSuchDate { .. }
+            | Self::NotKept { .. }
+            | Self::FilesGone { .. }
             | Self::ListedTwice { .. }
             | Self::MixedListing
             | Self::Conflict { .. }
@@ -163,6 +202,15 @@ impl PipelineError {
             Self::MixedListing => "run again: the service may have been replacing its snapshot",
             Self::Write(writer::Error::NoConditionalPut { .. }) => {
                 "use a store with conditional puts, or set lake.single_writer = true if no two runs ever write to this lake at once"
+            }
+            Self::Write(writer::Error::HasDeltaLog { .. }) => {
+                "set lake.format = \"delta\", or write to a new lake"
+            }
+            Self::NoDeltaLog { .. } => {
+                "use another reader, or set lake.format = \"delta\": the next run gives the table a log"
+            }
+            Self::NoSuchDate { .. } | Self::NotKept { .. } => {
+                "`defender-lake snapshots` lists what there is; lake.retire_after says how long replaced snapshots are kept"
             }
             Self::Write(writer::Error::Denied { .. }) => {
                 "check the keys and rights in lake.options or the environment"

@@ -10,22 +10,26 @@ mod cpu;
 mod error;
 pub mod events;
 mod gate;
+mod lake_commands;
 mod plan;
 mod quarantine_file;
 pub mod report;
 mod run;
 mod segment;
 pub mod settings;
+pub mod snippet;
 mod source;
 mod verify;
 mod work;
 
 pub use error::PipelineError;
 pub use gate::Refusal;
+pub use lake_commands::{RolledBack, rollback, snapshots, vacuum};
 pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
 pub use run::{Run, RunOptions, plan, run};
 pub use settings::Settings;
 pub use verify::{Verification, VerifiedSnapshot, verify};
+pub use writer::{KeptSnapshot, Orphan, OrphanKind, SnapshotState, VacuumReport};
 
 /// Version of the program, as reports and file footers carry it.
 pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -158,6 +158,10 @@ async fn publish(
         bytes: plan.bytes(),
     });
 
+    if !settings.lake.single_writer {
+        writer::probe_conditional_put(lake, &snapshot.dataset, &report.run_id).await?;
+    }
+    let _staging = writer::begin_run(lake, &snapshot.dataset, &report.run_id).await?;
     let workshop = Workshop::new(settings, &plan, lake.clone(), source, report.run_id.clone())?;
     let staged = workshop.work(&plan, observer, cancel).await?;
     count(report, &staged);

@@ -36,10 +36,10 @@ use crate::failpoint;
 use crate::invariants;
 use crate::latest::{CurrentSnapshot, Latest};
 use crate::layout;
-use crate::local_disk::LocalDisk;
 use crate::manifest::{self, BlobCounts, Manifest, ManifestFile};
 use crate::staged_file::StagedFile;
-use crate::store::{Lake, Store, blocking};
+use crate::staging;
+use crate::store::Lake;
 use crate::table::{Table, TableFormat, TableSettings, TableState, delete_files};
 
 /// Uploads completed or aborted side by side.
@@ -174,15 +174,14 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
         request,
     };
     let outcome = commit.run(state).await?;
-    if let Store::Local(disk) = &lake.store {
-        let folder = layout::staging(dataset, &request.run_id);
-        blocking(disk, "delete", &folder, LocalDisk::delete_folder).await?;
+    if let Err(error) = staging::clear(lake, dataset, &request.run_id).await {
+        tracing::warn!(%error, "what the run staged could not be deleted");
     }
     drop(lock);
     Ok(outcome)
 }
 
-/// Throws staged files away, and on local disk the run's staging folder with all in it.
+/// Throws staged files away, and the run's staging folder with all in it.
 ///
 /// # Errors
 /// What the store answers.
@@ -198,13 +197,7 @@ pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile
         .buffer_unordered(UPLOADS_AT_ONCE)
         .try_collect::<()>()
         .await?;
-    match &lake.store {
-        Store::Local(disk) => {
-            let folder = layout::staging(dataset, run_id);
-            blocking(disk, "delete", &folder, LocalDisk::delete_folder).await
-        }
-        Store::Remote(_) => Ok(()),
-    }
+    staging::clear(lake, dataset, run_id).await
 }
 
 async fn abort_quietly(lake: &Lake, request: &CommitRequest) {
@@ -252,7 +245,7 @@ async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
         .await
 }
 
-fn manifest_of(request: &CommitRequest) -> Manifest {
+pub(crate) fn manifest_of(request: &CommitRequest) -> Manifest {
     let mut files: Vec<ManifestFile> = request.files.iter().map(ManifestFile::from).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Manifest {

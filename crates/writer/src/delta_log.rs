@@ -227,16 +227,27 @@ impl DeltaLog {
             let Some(entry) = entry.map_err(|error| failed(&self.dataset, "read", &error))? else {
                 return Ok(None);
             };
-            let mut actions = entry.split(|byte| *byte == b'\n');
-            let written_by_this = actions.any(|action| {
-                serde_json::from_slice::<Value>(action)
-                    .is_ok_and(|action| action["commitInfo"]["runId"] == run_id)
-            });
+            let written_by_this = commit_infos(&entry).any(|info| info["runId"] == run_id);
             if written_by_this {
                 return Ok(Some(version));
             }
             version += 1;
         }
+    }
+
+    /// Version of the last entry, up to `last`, that made a snapshot part of the table. `None`: it is no longer there.
+    pub(crate) async fn entry_of(&self, snapshot: &SnapshotId, last: u64) -> Result<Option<u64>> {
+        let store = self.store().await?;
+        for version in (0..=last).rev() {
+            let entry = store.read_commit_entry(version).await;
+            let Some(entry) = entry.map_err(|error| failed(&self.dataset, "read", &error))? else {
+                return Ok(None);
+            };
+            if commit_infos(&entry).any(|info| info["snapshot"] == snapshot.as_str()) {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes a checkpoint if `version` is due for one, and then deletes log entries that the checkpoint covers and
@@ -395,6 +406,14 @@ impl DeltaLog {
             &StorageConfig::default(),
         ))
     }
+}
+
+/// What an entry of the log tells of itself.
+fn commit_infos(entry: &[u8]) -> impl Iterator<Item = Value> {
+    entry.split(|byte| *byte == b'\n').filter_map(|action| {
+        let mut action: Value = serde_json::from_slice(action).ok()?;
+        Some(action["commitInfo"].take())
+    })
 }
 
 fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Action {

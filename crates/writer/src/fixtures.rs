@@ -222,6 +222,9 @@ pub(crate) async fn committed(
     run_id: &str,
     rows: u64,
 ) -> CommitOutcome {
+    let _staging = crate::begin_run(lake, &snapshot.dataset, run_id)
+        .await
+        .unwrap();
     let request = staged(lake, snapshot, run_id, rows).await;
     commit(lake, request).await
 }

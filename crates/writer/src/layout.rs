@@ -9,7 +9,8 @@
 //! | `_lake/<dataset>/begun/<run id>.json` | what a commit is about to publish; gone when it is done |
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
 //! | `_lake/<dataset>/runs/<run id>.json` | run report |
-//! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible, on local disk only |
+//! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible on local disk; notes of open uploads on S3 |
+//! | `_lake/<dataset>/staging/<run id>.lock` | held while a run lives, on local disk only |
 //! | `_lake/<dataset>/commit.lock` | held while a commit runs, on local disk only |
 
 use chrono::NaiveDate;
@@ -96,7 +97,33 @@ pub fn run_report(dataset: &str, run_id: &str) -> String {
     format!("{}/runs/{run_id}.json", control(dataset))
 }
 
-/// Folder of a run's staged files, on local disk.
+/// Folder of what runs stage.
+pub(crate) fn staging_folder(dataset: &str) -> String {
+    format!("{}/staging", control(dataset))
+}
+
+/// What a run that stages files holds, on local disk only.
+pub(crate) fn run_lock(dataset: &str, run_id: &str) -> String {
+    format!("{}.lock", staging(dataset, run_id))
+}
+
+/// The run that staged an object.
+pub(crate) fn run_of_staged<'a>(dataset: &str, path: &'a str) -> Option<&'a str> {
+    let below = path
+        .strip_prefix(&staging_folder(dataset))?
+        .strip_prefix('/')?;
+    match below.split_once('/') {
+        Some((run, _)) => Some(run),
+        None => below.strip_suffix(".lock"),
+    }
+}
+
+/// What a run tries conditional puts on.
+pub(crate) fn probe(dataset: &str, run_id: &str) -> String {
+    format!("{}/probe-{run_id}", control(dataset))
+}
+
+/// Folder of a run's staged files on local disk, and of notes of its open uploads on S3.
 pub fn staging(dataset: &str, run_id: &str) -> String {
     format!("{}/staging/{run_id}", control(dataset))
 }

@@ -23,13 +23,16 @@ mod log_objects;
 mod manifest;
 mod remote;
 mod row_group;
+mod snapshots;
 mod staged_file;
+mod staging;
 mod statistics;
 mod store;
 mod store_options;
 mod table;
 mod table_schema;
 mod upload;
+mod vacuum;
 mod verify;
 
 #[cfg(test)]
@@ -41,11 +44,17 @@ pub use file_format::{FileFormat, ParquetSettings};
 pub use latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 pub use manifest::{BlobCounts, Manifest, ManifestFile};
 pub use row_group::{EncodedRowGroup, KeyRange, RowGroupEncoder};
+pub use snapshots::{
+    KeptSnapshot, RollbackOutcome, SnapshotState, log_version, probe_conditional_put, rollback,
+    snapshots,
+};
 pub use staged_file::{StagedFile, StagedFileWriter};
+pub use staging::{RunGuard, begin_run};
 pub use statistics::{Bounds, ColumnStatistics};
 pub use store::{Lake, ObjectInfo};
 pub use table::{TableFormat, TableSettings};
 pub use upload::OpenUpload;
+pub use vacuum::{Orphan, OrphanKind, VacuumReport, vacuum};
 pub use verify::{Problem, VerifyReport, verify};
 
 #[cfg(test)]

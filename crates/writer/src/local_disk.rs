@@ -153,6 +153,18 @@ impl LocalDisk {
         Ok(files)
     }
 
+    /// Whether nobody holds a lock on a file, or it is not there.
+    pub(crate) fn is_unlocked(&self, path: &str) -> io::Result<bool> {
+        match present(File::options().write(true).open(self.file(path)))? {
+            Some(file) => match file.try_lock() {
+                Ok(()) => Ok(true),
+                Err(fs::TryLockError::WouldBlock) => Ok(false),
+                Err(fs::TryLockError::Error(error)) => Err(error),
+            },
+            None => Ok(true),
+        }
+    }
+
     /// Waits for an exclusive lock on a file, which is created if missing.
     pub(crate) fn lock(&self, path: &str) -> io::Result<FileLock> {
         let file = self.file(path);

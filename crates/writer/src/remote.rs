@@ -119,6 +119,34 @@ impl Remote {
         }
     }
 
+    /// Tries on an object that nobody else knows whether puts under a condition are refused when it does not hold.
+    pub(crate) async fn probe_conditional_put(&self, path: &str) -> Result<()> {
+        let overwritten = |condition: &str| Error::NoConditionalPut {
+            path: path.to_owned(),
+            message: format!("it overwrote an object in spite of {condition}"),
+        };
+        let content = |text: &'static str| Bytes::from_static(text.as_bytes());
+        self.replace_if(path, content("first"), None).await?;
+        let Some((_, first)) = self.read(path).await? else {
+            return Err(Error::NoConditionalPut {
+                path: path.to_owned(),
+                message: "an object that was just put is not there".to_owned(),
+            });
+        };
+        if self.replace_if(path, content("second"), None).await? {
+            return Err(overwritten("If-None-Match"));
+        }
+        self.replace_if(path, content("third"), Some(first.clone()))
+            .await?;
+        if self
+            .replace_if(path, content("fourth"), Some(first))
+            .await?
+        {
+            return Err(overwritten("If-Match"));
+        }
+        Ok(())
+    }
+
     /// Deletes objects; one that is not there is no error.
     pub(crate) async fn delete(&self, paths: &[String]) -> Result<()> {
         let objects: Vec<_> = paths.iter().map(|path| Ok(self.object(path))).collect();

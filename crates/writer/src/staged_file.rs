@@ -450,7 +450,7 @@ mod tests {
                 .await
                 .unwrap_or_else(|error| {
                     // The store in memory, unlike S3, knows no second abort.
-                    assert_eq!(lake.to_string(), "memory, delta", "{error}");
+                    assert!(lake.to_string().starts_with("memory"), "{error}");
                 });
             assert!(
                 staged

@@ -193,6 +193,17 @@ impl Lake {
         }
     }
 
+    /// Tries on the object at `path` whether the store keeps conditions, and deletes it. On local disk a lock and links do.
+    pub(crate) async fn probe_conditional_put(&self, path: &str) -> Result<()> {
+        self.check(path)?;
+        let Store::Remote(remote) = &self.store else {
+            return Ok(());
+        };
+        let probed = remote.probe_conditional_put(path).await;
+        remote.delete(&[path.to_owned()]).await?;
+        probed
+    }
+
     /// Copies an object into an unnamed temporary file, which stands at its end afterwards.
     pub(crate) async fn spool(&self, path: &str) -> Result<File> {
         self.check(path)?;

@@ -16,6 +16,7 @@ use crate::failpoint;
 use crate::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 use crate::layout;
 use crate::manifest::Manifest;
+use crate::staging;
 use crate::store::{Lake, Store, Version, blocking};
 
 /// A commit takes seconds. One that was begun this long ago is taken for dead where no lock tells.
@@ -167,8 +168,17 @@ impl<'a> Table<'a> {
             .retired
             .iter()
             .any(|retired| self.is_overdue(retired, now));
+        if state.is_behind || overdue {
+            return Ok(true);
+        }
         let begun = self.lake.list(&layout::begun_folder(self.dataset)).await?;
-        Ok(state.is_behind || overdue || !begun.is_empty())
+        Ok(!begun.is_empty() || !self.abandoned_runs(now).await?.is_empty())
+    }
+
+    /// Runs that died with something staged.
+    pub(crate) async fn abandoned_runs(&self, now: DateTime<Utc>) -> Result<BTreeSet<String>> {
+        let single_writer = self.settings.single_writer;
+        staging::abandoned_runs(self.lake, self.dataset, single_writer, now).await
     }
 
     /// Finishes what died after its commit, undoes what died before it, and deletes the files of snapshots that
@@ -193,6 +203,9 @@ impl<'a> Table<'a> {
             if alone || is_over(&begun, &state.latest, now) {
                 self.undo(&begun, &state).await?;
             }
+        }
+        for run_id in self.abandoned_runs(now).await? {
+            staging::discard(self.lake, self.dataset, &run_id).await?;
         }
         self.delete_retired(state, now).await
     }
@@ -339,7 +352,7 @@ impl<'a> Table<'a> {
 }
 
 /// Whether a commit can no longer succeed, or has, or has taken so long that it must be dead.
-fn is_over(begun: &Begun, latest: &Latest, now: DateTime<Utc>) -> bool {
+pub(crate) fn is_over(begun: &Begun, latest: &Latest, now: DateTime<Utc>) -> bool {
     let manifest = &begun.manifest;
     let date = manifest.identity().generated_date();
     let is_late = now.signed_duration_since(manifest.committed_at) > ABANDONED_AFTER;

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::error::{Error, Result};
 use crate::local_disk::LocalDisk;
 use crate::remote::Remote;
+use crate::staging;
 use crate::store::{Lake, Store, blocking};
 
 /// Size of an upload part, except the last. S3 wants at least 5 MiB and takes 10,000 parts: files of up to 80 GiB.
@@ -123,13 +124,20 @@ impl Upload {
                     file: Arc::new(file),
                 })
             }
-            Store::Remote(remote) => Ok(Self::Multipart {
-                remote: remote.clone(),
-                path: path.to_owned(),
-                upload_id: remote.open_upload(path).await?,
-                parts: Vec::new(),
-                in_flight: JoinSet::new(),
-            }),
+            Store::Remote(remote) => {
+                let upload_id = remote.open_upload(path).await?;
+                // Azure's have no id, and expire by themselves.
+                if !upload_id.is_empty() {
+                    staging::note_upload(lake, staging_path, path, &upload_id).await?;
+                }
+                Ok(Self::Multipart {
+                    remote: remote.clone(),
+                    path: path.to_owned(),
+                    upload_id,
+                    parts: Vec::new(),
+                    in_flight: JoinSet::new(),
+                })
+            }
         }
     }
 

@@ -3,9 +3,13 @@
 mod completions;
 mod demo;
 mod plan;
+mod rollback;
 mod run;
 mod schema;
 mod simulate;
+mod snapshots;
+mod snippet;
+mod vacuum;
 mod verify;
 
 use std::env;
@@ -23,6 +27,10 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
         Command::Run(arguments) => run::run(&arguments, log).await,
         Command::Plan(arguments) => plan::run(&arguments, log).await,
         Command::Verify(arguments) => verify::run(&arguments).await,
+        Command::Snapshots(arguments) => snapshots::run(&arguments).await,
+        Command::Snippet(arguments) => snippet::run(&arguments).await,
+        Command::Rollback(arguments) => rollback::run(&arguments).await,
+        Command::Vacuum(arguments) => vacuum::run(&arguments).await,
         Command::Schema(command) => schema::run(command),
         Command::Simulate(arguments) => simulate::run(&arguments, log).await,
         Command::Demo(arguments) => demo::run(&arguments, log).await,

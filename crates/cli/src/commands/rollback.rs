@@ -1,0 +1,19 @@
+//! `rollback`: an earlier snapshot of a day, current again.
+
+use crate::arguments::RollbackArguments;
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output;
+
+pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failure> {
+    let settings = super::settings(&arguments.pipeline, None)?;
+    let rolled_back = pipeline::rollback(&settings, &arguments.to).await?;
+    let current = &rolled_back.current;
+    let what = match (&rolled_back.replaced, rolled_back.unchanged) {
+        (_, true) => "was current already".to_owned(),
+        (Some(replaced), _) => format!("is current again, in place of {}", replaced.snapshot),
+        (None, _) => "is current again".to_owned(),
+    };
+    output::line(&format!("{} {what}", current.snapshot))?;
+    Ok(ExitCode::Done)
+}

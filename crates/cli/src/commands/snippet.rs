@@ -1,0 +1,26 @@
+//! `snippet`: code that reads the table, alone on standard output.
+
+use pipeline::snippet::{Reader, Selection};
+
+use crate::arguments::{SnippetArguments, SnippetReader};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::output;
+
+pub(super) async fn run(arguments: &SnippetArguments) -> Result<ExitCode, Failure> {
+    let settings = super::settings(&arguments.pipeline, None)?;
+    let reader = match arguments.reader {
+        SnippetReader::DuckDb => Reader::DuckDb,
+        SnippetReader::Spark => Reader::Spark,
+        SnippetReader::Polars => Reader::Polars,
+        SnippetReader::Delta => Reader::Delta,
+    };
+    let selection = match (&arguments.snapshot, arguments.date) {
+        (Some(snapshot), _) => Selection::Snapshot(snapshot.clone()),
+        (None, Some(date)) => Selection::Date(date),
+        (None, None) => Selection::Table,
+    };
+    let code = pipeline::snippet::snippet(&settings, reader, &selection).await?;
+    output::line(&code)?;
+    Ok(ExitCode::Done)
+}

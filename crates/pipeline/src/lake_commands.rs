@@ -1,0 +1,64 @@
+//! What can be done to a pipeline's lake besides publishing: list its snapshots, tidy it, go back.
+
+use chrono::Utc;
+use dataset::SnapshotId;
+use uuid::Uuid;
+use writer::{CurrentSnapshot, KeptSnapshot, Lake, RollbackOutcome, VacuumReport};
+
+use crate::error::PipelineError;
+use crate::settings::Settings;
+
+/// A snapshot that was made current again.
+#[derive(Debug, Clone)]
+pub struct RolledBack {
+    /// The snapshot.
+    pub current: CurrentSnapshot,
+    /// The one whose place it took.
+    pub replaced: Option<CurrentSnapshot>,
+    /// Whether it was current before.
+    pub unchanged: bool,
+}
+
+/// All snapshots that the lake holds of the pipeline's dataset, oldest first.
+pub async fn snapshots(settings: &Settings) -> Result<Vec<KeptSnapshot>, PipelineError> {
+    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+    let dataset = &settings.dataset.name;
+    Ok(writer::snapshots(&lake, dataset, settings.lake.table(), Utc::now()).await?)
+}
+
+/// Finds what nothing in the lake holds any more, and deletes it if `apply`.
+pub async fn vacuum(settings: &Settings, apply: bool) -> Result<VacuumReport, PipelineError> {
+    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+    let dataset = &settings.dataset.name;
+    Ok(writer::vacuum(&lake, dataset, settings.lake.table(), apply, Utc::now()).await?)
+}
+
+/// Makes a replaced snapshot current again while its files are kept.
+pub async fn rollback(settings: &Settings, to: &SnapshotId) -> Result<RolledBack, PipelineError> {
+    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+    let (dataset, now) = (&settings.dataset.name, Utc::now());
+    let random = Uuid::new_v4().simple().to_string();
+    let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%SZ"), &random[..8]);
+    let outcome = writer::rollback(&lake, dataset, settings.lake.table(), to, &run_id, now).await?;
+    match outcome {
+        RollbackOutcome::RolledBack { current, replaced } => Ok(RolledBack {
+            current,
+            replaced,
+            unchanged: false,
+        }),
+        RollbackOutcome::Unchanged(current) => Ok(RolledBack {
+            current,
+            replaced: None,
+            unchanged: true,
+        }),
+        RollbackOutcome::Unknown => Err(PipelineError::NotKept {
+            dataset: dataset.clone(),
+            snapshot: to.clone(),
+        }),
+        RollbackOutcome::Incomplete { missing } => Err(PipelineError::FilesGone {
+            snapshot: to.clone(),
+            missing,
+        }),
+        RollbackOutcome::Conflict { attempts } => Err(PipelineError::Conflict { attempts }),
+    }
+}

@@ -1,0 +1,453 @@
+//! Ready code that reads a lake's table: the whole of it, one date, or exactly one snapshot.
+//!
+//! | reader | whole table and date | snapshot |
+//! |---|---|---|
+//! | DuckDB, Spark | the files that the manifests list, looked up when the code runs | the files of its manifest |
+//! | Polars, deltalake | the Delta log | the Delta log at the version that has it |
+//! | Polars without a log | the files that the manifests list now | the files of its manifest |
+//!
+//! Secrets are never printed: code takes them from the environment variables that it names.
+
+use std::fmt::Write;
+
+use chrono::NaiveDate;
+use dataset::SnapshotId;
+use secrecy::ExposeSecret;
+use writer::{CurrentSnapshot, Lake, Latest, Manifest, TableFormat, layout};
+
+use crate::error::PipelineError;
+use crate::settings::Settings;
+
+/// What is to read the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// SQL for DuckDB.
+    DuckDb,
+    /// Python for Spark.
+    Spark,
+    /// Python for Polars.
+    Polars,
+    /// Python for the `deltalake` package.
+    Delta,
+}
+
+/// What is to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// The table as it is when the code runs.
+    Table,
+    /// One date, as it is when the code runs.
+    Date(NaiveDate),
+    /// One snapshot, also after another took its place, while its files are kept.
+    Snapshot(SnapshotId),
+}
+
+/// Options that are no secrets, by their names without `aws_` or `azure_`.
+const PRINTED: &[&str] = &[
+    "account_name",
+    "allow_http",
+    "endpoint",
+    "region",
+    "use_emulator",
+    "virtual_hosted_style_request",
+];
+/// Options that are secrets, and the environment variables that code takes them from.
+const FROM_ENVIRONMENT: &[(&str, &str)] = &[
+    ("access_key_id", "AWS_ACCESS_KEY_ID"),
+    ("secret_access_key", "AWS_SECRET_ACCESS_KEY"),
+    ("session_token", "AWS_SESSION_TOKEN"),
+    ("account_key", "AZURE_STORAGE_ACCOUNT_KEY"),
+    ("sas_token", "AZURE_STORAGE_SAS_TOKEN"),
+    ("client_id", "AZURE_CLIENT_ID"),
+    ("client_secret", "AZURE_CLIENT_SECRET"),
+    ("tenant_id", "AZURE_TENANT_ID"),
+];
+
+/// Code for `reader` that reads `selection` from the pipeline's lake.
+///
+/// # Errors
+/// [`PipelineError::NotPublished`] for a snapshot that the lake does not hold, [`PipelineError::NothingPublished`] for an
+/// empty lake, [`PipelineError::NoDeltaLog`] for the `deltalake` package and a table without a log.
+pub async fn snippet(
+    settings: &Settings,
+    reader: Reader,
+    selection: &Selection,
+) -> Result<String, PipelineError> {
+    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+    let dataset = &settings.dataset.name;
+    if reader == Reader::Delta && settings.lake.format == TableFormat::Parquet {
+        let dataset = dataset.clone();
+        return Err(PipelineError::NoDeltaLog { dataset });
+    }
+    let latest = Latest::read(&lake, dataset).await?;
+    let chosen = chosen(dataset, &latest, selection)?;
+    let place = Place::of(settings, &lake);
+    Ok(match reader {
+        Reader::DuckDb => duckdb(dataset, &place, selection),
+        Reader::Spark => spark(dataset, &place, selection),
+        Reader::Polars | Reader::Delta if settings.lake.format == TableFormat::Delta => {
+            let version = match selection {
+                Selection::Snapshot(snapshot) => {
+                    writer::log_version(&lake, dataset, snapshot).await?
+                }
+                _ => None,
+            };
+            let filter = filter(selection, &chosen);
+            match reader {
+                Reader::Polars => polars_delta(dataset, &place, version, &filter),
+                _ => deltalake(dataset, &place, version, &filter),
+            }
+        }
+        _ => {
+            let mut files = Vec::new();
+            for snapshot in &chosen {
+                let manifest = Manifest::read(&lake, dataset, &snapshot.snapshot).await?;
+                files.extend(manifest.into_iter().flat_map(|manifest| manifest.files));
+            }
+            let files: Vec<String> = files.into_iter().map(|file| file.path).collect();
+            polars_files(&place, &files)
+        }
+    })
+}
+
+fn chosen(
+    dataset: &str,
+    latest: &Latest,
+    selection: &Selection,
+) -> Result<Vec<CurrentSnapshot>, PipelineError> {
+    let retired = latest.retired.iter().map(|retired| &retired.was);
+    let chosen: Vec<CurrentSnapshot> = match selection {
+        Selection::Table => latest.snapshots.clone(),
+        Selection::Date(date) => latest
+            .snapshots
+            .iter()
+            .filter(|current| current.generated_date == *date)
+            .cloned()
+            .collect(),
+        Selection::Snapshot(id) => latest
+            .snapshots
+            .iter()
+            .chain(retired)
+            .filter(|kept| kept.snapshot == *id)
+            .cloned()
+            .collect(),
+    };
+    if !chosen.is_empty() {
+        return Ok(chosen);
+    }
+    let dataset = dataset.to_owned();
+    Err(match selection {
+        Selection::Snapshot(snapshot) => PipelineError::NotPublished {
+            dataset,
+            snapshot: snapshot.clone(),
+        },
+        Selection::Date(date) => PipelineError::NoSuchDate {
+            dataset,
+            date: *date,
+        },
+        Selection::Table => PipelineError::NothingPublished { dataset },
+    })
+}
+
+/// Where the lake lies, as readers name it.
+struct Place {
+    kind: Kind,
+    /// A path or an address, without a slash at its end.
+    root: String,
+    /// Names and values, as Python expressions.
+    options: Vec<(String, String)>,
+    printed: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Disk,
+    S3,
+    Azure,
+}
+
+impl Place {
+    fn of(settings: &Settings, lake: &Lake) -> Self {
+        let root = lake.to_string();
+        let kind = match root.split_once("://") {
+            Some(("s3" | "s3a", _)) => Kind::S3,
+            Some(_) => Kind::Azure,
+            None => Kind::Disk,
+        };
+        let (mut options, mut printed) = (Vec::new(), Vec::new());
+        for (name, value) in &settings.lake.options {
+            let short = name
+                .strip_prefix("aws_")
+                .or_else(|| name.strip_prefix("azure_storage_"))
+                .or_else(|| name.strip_prefix("azure_"))
+                .unwrap_or(name);
+            let value = value.expose_secret();
+            // A query or a user in an endpoint would be a secret.
+            if PRINTED.contains(&short) && !value.contains(['?', '@']) {
+                options.push((name.clone(), quoted(value)));
+                printed.push((short.to_owned(), value.to_owned()));
+            } else if let Some((_, variable)) =
+                FROM_ENVIRONMENT.iter().find(|(secret, _)| *secret == short)
+            {
+                options.push((name.clone(), format!("os.environ[{}]", quoted(variable))));
+            }
+        }
+        Self {
+            kind,
+            root,
+            options,
+            printed,
+        }
+    }
+
+    fn printed(&self, name: &str) -> Option<&str> {
+        let found = self.printed.iter().find(|(printed, _)| printed == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// `storage_options = {…}` for Polars and deltalake, and the argument that passes it.
+    fn storage_options(&self) -> (String, &'static str) {
+        if self.options.is_empty() {
+            return (String::new(), "");
+        }
+        let mut code = "storage_options = {\n".to_owned();
+        for (name, value) in &self.options {
+            let _ = writeln!(code, "    {}: {value},", quoted(name));
+        }
+        code.push_str("}\n");
+        (code, ", storage_options=storage_options")
+    }
+
+    fn imports(&self) -> &'static str {
+        let environment = self
+            .options
+            .iter()
+            .any(|(_, value)| value.starts_with("os."));
+        if environment { "import os\n\n" } else { "" }
+    }
+}
+
+/// A Python or JSON string.
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// An SQL string.
+fn sql(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Conditions on the table's columns: name, value, and whether it is a date.
+fn filter(selection: &Selection, chosen: &[CurrentSnapshot]) -> Vec<(&'static str, String)> {
+    let mut conditions = Vec::new();
+    if let (Selection::Date(_) | Selection::Snapshot(_), [first, ..]) = (selection, chosen) {
+        conditions.push((dataset::GENERATED_DATE, first.generated_date.to_string()));
+    }
+    if let (Selection::Snapshot(_), [only]) = (selection, chosen) {
+        conditions.push((dataset::ORG_ID, only.org_id.to_string()));
+    }
+    conditions
+}
+
+fn duckdb(dataset: &str, place: &Place, selection: &Selection) -> String {
+    let mut code = match place.kind {
+        Kind::Disk => String::new(),
+        Kind::S3 => {
+            let mut secret = "INSTALL httpfs; LOAD httpfs; INSTALL aws; LOAD aws;\n\
+                 CREATE OR REPLACE SECRET lake (TYPE s3, PROVIDER credential_chain"
+                .to_owned();
+            if let Some(region) = place.printed("region") {
+                let _ = write!(secret, ", REGION {}", sql(region));
+            }
+            if let Some((scheme, host)) = place
+                .printed("endpoint")
+                .and_then(|url| url.split_once("://"))
+            {
+                let host = host.trim_end_matches('/');
+                let _ = write!(secret, ", ENDPOINT {}, URL_STYLE 'path'", sql(host));
+                let _ = write!(secret, ", USE_SSL {}", scheme == "https");
+            }
+            secret + ");\n"
+        }
+        Kind::Azure => {
+            let mut secret = "INSTALL azure; LOAD azure;\n\
+                 CREATE OR REPLACE SECRET lake (TYPE azure, PROVIDER credential_chain"
+                .to_owned();
+            if let Some(account) = place.printed("account_name") {
+                let _ = write!(secret, ", ACCOUNT_NAME {}", sql(account));
+            }
+            secret + ");\n"
+        }
+    };
+    let root = &place.root;
+    let below = |path: &str| sql(&format!("{root}/{path}"));
+    if let Selection::Snapshot(snapshot) = selection {
+        let manifest = below(&layout::manifest(dataset, snapshot));
+        let _ = writeln!(code, "SET VARIABLE manifests = [{manifest}];");
+    } else {
+        let condition = match selection {
+            Selection::Date(date) => format!(" WHERE current.generated_date = '{date}'"),
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            code,
+            "SET VARIABLE manifests = (\n    SELECT list({} || current.manifest)\n    \
+             FROM (SELECT unnest(snapshots) AS current FROM read_json({})){condition}\n);",
+            sql(&format!("{root}/")),
+            below(&layout::latest(dataset)),
+        );
+    }
+    let _ = writeln!(
+        code,
+        "SET VARIABLE files = (\n    SELECT list({} || file.path)\n    \
+         FROM (SELECT unnest(files) AS file FROM read_json(getvariable('manifests'), maximum_object_size = 1000000000))\n);",
+        sql(&format!("{root}/")),
+    );
+    code + "SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = true, union_by_name = true);\n"
+}
+
+fn spark(dataset: &str, place: &Place, selection: &Selection) -> String {
+    let mut settings = String::new();
+    let root = match place.kind {
+        Kind::Disk => place.root.clone(),
+        Kind::S3 => {
+            let endpoint = place.printed("endpoint");
+            if let Some(endpoint) = endpoint {
+                let _ = write!(
+                    settings,
+                    ".config(\"spark.hadoop.fs.s3a.endpoint\", {})\n    \
+                     .config(\"spark.hadoop.fs.s3a.path.style.access\", \"true\")\n    ",
+                    quoted(endpoint)
+                );
+            }
+            let (_, path) = place.root.split_once("://").unwrap_or_default();
+            format!("s3a://{path}")
+        }
+        Kind::Azure => azure_for_hadoop(place),
+    };
+    let manifests = match selection {
+        Selection::Snapshot(snapshot) => format!(
+            "manifests = [f\"{{root}}/{}\"]\n",
+            layout::manifest(dataset, snapshot)
+        ),
+        _ => {
+            let condition = match selection {
+                Selection::Date(date) => format!(".where(\"generated_date = '{date}'\")"),
+                _ => String::new(),
+            };
+            format!(
+                "latest = spark.read.json(f\"{{root}}/{}\", multiLine=True)\n\
+                 current = latest.selectExpr(\"inline(snapshots)\"){condition}\n\
+                 manifests = [f\"{{root}}/{{row.manifest}}\" for row in current.collect()]\n",
+                layout::latest(dataset)
+            )
+        }
+    };
+    format!(
+        "from pyspark.sql import SparkSession\n\n\
+         spark = (\n    SparkSession.builder\n    {settings}.config(\"spark.sql.session.timeZone\", \"UTC\")\n    .getOrCreate()\n)\n\n\
+         root = {}\n{manifests}\
+         listed = spark.read.json(manifests, multiLine=True).selectExpr(\"inline(files)\")\n\
+         files = [f\"{{root}}/{{row.path}}\" for row in listed.select(\"path\").collect()]\n\
+         {dataset} = (\n    spark.read.option(\"basePath\", f\"{{root}}/{}\").option(\"mergeSchema\", True).parquet(*files)\n)\n\
+         {dataset}.show()\n",
+        quoted(&root),
+        layout::table(dataset),
+    )
+}
+
+/// `az://container/path` as Hadoop names it; `abfss://…` is as it wants it.
+fn azure_for_hadoop(place: &Place) -> String {
+    match (place.root.split_once("://"), place.printed("account_name")) {
+        (Some(("az" | "azure", path)), Some(account)) => {
+            let (container, path) = path.split_once('/').unwrap_or((path, ""));
+            format!("abfss://{container}@{account}.dfs.core.windows.net/{path}")
+        }
+        _ => place.root.clone(),
+    }
+}
+
+fn polars_delta(
+    dataset: &str,
+    place: &Place,
+    version: Option<u64>,
+    filter: &[(&'static str, String)],
+) -> String {
+    let (options, argument) = place.storage_options();
+    let version = version.map_or(String::new(), |version| format!(", version={version}"));
+    let mut code = format!(
+        "{}import polars as pl\n\n{options}{dataset} = pl.scan_delta({}{version}{argument})\n",
+        place.imports(),
+        quoted(&format!("{}/{}", place.root, layout::table(dataset))),
+    );
+    if !filter.is_empty() {
+        let conditions: Vec<String> = filter
+            .iter()
+            .map(|(column, value)| match *column {
+                dataset::GENERATED_DATE => {
+                    format!(
+                        "pl.col({}) == pl.lit({}).str.to_date()",
+                        quoted(column),
+                        quoted(value)
+                    )
+                }
+                _ => format!("pl.col({}) == {}", quoted(column), quoted(value)),
+            })
+            .collect();
+        let _ = writeln!(
+            code,
+            "{dataset} = {dataset}.filter({})",
+            conditions.join(", ")
+        );
+    }
+    let _ = writeln!(code, "print({dataset}.collect())");
+    code
+}
+
+fn polars_files(place: &Place, files: &[String]) -> String {
+    let (options, argument) = place.storage_options();
+    let mut code = format!(
+        "{}import polars as pl\n\n{options}files = [\n",
+        place.imports()
+    );
+    for file in files {
+        let _ = writeln!(code, "    {},", quoted(&format!("{}/{file}", place.root)));
+    }
+    let _ = write!(
+        code,
+        "]\ntable = pl.scan_parquet(\n    files, hive_partitioning=True, try_parse_hive_dates=True, \
+         missing_columns=\"insert\", extra_columns=\"ignore\"{argument}\n)\nprint(table.collect())\n"
+    );
+    code
+}
+
+fn deltalake(
+    dataset: &str,
+    place: &Place,
+    version: Option<u64>,
+    filter: &[(&'static str, String)],
+) -> String {
+    let (options, argument) = place.storage_options();
+    let version = version.map_or(String::new(), |version| format!(", version={version}"));
+    let table = quoted(&format!("{}/{}", place.root, layout::table(dataset)));
+    let mut code = format!(
+        "{}from deltalake import DeltaTable, QueryBuilder\n\n{options}table = DeltaTable({table}{version}{argument})\n",
+        place.imports()
+    );
+    let conditions: Vec<String> = filter
+        .iter()
+        .map(|(column, value)| format!("{column} = {}", sql(value)))
+        .collect();
+    let condition = match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" WHERE {}", conditions.join(" AND ")),
+    };
+    let query = format!("SELECT * FROM {dataset}{condition}");
+    let _ = write!(
+        code,
+        "{dataset} = QueryBuilder().register({}, table).execute({}).read_all()\nprint({dataset})\n",
+        quoted(dataset),
+        quoted(&query)
+    );
+    code
+}

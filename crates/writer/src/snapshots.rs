@@ -1,0 +1,369 @@
+//! What a table holds and keeps: current snapshots, retired ones, and one of these made current again.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use dataset::SnapshotId;
+use serde::Serialize;
+use serde_json::{Map, json};
+
+use crate::begun::Begun;
+use crate::delta_log::LogEntry;
+use crate::error::Result;
+use crate::latest::CurrentSnapshot;
+use crate::layout;
+use crate::manifest::{Manifest, ManifestFile};
+use crate::store::Lake;
+use crate::table::{Table, TableFormat, TableSettings, TableState};
+
+/// Commits of others that may come first before a rollback gives up.
+const ATTEMPTS: u32 = 10;
+
+/// A snapshot in the lake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeptSnapshot {
+    /// What it is.
+    #[serde(flatten)]
+    pub snapshot: CurrentSnapshot,
+    /// Whether readers see it.
+    #[serde(flatten)]
+    pub state: SnapshotState,
+}
+
+/// Whether readers see a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum SnapshotState {
+    /// They do.
+    Current,
+    /// Another took its place; its files are there.
+    Retired {
+        /// When it was replaced.
+        retired_at: DateTime<Utc>,
+        /// When the next commit or `vacuum` may delete its files.
+        kept_until: DateTime<Utc>,
+    },
+    /// A commit of it is under way, or died.
+    Begun,
+}
+
+/// What became of a rollback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RollbackOutcome {
+    /// The snapshot is current again.
+    RolledBack {
+        /// It.
+        current: CurrentSnapshot,
+        /// The snapshot whose place it took; it is retired.
+        replaced: Option<CurrentSnapshot>,
+    },
+    /// It was current already.
+    Unchanged(CurrentSnapshot),
+    /// The lake does not know it, or no longer.
+    Unknown,
+    /// Files of it are gone.
+    Incomplete {
+        /// Files that are missing or have another size.
+        missing: Vec<String>,
+    },
+    /// Others kept committing first. Nothing was changed.
+    Conflict {
+        /// Races that were lost.
+        attempts: u32,
+    },
+}
+
+/// All snapshots of a table, oldest first. Writes nothing.
+///
+/// # Errors
+/// [`crate::Error::HasDeltaLog`]; what reading the control documents gives.
+pub async fn snapshots(
+    lake: &Lake,
+    dataset: &str,
+    settings: TableSettings,
+    now: DateTime<Utc>,
+) -> Result<Vec<KeptSnapshot>> {
+    let table = Table::new(lake, dataset, settings);
+    let latest = table.read(now).await?.latest;
+    let mut kept: Vec<KeptSnapshot> = Vec::new();
+    kept.extend(latest.snapshots.iter().map(|current| KeptSnapshot {
+        snapshot: current.clone(),
+        state: SnapshotState::Current,
+    }));
+    kept.extend(latest.retired.iter().map(|retired| KeptSnapshot {
+        snapshot: retired.was.clone(),
+        state: SnapshotState::Retired {
+            retired_at: retired.retired_at,
+            kept_until: retired.retired_at + settings.retire_after,
+        },
+    }));
+    for begun in Begun::list(lake, dataset).await? {
+        let snapshot = CurrentSnapshot::from(&begun.manifest);
+        if !latest.is_current(&snapshot.snapshot) {
+            kept.push(KeptSnapshot {
+                snapshot,
+                state: SnapshotState::Begun,
+            });
+        }
+    }
+    kept.sort_by(|a, b| a.snapshot.snapshot.cmp(&b.snapshot.snapshot));
+    Ok(kept)
+}
+
+/// Version of the table's log at which a snapshot is current: the last one for a current snapshot, else that of the
+/// entry which committed it. `None`: the table has no log, or the entry is no longer there.
+///
+/// # Errors
+/// What reading the log gives.
+pub async fn log_version(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> Result<Option<u64>> {
+    let settings = TableSettings {
+        format: TableFormat::Delta,
+        retire_after: std::time::Duration::ZERO,
+        single_writer: true,
+    };
+    let table = Table::new(lake, dataset, settings);
+    let state = table.log.read().await?;
+    if state.snapshots().contains(snapshot) {
+        return Ok(state.version);
+    }
+    match state.version {
+        Some(last) => table.log.entry_of(snapshot, last).await,
+        None => Ok(None),
+    }
+}
+
+/// Makes a retired snapshot current again while its files are kept. What it replaces is retired.
+///
+/// # Errors
+/// [`crate::Error::HasDeltaLog`]; what the store answers.
+pub async fn rollback(
+    lake: &Lake,
+    dataset: &str,
+    settings: TableSettings,
+    to: &SnapshotId,
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<RollbackOutcome> {
+    let lock = lake.lock_commits(dataset).await?;
+    let table = Table::new(lake, dataset, settings);
+    for attempt in 1..=ATTEMPTS {
+        let state = table.read(now).await?;
+        if let Some(current) = state
+            .latest
+            .snapshots
+            .iter()
+            .find(|current| current.snapshot == *to)
+        {
+            return Ok(match attempt {
+                1 => RollbackOutcome::Unchanged(current.clone()),
+                // The store took the entry and its answer was lost.
+                _ => RollbackOutcome::RolledBack {
+                    current: current.clone(),
+                    replaced: None,
+                },
+            });
+        }
+        let Some(retired) = state.latest.retired(to) else {
+            return Ok(RollbackOutcome::Unknown);
+        };
+        let manifest = Manifest::read(lake, dataset, to).await?;
+        let Some(manifest) = manifest.filter(|_| !table.is_overdue(retired, now)) else {
+            return Ok(RollbackOutcome::Unknown);
+        };
+        let missing = missing_files(lake, &manifest).await?;
+        if !missing.is_empty() {
+            return Ok(RollbackOutcome::Incomplete { missing });
+        }
+        let current = CurrentSnapshot::from(&manifest);
+        let replaced = state
+            .latest
+            .current(&current.org_id, current.generated_date)
+            .cloned();
+        if make_current(&table, state, &manifest, replaced.as_ref(), run_id, now).await? {
+            let state = table
+                .publish(table.read(now).await?, Some(&manifest), now)
+                .await?;
+            let alone = lock.is_some() || settings.single_writer;
+            if let Err(error) = table.tidy(state, alone, now).await {
+                tracing::warn!(%error, "the snapshot is current again; the next run tidies up");
+            }
+            return Ok(RollbackOutcome::RolledBack { current, replaced });
+        }
+    }
+    let attempts = ATTEMPTS;
+    Ok(RollbackOutcome::Conflict { attempts })
+}
+
+async fn make_current(
+    table: &Table<'_>,
+    mut state: TableState,
+    manifest: &Manifest,
+    replaced: Option<&CurrentSnapshot>,
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    if table.settings.format == TableFormat::Parquet {
+        state.latest.put(CurrentSnapshot::from(manifest), now);
+        let alone = table.settings.single_writer;
+        return state.latest.swap(table.lake, &state.seen, alone).await;
+    }
+    let mut info = Map::new();
+    info.insert("runId".to_owned(), json!(run_id));
+    info.insert("snapshot".to_owned(), json!(manifest.snapshot));
+    info.insert("orgId".to_owned(), json!(manifest.org_id));
+    let entry = LogEntry {
+        columns: None,
+        add: manifest.files.iter().collect(),
+        remove: replaced
+            .iter()
+            .map(|replaced| replaced.snapshot.clone())
+            .collect(),
+        transaction: None,
+        operation: "RESTORE",
+        info,
+        committed_at: now,
+    };
+    Ok(table.log.commit(&state.log, entry).await?.is_some())
+}
+
+async fn missing_files(lake: &Lake, manifest: &Manifest) -> Result<Vec<String>> {
+    let folder = layout::date_folder(&manifest.dataset, manifest.identity().generated_date());
+    let found = lake.list(&folder).await?.into_iter();
+    let found: HashMap<String, u64> = found.map(|object| (object.path, object.bytes)).collect();
+    let is_missing = |file: &&ManifestFile| found.get(&file.path) != Some(&file.bytes);
+    let missing = manifest.files.iter().filter(is_missing);
+    Ok(missing.map(|file| file.path.clone()).collect())
+}
+
+/// Proves that the store refuses to overwrite what a condition protects, by trying it.
+///
+/// # Errors
+/// [`crate::Error::NoConditionalPut`] if it overwrites all the same.
+pub async fn probe_conditional_put(lake: &Lake, dataset: &str, run_id: &str) -> Result<()> {
+    lake.probe_conditional_put(&layout::probe(dataset, run_id))
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fixtures::{lakes, now, paths, settings_of, snapshot, staged};
+    use crate::{CommitOutcome, CommitRequest};
+
+    fn keeping(lake: &Lake) -> TableSettings {
+        TableSettings {
+            retire_after: Duration::from_secs(3600),
+            ..settings_of(lake)
+        }
+    }
+
+    async fn commit(lake: &Lake, hour: u32, run_id: &str) {
+        let request = CommitRequest {
+            table: keeping(lake),
+            ..staged(lake, &snapshot(26, hour), run_id, 5).await
+        };
+        let outcome = crate::commit(lake, &request).await.unwrap();
+        assert!(
+            matches!(outcome, CommitOutcome::Committed { .. }),
+            "{outcome:?}"
+        );
+    }
+
+    async fn states(lake: &Lake, now: DateTime<Utc>) -> Vec<SnapshotState> {
+        let kept = snapshots(lake, "devices", keeping(lake), now)
+            .await
+            .unwrap();
+        kept.into_iter().map(|kept| kept.state).collect()
+    }
+
+    #[tokio::test]
+    async fn a_kept_snapshot_becomes_current_again_and_back() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let retired = SnapshotState::Retired {
+                retired_at: now(),
+                kept_until: now() + Duration::from_secs(3600),
+            };
+            assert_eq!(
+                states(&lake, now()).await,
+                [retired, SnapshotState::Current]
+            );
+            for (to, expected) in [
+                (10, [SnapshotState::Current, retired]),
+                (11, [retired, SnapshotState::Current]),
+            ] {
+                let to = snapshot(26, to).id();
+                let outcome = rollback(&lake, "devices", keeping(&lake), &to, "back", now()).await;
+                let RollbackOutcome::RolledBack { current, replaced } = outcome.unwrap() else {
+                    panic!("not rolled back");
+                };
+                assert_eq!(current.snapshot, to);
+                assert!(replaced.is_some());
+                assert_eq!(states(&lake, now()).await, expected);
+                let manifest = Manifest::read(&lake, "devices", &to)
+                    .await
+                    .unwrap()
+                    .unwrap();
+                let report = crate::verify(&lake, &manifest, &crate::fixtures::dataset()).await;
+                assert!(report.unwrap().is_proven());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_whose_time_is_over_cannot_come_back_and_goes_with_the_next_commit() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let later = now() + Duration::from_secs(3600);
+            let gone = snapshot(26, 10);
+            let outcome =
+                rollback(&lake, "devices", keeping(&lake), &gone.id(), "back", later).await;
+            assert_eq!(outcome.unwrap(), RollbackOutcome::Unknown);
+            let current = snapshot(26, 11);
+            crate::standing(&lake, &current, keeping(&lake), later)
+                .await
+                .unwrap();
+            assert_eq!(states(&lake, later).await, [SnapshotState::Current]);
+            let left = paths(&lake, "devices/generated_date=2022-07-26").await;
+            assert_eq!(left.len(), 2, "{left:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_with_a_lost_file_does_not_come_back() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let to = snapshot(26, 10).id();
+            let manifest = Manifest::read(&lake, "devices", &to)
+                .await
+                .unwrap()
+                .unwrap();
+            let lost = vec![manifest.files[1].path.clone()];
+            lake.delete(&lost).await.unwrap();
+            let outcome = rollback(&lake, "devices", keeping(&lake), &to, "back", now()).await;
+            assert_eq!(
+                outcome.unwrap(),
+                RollbackOutcome::Incomplete { missing: lost }
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn stores_that_keep_conditions_pass_the_probe_and_nothing_of_it_stays() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            probe_conditional_put(&lake, "devices", "run")
+                .await
+                .unwrap();
+            assert!(paths(&lake, "_lake").await.is_empty());
+        }
+    }
+}
