@@ -12,8 +12,11 @@ mod harness;
 
 mod architecture;
 mod commands;
+mod concurrency;
+mod crashes;
 mod exit_codes;
 mod history;
+mod kept;
 mod object_stores;
 mod oddities;
 mod readers;

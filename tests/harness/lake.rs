@@ -80,6 +80,20 @@ impl Lake {
         matches!(&self.place, Place::Prefix { store, .. } if !store.conditional_puts)
     }
 
+    /// The store's credentials, as the environment variables that readers know.
+    pub(crate) fn credentials(&self) -> Vec<(&'static str, String)> {
+        let variable = |name: &str| match name {
+            "access_key_id" => Some("AWS_ACCESS_KEY_ID"),
+            "secret_access_key" => Some("AWS_SECRET_ACCESS_KEY"),
+            "account_key" => Some("AZURE_STORAGE_ACCOUNT_KEY"),
+            _ => None,
+        };
+        let options = self.options.iter();
+        options
+            .filter_map(|(name, value)| Some((variable(name)?, value.clone())))
+            .collect()
+    }
+
     /// For the Polars reader's `STORAGE_OPTIONS`.
     pub(crate) fn storage_options(&self) -> Value {
         Value::Object(

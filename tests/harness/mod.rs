@@ -11,6 +11,7 @@ pub(crate) mod api;
 pub(crate) mod blobs;
 pub(crate) mod lake;
 pub(crate) mod pipeline;
+pub(crate) mod poller;
 pub(crate) mod program;
 pub(crate) mod readers;
 pub(crate) mod servers;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::process::Child;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use super::api::Api;
 use super::blobs::Blobs;
 use super::lake::Lake;
-use super::program::{Ran, defender_lake};
+use super::program::{Ran, defender_lake, start};
 
 /// A pipeline file, the environment that it needs, and the lake that it writes.
 pub(crate) struct Pipeline<'a> {
@@ -122,6 +123,22 @@ impl<'a> Pipeline<'a> {
             .copied()
             .collect();
         defender_lake(self.folder(), &self.environment, &all)
+    }
+
+    /// Runs a command of the program with just these arguments.
+    pub(crate) fn plain(&self, command: &str, arguments: &[&str]) -> Ran {
+        let all: Vec<&str> = [command].iter().chain(arguments).copied().collect();
+        defender_lake(self.folder(), &self.environment, &all)
+    }
+
+    /// Starts a command of the program on the pipeline file.
+    pub(crate) fn start(&self, command: &str, arguments: &[&str]) -> Child {
+        let all: Vec<&str> = [command, "pipeline.toml"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        start(self.folder(), &self.environment, &all)
     }
 
     /// `run --json`, which must succeed; the run report.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -40,15 +40,7 @@ pub(crate) fn defender_lake<A: AsRef<OsStr>>(
     environment: &[(String, String)],
     arguments: &[A],
 ) -> Ran {
-    let output = Command::new(binary())
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", folder)
-        .envs(environment.iter().cloned())
-        .output()
-        .unwrap();
+    let output = command(folder, environment, arguments).output().unwrap();
     Ran {
         code: output
             .status
@@ -57,6 +49,35 @@ pub(crate) fn defender_lake<A: AsRef<OsStr>>(
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Starts the program as [`defender_lake`] runs it.
+pub(crate) fn start<A: AsRef<OsStr>>(
+    folder: &Path,
+    environment: &[(String, String)],
+    arguments: &[A],
+) -> Child {
+    command(folder, environment, arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn command<A: AsRef<OsStr>>(
+    folder: &Path,
+    environment: &[(String, String)],
+    arguments: &[A],
+) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", folder)
+        .envs(environment.iter().cloned());
+    command
 }
 
 impl Ran {

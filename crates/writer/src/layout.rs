@@ -82,6 +82,16 @@ pub(crate) fn begun(dataset: &str, run_id: &str) -> String {
     format!("{}/{run_id}.json", begun_folder(dataset))
 }
 
+/// Folders whose documents are replaced by way of temporary files, on local disk.
+pub(crate) fn folders_of_documents(dataset: &str) -> [String; 4] {
+    [
+        control(dataset),
+        manifests(dataset),
+        begun_folder(dataset),
+        format!("{}/runs", control(dataset)),
+    ]
+}
+
 /// The pointer to the current snapshots.
 pub fn latest(dataset: &str) -> String {
     format!("{}/latest.json", control(dataset))

@@ -118,6 +118,20 @@ impl LocalDisk {
         present(fs::remove_dir_all(self.file(path))).map(drop)
     }
 
+    /// Deletes the temporary files that a process left in a folder when it died.
+    pub(crate) fn delete_temporary(&self, folder: &str) -> io::Result<()> {
+        for entry in present(fs::read_dir(self.file(folder)))?
+            .into_iter()
+            .flatten()
+        {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "tmp") {
+                present(fs::remove_file(path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes the folders from `path` upwards, `levels` of them, as long as they are empty.
     pub(crate) fn delete_empty_folders(&self, path: &str, levels: usize) {
         let folder = self.file(path);

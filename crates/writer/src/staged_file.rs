@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::file_format::FileFormat;
 use crate::layout;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
@@ -133,22 +134,25 @@ impl StagedFileWriter {
             return Ok(None);
         }
         match self.upload_rest().await {
-            Ok(upload) => Ok(Some(StagedFile {
-                path: self.path,
-                partition: self.partition,
-                number: self.number,
-                rows: self.rows,
-                bytes: self.bytes,
-                sha256: hexadecimal(&self.sha256.finalize()),
-                key_ranges: self.key_ranges,
-                column_statistics: self
-                    .statistics
-                    .into_iter()
-                    .flatten()
-                    .map(Collected::finish)
-                    .collect(),
-                upload,
-            })),
+            Ok(upload) => {
+                failpoint::reached("staged");
+                Ok(Some(StagedFile {
+                    path: self.path,
+                    partition: self.partition,
+                    number: self.number,
+                    rows: self.rows,
+                    bytes: self.bytes,
+                    sha256: hexadecimal(&self.sha256.finalize()),
+                    key_ranges: self.key_ranges,
+                    column_statistics: self
+                        .statistics
+                        .into_iter()
+                        .flatten()
+                        .map(Collected::finish)
+                        .collect(),
+                    upload,
+                }))
+            }
             Err(error) => {
                 // The first error is the one to report.
                 let _ = self.abort().await;

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 use crate::layout;
+use crate::local_disk::LocalDisk;
 use crate::manifest::Manifest;
 use crate::staging;
 use crate::store::{Lake, Store, Version, blocking};
@@ -206,6 +207,12 @@ impl<'a> Table<'a> {
         }
         for run_id in self.abandoned_runs(now).await? {
             staging::discard(self.lake, self.dataset, &run_id).await?;
+        }
+        if let Store::Local(disk) = &self.lake.store {
+            // Under the lock nobody else writes the documents of commits; a run report is only a report.
+            for folder in layout::folders_of_documents(self.dataset) {
+                blocking(disk, "tidy", &folder, LocalDisk::delete_temporary).await?;
+            }
         }
         self.delete_retired(state, now).await
     }

@@ -1,0 +1,336 @@
+//! What a lake keeps and how it is read: snippets, snapshots, rollback, vacuum, new columns, checkpoints; the same totals
+//! from readers that nobody here wrote.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use chrono::TimeDelta;
+use serde_json::Value;
+use simulator::SnapshotOptions;
+
+use crate::harness::blobs::{Blobs, gzip, path};
+use crate::harness::lake::Lake;
+use crate::harness::pipeline::Pipeline;
+use crate::harness::poller::Poller;
+use crate::harness::tool;
+
+fn small(devices: u32) -> SnapshotOptions {
+    SnapshotOptions {
+        devices,
+        groups: 3,
+        blobs: 4,
+        ..SnapshotOptions::default()
+    }
+}
+
+fn later(options: &SnapshotOptions, hours: i64, devices: u32) -> SnapshotOptions {
+    SnapshotOptions {
+        devices,
+        generated_time: options.generated_time + TimeDelta::hours(hours),
+        ..options.clone()
+    }
+}
+
+fn id(options: &SnapshotOptions) -> String {
+    format!(
+        "{}-47d41a0c",
+        options.generated_time.format("%Y%m%dT%H%M%SZ")
+    )
+}
+
+/// Runs the code that `snippet` prints, with a line that counts in place of the one that shows; the rows.
+#[track_caller]
+fn rows_by(reader: &str, pipeline: &Pipeline, selection: &[&str]) -> u64 {
+    let all: Vec<&str> = ["pipeline.toml"].iter().chain(selection).copied().collect();
+    let arguments: Vec<&str> = [reader].iter().chain(&all).copied().collect();
+    let code = pipeline.plain("snippet", &arguments).exits_with(0).stdout;
+    let (shown, counted) = match reader {
+        "duckdb" => ("SELECT * FROM", "SELECT count(*) FROM"),
+        "spark" => ("info_gathering.show()", "print(info_gathering.count())"),
+        "polars" => (".collect())", ".collect().height)"),
+        _ => ("print(info_gathering)", "print(info_gathering.num_rows)"),
+    };
+    assert!(code.contains(shown), "{code}");
+    let mut code = code.replace(shown, counted);
+    if reader == "duckdb" {
+        code = format!(
+            "import duckdb\nprint(duckdb.connect().execute({}).fetchone()[0])\n",
+            Value::from(code)
+        );
+    }
+    let mut python = Command::new(tool("readers/bin/python3"));
+    python.args(["-c", &code]).current_dir(pipeline.folder());
+    if reader == "spark" {
+        python
+            .env("JAVA_HOME", tool("readers/java"))
+            .env("SPARK_LOCAL_IP", "127.0.0.1");
+    }
+    for (name, value) in pipeline.lake().credentials() {
+        python.env(name, value);
+    }
+    let output = python.output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{code}\n{stderr}");
+    stdout
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{code}\n{stdout}"))
+}
+
+fn snippets_read_what_they_say(lake: &Lake, readers: &[&str]) {
+    let (morning, yesterday) = (small(30).next_day(), small(20));
+    let noon = later(&morning, 2, 33);
+    let keeping = ["--set", "lake.retire_after=1h"];
+    for options in [&yesterday, &morning, &noon] {
+        Pipeline::from_files(&Blobs::simulated(options), lake).run_with(&keeping);
+    }
+    let blobs = Blobs::simulated(&noon);
+    let pipeline = Pipeline::from_files(&blobs, lake);
+    for reader in readers {
+        let rows = |selection: &[&str]| rows_by(reader, &pipeline, selection);
+        assert_eq!(rows(&[]), 53, "{reader}");
+        assert_eq!(rows(&["--date", "2026-05-04"]), 33, "{reader}");
+        assert_eq!(rows(&["--snapshot", &id(&noon)]), 33, "{reader}");
+        // Replaced, and kept.
+        assert_eq!(rows(&["--snapshot", &id(&morning)]), 30, "{reader}");
+    }
+    let unknown = ["duckdb", "pipeline.toml", "--date", "2020-01-01"];
+    pipeline
+        .plain("snippet", &unknown)
+        .exits_with(1)
+        .says(&["2020-01-01"]);
+}
+
+#[test]
+fn snippets_read_a_table_a_date_and_a_replaced_snapshot_on_disk() {
+    snippets_read_what_they_say(&Lake::on_disk(), &["duckdb", "polars", "delta"]);
+}
+
+#[test]
+fn snippets_read_a_table_a_date_and_a_replaced_snapshot_with_spark() {
+    snippets_read_what_they_say(&Lake::on_disk(), &["spark"]);
+}
+
+#[test]
+fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_s3() {
+    let lake = Lake::in_moto();
+    snippets_read_what_they_say(&lake, &["polars", "delta"]);
+}
+
+#[test]
+fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_azure() {
+    snippets_read_what_they_say(&Lake::in_azurite(), &["polars", "delta"]);
+}
+
+#[test]
+fn snippets_hold_no_secret() {
+    let lake = Lake::in_moto();
+    let blobs = Blobs::simulated(&small(20));
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    for reader in ["duckdb", "spark", "polars", "delta"] {
+        let code = pipeline
+            .plain("snippet", &[reader, "pipeline.toml"])
+            .exits_with(0)
+            .stdout;
+        for (name, value) in lake.credentials() {
+            assert!(!code.contains(&value), "{reader} prints {name}: {code}");
+        }
+    }
+}
+
+#[track_caller]
+fn every_reader_counts(lake: &Lake, expected: &[(&SnapshotOptions, u64)], after: &str) {
+    let expected: BTreeMap<i64, u64> = expected
+        .iter()
+        .map(|(options, rows)| (options.generated_time.timestamp_micros(), *rows))
+        .collect();
+    let readers: &[&'static str] = match lake.root().contains("://") {
+        true => &["deltalake", "polars"],
+        false => &["deltalake", "polars", "manifest", "glob"],
+    };
+    for answer in Poller::start(lake, readers).next_answers() {
+        assert_eq!(
+            answer.rows.as_ref(),
+            Ok(&expected),
+            "after {after}: {answer:?}"
+        );
+    }
+}
+
+fn keeps_and_goes_back(lake: &Lake) {
+    let morning = small(30);
+    let (noon, past) = (later(&morning, 2, 33), later(&morning, -48, 20));
+    let keeping = ["--set", "lake.retire_after=1h"];
+    for options in [&morning, &noon] {
+        Pipeline::from_files(&Blobs::simulated(options), lake).run_with(&keeping);
+    }
+    let blobs = Blobs::simulated(&past);
+    let pipeline = Pipeline::from_files(&blobs, lake);
+    pipeline.run_with(&["--backfill", "--set", "lake.retire_after=1h"]);
+
+    let state_of = |options: &SnapshotOptions| {
+        let listed = pipeline
+            .command("snapshots", &["--json"])
+            .exits_with(0)
+            .json();
+        let listed = listed.as_array().unwrap().clone();
+        let found = listed
+            .iter()
+            .find(|snapshot| snapshot["snapshot"] == id(options).as_str());
+        found.map(|snapshot| snapshot["state"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(state_of(&morning).as_deref(), Some("retired"));
+    assert_eq!(state_of(&noon).as_deref(), Some("current"));
+    let morning_id = id(&morning);
+    let back = ["--to", &morning_id, "--set", "lake.retire_after=1h"];
+    pipeline.command("rollback", &back).exits_with(0);
+    assert_eq!(state_of(&noon).as_deref(), Some("retired"));
+    let log_readers = Poller::start(lake, &["deltalake", "polars"]);
+    for answer in log_readers.next_answers() {
+        let rows = answer.rows.as_ref().unwrap();
+        assert_eq!(
+            rows.get(&morning.generated_time.timestamp_micros()),
+            Some(&30),
+            "{answer:?}"
+        );
+        assert_eq!(rows.len(), 2, "{answer:?}");
+    }
+    // Kept an hour, nothing may go; kept no longer, the replaced one goes.
+    let held = ["--json", "--apply", "--set", "lake.retire_after=1h"];
+    let vacuum = pipeline.command("vacuum", &held).exits_with(0).json();
+    assert_eq!(vacuum["found"], serde_json::json!([]));
+    let dry = pipeline.command("vacuum", &["--json"]).exits_with(0).json();
+    assert!(!dry["found"].as_array().unwrap().is_empty());
+    assert_eq!(state_of(&noon).as_deref(), Some("retired"));
+    pipeline.command("vacuum", &["--apply"]).exits_with(0);
+    assert_eq!(state_of(&noon), None);
+    every_reader_counts(lake, &[(&morning, 30), (&past, 20)], "rollback and vacuum");
+    pipeline.command("verify", &[]).exits_with(0);
+    let gone = id(&noon);
+    pipeline
+        .command("rollback", &["--to", &gone])
+        .exits_with(1)
+        .says(&["does not keep"]);
+}
+
+#[test]
+fn a_replaced_snapshot_comes_back_while_it_is_kept_on_disk() {
+    keeps_and_goes_back(&Lake::on_disk());
+}
+
+#[test]
+fn a_replaced_snapshot_comes_back_while_it_is_kept_in_s3() {
+    keeps_and_goes_back(&Lake::in_moto());
+}
+
+#[test]
+fn a_replaced_snapshot_comes_back_while_it_is_kept_in_azure() {
+    keeps_and_goes_back(&Lake::in_azurite());
+}
+
+/// The dataset with one more column, or with another type for one.
+fn schema_with(pipeline: &Pipeline, column: &str, column_type: &str) {
+    let schema = include_str!("../schemas/info_gathering.toml");
+    let added = format!(
+        "{schema}\n[[column]]\nname = \"{column}\"\nwire = \"Added.{column}\"\ntype = \"{column_type}\"\nmeaning = \"Added.\"\n"
+    );
+    fs::write(pipeline.folder().join("schema.toml"), added).unwrap();
+}
+
+#[test]
+fn a_new_column_is_added_by_the_commit_that_first_writes_it_and_a_changed_type_is_refused() {
+    let lake = Lake::on_disk();
+    let first = small(20);
+    Pipeline::from_files(&Blobs::simulated(&first), &lake).run();
+    let blobs = Blobs::none();
+    let line = br#"{"DeviceId":"d1","Added":{"weight":7}}"#;
+    blobs.add(
+        &path(Some(1), 1).replace("2026-05-03", "2026-05-04"),
+        &gzip(line),
+    );
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let own_schema = [
+        "--set",
+        "schema=schema.toml",
+        "--set",
+        "gate.min_rows_ratio=0.0",
+    ];
+    schema_with(&pipeline, "weight", "int64");
+    pipeline.run_with(&own_schema);
+    let query = "import deltalake\ntable = deltalake.DeltaTable('TABLE').to_pyarrow_table(columns=['weight'])\n\
+                 print(sorted(table.column('weight').to_pylist(), key=str))";
+    let query = query.replace("TABLE", lake.on_this_machine().table().to_str().unwrap());
+    let output = Command::new(tool("readers/bin/python3"))
+        .args(["-c", &query])
+        .output()
+        .unwrap();
+    let read = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(read.matches("None").count(), 20, "{output:?}");
+    assert!(read.contains('7'), "{read}");
+
+    let blobs = Blobs::none();
+    let line = br#"{"DeviceId":"d1","Added":{"weight":"heavy"}}"#;
+    blobs.add(
+        &path(Some(1), 1).replace("2026-05-03", "2026-05-05"),
+        &gzip(line),
+    );
+    let before = lake.on_this_machine().table_files();
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    schema_with(&pipeline, "weight", "string");
+    let ran = pipeline.command("run", &own_schema);
+    assert_ne!(ran.code, 0);
+    ran.says(&["`weight`", "long", "string", "new name"]);
+    assert!(lake.on_this_machine().table_files() == before);
+    let vacuum = pipeline.command("vacuum", &["--json"]).exits_with(0).json();
+    assert_eq!(vacuum["found"], serde_json::json!([]));
+}
+
+#[test]
+fn a_checkpoint_comes_with_every_tenth_entry_and_all_readers_read_through_it() {
+    let lake = Lake::on_disk();
+    let mut days = vec![small(10)];
+    for day in 0..11 {
+        days.push(days[day].next_day());
+    }
+    for day in &days {
+        Pipeline::from_files(&Blobs::simulated(day), &lake).run();
+    }
+    let files = lake.files();
+    let checkpoint = "info_gathering/_delta_log/00000000000000000009.checkpoint.parquet";
+    assert!(files.contains_key(checkpoint), "{:?}", files.keys());
+    assert!(files.contains_key("info_gathering/_delta_log/_last_checkpoint"));
+    let expected: Vec<(&SnapshotOptions, u64)> = days.iter().map(|day| (day, 10)).collect();
+    every_reader_counts(&lake, &expected, "a checkpoint");
+    let replaced = later(&days[11], 1, 12);
+    Pipeline::from_files(&Blobs::simulated(&replaced), &lake).run();
+    let mut expected = expected;
+    expected.pop();
+    expected.push((&replaced, 12));
+    every_reader_counts(&lake, &expected, "a replacement after a checkpoint");
+}
+
+#[test]
+fn a_table_without_a_log_gets_one_that_holds_all_its_days_and_is_not_left_without_it_again() {
+    let lake = Lake::on_disk();
+    let first = small(20);
+    let second = first.next_day();
+    let without = ["--set", "lake.format=parquet"];
+    Pipeline::from_files(&Blobs::simulated(&first), &lake).run_with(&without);
+    let blobs = Blobs::simulated(&second);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    every_reader_counts(
+        &lake,
+        &[(&first, 20), (&second, 20)],
+        "the log's first entry",
+    );
+    pipeline
+        .command("run", &without)
+        .exits_with(2)
+        .says(&["Delta log"]);
+}
