@@ -62,9 +62,7 @@ fn rows_by(reader: &str, pipeline: &Pipeline, selection: &[&str]) -> u64 {
     let mut python = Command::new(tool("readers/bin/python3"));
     python.args(["-c", &code]).current_dir(pipeline.folder());
     if reader == "spark" {
-        python
-            .env("JAVA_HOME", tool("readers/java"))
-            .env("SPARK_LOCAL_IP", "127.0.0.1");
+        python.env("SPARK_LOCAL_IP", "127.0.0.1");
     }
     for (name, value) in pipeline.lake().credentials() {
         python.env(name, value);

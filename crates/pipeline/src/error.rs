@@ -159,6 +159,7 @@ impl PipelineError {
                 error,
                 writer::Error::Configuration { .. }
                     | writer::Error::HasDeltaLog { .. }
+                    | writer::Error::ColumnType { .. }
                     | writer::Error::NoConditionalPut { .. }
             ),
             Self::NoDeltaLog { .. } => true,
@@ -202,6 +203,9 @@ impl PipelineError {
             Self::MixedListing => "run again: the service may have been replacing its snapshot",
             Self::Write(writer::Error::NoConditionalPut { .. }) => {
                 "use a store with conditional puts, or set lake.single_writer = true if no two runs ever write to this lake at once"
+            }
+            Self::Write(writer::Error::ColumnType { .. }) => {
+                "give the column a new name in the schema, or write to a new lake"
             }
             Self::Write(writer::Error::HasDeltaLog { .. }) => {
                 "set lake.format = \"delta\", or write to a new lake"

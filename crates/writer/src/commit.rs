@@ -152,7 +152,7 @@ fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
 ///
 /// # Errors
 /// [`crate::Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open.
-/// [`crate::Error::ColumnType`] if the table has a column with another type. After an error of the store the
+/// [`crate::Error::ColumnType`] if the table has a column with another type: the uploads were aborted. After an error of the store the
 /// uploads that were not completed have been aborted, and the lake's state is as before unless the entry or the
 /// swap itself failed without an answer; what is left is finished or undone by the next run.
 pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcome> {
@@ -165,6 +165,13 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
     if let Some(outcome) = refusal(&state.latest, request) {
         abort(lake, dataset, &request.run_id, &request.files).await?;
         return Ok(outcome);
+    }
+
+    if request.table.format == TableFormat::Delta
+        && let Err(error) = table.log.check_columns(&state.log, &request.dataset)
+    {
+        abort_quietly(lake, request).await;
+        return Err(error);
     }
 
     let commit = Commit {

@@ -214,6 +214,15 @@ impl DeltaLog {
         }
     }
 
+    /// Whether files with the dataset's columns can become part of the table.
+    ///
+    /// # Errors
+    /// [`Error::ColumnType`].
+    pub(crate) fn check_columns(&self, state: &LogState, dataset: &Dataset) -> Result<()> {
+        self.declaration(state, dataset, DateTime::UNIX_EPOCH)
+            .map(drop)
+    }
+
     /// The run that wrote one of the entries after `version`, if it is `run_id`.
     pub(crate) async fn was_written_by(
         &self,

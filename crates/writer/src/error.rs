@@ -96,7 +96,7 @@ pub enum Error {
     /// A column of the dataset has another type in the table.
     #[error(
         "column `{column}` is {table_type} in table `{dataset}` and {dataset_type} in the dataset: the files that are \
-         there would not be readable any more; give the column a new name in the schema, or write to a new lake"
+         there would not be readable any more"
     )]
     ColumnType {
         /// Name of the dataset.

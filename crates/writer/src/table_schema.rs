@@ -26,25 +26,25 @@ pub(crate) fn fields(dataset: &Dataset) -> Result<Vec<Value>> {
         }
         Ok(declared(
             field.name(),
-            delta_type(dataset, field)?,
+            &delta_type(dataset, field)?,
             &comment,
         ))
     });
     let mut fields = file_columns.collect::<Result<Vec<_>>>()?;
     fields.push(declared(
         GENERATED_DATE,
-        json!("date"),
+        &json!("date"),
         &json!({"comment": "UTC date on which the service generated the snapshot."}),
     ));
     fields.push(declared(
         &dataset.partition.column,
-        json!("long"),
+        &json!("long"),
         &json!({"comment": dataset.partition.meaning}),
     ));
     Ok(fields)
 }
 
-fn declared(name: &str, delta_type: Value, metadata: &Value) -> Value {
+fn declared(name: &str, delta_type: &Value, metadata: &Value) -> Value {
     json!({"name": name, "type": delta_type, "nullable": true, "metadata": metadata})
 }
 
@@ -130,7 +130,7 @@ mod tests {
         let full = fields(&dataset).unwrap();
         let mut older = full.clone();
         let removed = older.remove(4);
-        older.push(declared("gone", json!("string"), &json!({})));
+        older.push(declared("gone", &json!("string"), &json!({})));
         let evolved = evolved(&dataset, &older, full).unwrap().unwrap();
         assert_eq!(evolved.len(), older.len() + 1);
         assert_eq!(evolved.last(), Some(&removed));
