@@ -26,7 +26,7 @@ def main() -> None:
     root = sys.argv[1]
     query = QUERY.format(root=root.replace("'", "''")).strip()
     print(f"\nDuckDB {duckdb.__version__}:\n\n{query}\n")
-    print(duckdb.sql(query).show(max_rows=60) or "")
+    duckdb.sql(query).show(max_rows=60)
 
 
 if __name__ == "__main__":
