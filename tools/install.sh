@@ -104,7 +104,7 @@ garage_build() {
 }
 
 install_garage() {
-    need cargo cargo
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or later"
     need cc build-essential
     once garage "$GARAGE_VERSION" garage_build
 }
