@@ -1,7 +1,8 @@
 //! The work of a plan: blobs are brought, decoded, encoded and staged. Nothing becomes visible.
 //!
 //! ```text
-//! segments, in order -> bring (N at once, spooled) -> CPU job (one a thread) -> channel (2 pieces) -> part -> open upload
+//! segments, in order -> bring (N at once, spooled) -> CPU job (one a thread) -> channel (1 piece) -> part -> open upload
+//!                                                    \____ at most two segments a thread ____/
 //! ```
 //! Segments are started in the plan's order and parts take their segments' pieces in that order, so that files are the same
 //! whatever the number of threads; and the first unfinished segment always has a thread, so that nothing waits in a circle.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use dataset::Partition;
 use extractor::{BlobSource, Spool};
 use futures::stream::{self, StreamExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transformer::{BatchLimits, BlobCounts, DriftKind};
@@ -29,7 +30,9 @@ use crate::segment::{self, Piece, SegmentSettings};
 use crate::settings::Settings;
 
 /// Pieces of a segment that wait for the part's file.
-const PIECES: usize = 2;
+const PIECES: usize = 1;
+/// Segments for each thread that are computed or wait for their turn in the part's file.
+const SEGMENTS_A_THREAD: usize = 2;
 
 /// What working on a part gives back: uploaded, not yet visible.
 #[derive(Debug, Default)]
@@ -56,6 +59,7 @@ pub(crate) struct Workshop {
 /// A segment on its way to its part: what its job makes, and how the job ended.
 #[derive(Debug)]
 struct Started {
+    _turn: OwnedSemaphorePermit,
     pieces: mpsc::Receiver<Piece>,
     job: oneshot::Receiver<Result<Result<(), PipelineError>, PipelineError>>,
 }
@@ -173,6 +177,7 @@ impl Workshop {
             })
             .buffered(self.downloads);
         let part_permits = Arc::new(Semaphore::new(self.parts_in_flight));
+        let turns = Arc::new(Semaphore::new(self.pool.threads() * SEGMENTS_A_THREAD));
         let mut to_part: Option<mpsc::Sender<Started>> = None;
         loop {
             let next = tokio::select! {
@@ -185,11 +190,7 @@ impl Workshop {
             };
             let blobs = spools?;
             if first {
-                let permit = tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-                    permit = Arc::clone(&part_permits).acquire_owned() => permit,
-                };
+                let permit = permit(&part_permits, cancel).await?;
                 let (sender, segments) = mpsc::channel(part.segments.len().max(1));
                 to_part = Some(sender);
                 let (workshop, part) = (self.clone(), part.clone());
@@ -203,11 +204,8 @@ impl Workshop {
                     staged
                 });
             }
-            let thread = tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-                thread = self.pool.free_thread() => thread?,
-            };
+            let turn = permit(&turns, cancel).await?;
+            let thread = permit(self.pool.free_threads(), cancel).await?;
             let (pieces_in, pieces) = mpsc::channel(PIECES);
             let (settings, observer, cancel) = (
                 Arc::clone(&self.settings),
@@ -219,7 +217,13 @@ impl Workshop {
             });
             if let Some(to_part) = &to_part {
                 // A part that has failed takes no more; its error is met when it is joined.
-                let _ = to_part.send(Started { pieces, job }).await;
+                let _ = to_part
+                    .send(Started {
+                        _turn: turn,
+                        pieces,
+                        job,
+                    })
+                    .await;
             }
             if last {
                 to_part = None;
@@ -350,6 +354,18 @@ impl Workshop {
         }
         staged.quarantine_files = quarantine.finish().await?;
         Ok(())
+    }
+}
+
+/// Waits for a permit; those who wait are served in order.
+async fn permit(
+    permits: &Arc<Semaphore>,
+    cancel: &CancellationToken,
+) -> Result<OwnedSemaphorePermit, PipelineError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(PipelineError::Cancelled),
+        permit = Arc::clone(permits).acquire_owned() => permit.map_err(|_| PipelineError::Cancelled),
     }
 }
 

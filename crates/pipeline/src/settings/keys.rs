@@ -332,7 +332,7 @@ pub const KEYS: &[Key] = &[
     key(
         "work.spool_memory",
         size(0, TIB),
-        Some(r#""64MiB""#),
+        Some(r#""32MiB""#),
         r#""64MiB""#,
         "Compressed bytes held in memory before blobs are spooled to disk.",
     ),
@@ -367,8 +367,8 @@ pub const KEYS: &[Key] = &[
     key(
         "work.row_group_rows",
         from_to(1, 1 << 30),
-        Some("122880"),
-        "122880",
+        Some("32768"),
+        "32768",
         "Rows of a Parquet row group.",
     ),
     key(
