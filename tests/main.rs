@@ -16,6 +16,7 @@ mod exit_codes;
 mod history;
 mod object_stores;
 mod oddities;
+mod readme;
 mod readers;
 mod report;
 mod secrets;
