@@ -191,7 +191,55 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) backfill: bool,
     #[command(flatten)]
+    pub(crate) allowed: AllowedArguments,
+    #[command(flatten)]
     pub(crate) known: KnownArguments,
+}
+
+/// What a run may do this time.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is allowed this time (short for --set …)")]
+pub(crate) struct AllowedArguments {
+    /// Publish a snapshot that is much smaller than the last one [gate.min_rows_ratio=0]
+    #[arg(long)]
+    pub(crate) accept_shrink: bool,
+    /// Publish a snapshot without rows; an empty listing also needs --org-id [gate.allow_empty=true]
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// What to do when the service replaces the snapshot under way [source.on_new_snapshot]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) on_new_snapshot: Option<OnNewSnapshot>,
+    /// The longest wait for the rate budget, such as 30m [source.max_wait]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_wait: Option<humantime::Duration>,
+}
+
+/// What to do when the service replaces the snapshot under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnNewSnapshot {
+    /// Start again with the new one.
+    Restart,
+    /// End with an error.
+    Stop,
+}
+
+impl AllowedArguments {
+    /// As overrides of the pipeline file.
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = String> {
+        let on_new_snapshot = self.on_new_snapshot.map(|what| match what {
+            OnNewSnapshot::Restart => "source.on_new_snapshot=restart".to_owned(),
+            OnNewSnapshot::Stop => "source.on_new_snapshot=stop".to_owned(),
+        });
+        [
+            self.accept_shrink
+                .then(|| "gate.min_rows_ratio=0".to_owned()),
+            self.allow_empty.then(|| "gate.allow_empty=true".to_owned()),
+            on_new_snapshot,
+            self.max_wait.map(|wait| format!("source.max_wait={wait}")),
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 /// What blob paths do not carry.

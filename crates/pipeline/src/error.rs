@@ -21,6 +21,16 @@ pub enum PipelineError {
         /// What is wrong.
         source: TransformError,
     },
+    /// A blob inflates to more than the settings allow.
+    #[error("blob {blob} inflates to more than {limit} bytes, which `{setting}` allows")]
+    BlobTooLarge {
+        /// Blob path.
+        blob: String,
+        /// The limit, bytes.
+        limit: u64,
+        /// The setting that it comes from.
+        setting: &'static str,
+    },
     /// The lake could not be read or written.
     #[error(transparent)]
     Write(#[from] writer::Error),
@@ -132,6 +142,7 @@ impl PipelineError {
             | Self::SeveralSnapshots { .. }
             | Self::SnapshotNotFound { .. } => true,
             Self::Transform { .. }
+            | Self::BlobTooLarge { .. }
             | Self::Refused(_)
             | Self::NotPublished { .. }
             | Self::NothingPublished { .. }
@@ -150,6 +161,9 @@ impl PipelineError {
             Self::Refused(refusal) => return refusal.advice(),
             Self::Transform { .. } => {
                 "the blob arrived as the blob store holds it: run again later, and if it stays broken, report its path to the service's support"
+            }
+            Self::BlobTooLarge { .. } => {
+                "if the blob is no gzip bomb, raise the setting; else report its path to the service's support"
             }
             Self::OtherExport { .. } => "set `dataset`, or narrow `source.files`",
             Self::UnknownTime { .. } => "set source.generated_time, such as 2022-07-26T10:01:00Z",

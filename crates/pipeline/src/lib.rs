@@ -10,6 +10,7 @@ mod cpu;
 mod error;
 pub mod events;
 mod gate;
+mod part;
 mod plan;
 mod quarantine_file;
 pub mod report;
@@ -17,6 +18,7 @@ mod run;
 mod segment;
 pub mod settings;
 mod source;
+mod unique_key;
 mod verify;
 mod work;
 

@@ -21,9 +21,13 @@ use writer::{EncodedRowGroup, FileFormat, RowGroupEncoder};
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::plan::PlannedBlob;
+use crate::unique_key::{KeyHash, KeyHasher};
 
 /// Bytes of rows of several partitions that are sorted together in memory.
 const SORTED_BYTES: usize = 32 << 20;
+
+/// Inflated bytes that a blob may have whatever its compressed size: small blobs may be as repetitive as they like.
+const INFLATE_FREE: u64 = 16 << 20;
 
 /// What a segment's job makes, in order.
 #[derive(Debug)]
@@ -42,6 +46,7 @@ pub(crate) enum Piece {
     BlobDone {
         blob: PlannedBlob,
         counts: BlobCounts,
+        keys: Vec<KeyHash>,
     },
 }
 
@@ -52,8 +57,30 @@ pub(crate) struct SegmentSettings {
     pub(crate) snapshot: Snapshot,
     pub(crate) format: Arc<FileFormat>,
     pub(crate) limits: BatchLimits,
+    pub(crate) inflate_limits: InflateLimits,
     /// The device group of records that neither name one nor lie in a blob that does.
     pub(crate) fallback_group: Option<i64>,
+}
+
+/// How far a blob may inflate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InflateLimits {
+    /// In bytes: `work.max_blob_inflated`.
+    pub(crate) bytes: u64,
+    /// Times the compressed size: `work.max_inflate_ratio`.
+    pub(crate) ratio: u64,
+}
+
+impl InflateLimits {
+    /// The bytes that a blob may inflate to, and the setting that says so.
+    fn of(self, compressed: u64) -> (u64, &'static str) {
+        let by_ratio = compressed.saturating_mul(self.ratio).max(INFLATE_FREE);
+        if by_ratio < self.bytes {
+            (by_ratio, "work.max_inflate_ratio")
+        } else {
+            (self.bytes, "work.max_blob_inflated")
+        }
+    }
 }
 
 /// Where pieces go. Stops the job when nobody wants them any more.
@@ -63,10 +90,15 @@ struct Outlet {
 }
 
 impl Outlet {
-    fn give(&self, piece: Piece) -> Result<(), PipelineError> {
-        if self.cancel.is_cancelled() {
+    fn still_wanted(&self) -> Result<(), PipelineError> {
+        if self.cancel.is_cancelled() || self.pieces.is_closed() {
             return Err(PipelineError::Cancelled);
         }
+        Ok(())
+    }
+
+    fn give(&self, piece: Piece) -> Result<(), PipelineError> {
+        self.still_wanted()?;
         self.pieces
             .blocking_send(piece)
             .map_err(|_| PipelineError::Cancelled)
@@ -84,6 +116,8 @@ pub(crate) fn work(
     let outlet = Outlet { pieces, cancel };
     let mut records = RecordDecoder::new(&settings.dataset, &settings.snapshot);
     let mut rows = Rows::new(&settings.format);
+    let key_hasher = KeyHasher::new(&settings.dataset)
+        .map_err(|error| PipelineError::Defect(error.to_string()))?;
     for (blob, spool) in blobs {
         let group_source = match blob.rbac_group_id {
             Some(group) => GroupSource::BlobPath(group),
@@ -91,19 +125,36 @@ pub(crate) fn work(
                 fallback: settings.fallback_group,
             },
         };
-        let failed = |source| PipelineError::Transform {
-            blob: blob.path.clone(),
-            source,
+        let (inflated_bytes, setting) = settings.inflate_limits.of(blob.bytes);
+        let limits = BatchLimits {
+            inflated_bytes,
+            ..settings.limits
         };
+        let failed = |source| match source {
+            TransformError::TooLarge { limit } => PipelineError::BlobTooLarge {
+                blob: blob.path.clone(),
+                limit,
+                setting,
+            },
+            source => PipelineError::Transform {
+                blob: blob.path.clone(),
+                source,
+            },
+        };
+        let mut keys = Vec::new();
         let reader = spool
             .into_reader()
             .map_err(|source| PipelineError::Machine {
                 what: format!("read the spool of blob {}", blob.path),
                 source,
             })?;
-        let mut decoder = decode_blob(reader, group_source, &mut records, settings.limits);
+        let mut decoder = decode_blob(reader, group_source, &mut records, limits);
         while let Some(progress) = decoder.next_batch().map_err(failed)? {
+            outlet.still_wanted()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
+            key_hasher
+                .add(&decoded.rows, &mut keys)
+                .map_err(|error| failed(error.into()))?;
             let records = decoded.rows.num_rows() + quarantined.len();
             observer(Event::RecordsRead {
                 records: records as u64,
@@ -122,7 +173,7 @@ pub(crate) fn work(
             }
         }
         let counts = decoder.finish();
-        outlet.give(Piece::BlobDone { blob, counts })?;
+        outlet.give(Piece::BlobDone { blob, counts, keys })?;
     }
     rows.finish(&outlet)
 }
@@ -255,5 +306,27 @@ impl<'a> Rows<'a> {
             SortError::Pipeline(error) => error,
         })?;
         self.close(outlet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lower_limit_of_inflation_counts_and_small_blobs_are_free() {
+        let limits = InflateLimits {
+            bytes: 1 << 30,
+            ratio: 100,
+        };
+        assert_eq!(limits.of(10), (INFLATE_FREE, "work.max_inflate_ratio"));
+        assert_eq!(limits.of(1 << 20), (100 << 20, "work.max_inflate_ratio"));
+        assert_eq!(limits.of(1 << 30), (1 << 30, "work.max_blob_inflated"));
+        assert_eq!(limits.of(u64::MAX), (1 << 30, "work.max_blob_inflated"));
+        let tight = InflateLimits {
+            bytes: 1 << 10,
+            ..limits
+        };
+        assert_eq!(tight.of(10), (1 << 10, "work.max_blob_inflated"));
     }
 }

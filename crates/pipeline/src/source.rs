@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::error::PipelineError;
 use crate::gate::Refusal;
 use crate::plan::PlannedBlob;
-use crate::settings::{ApiSource, Auth, Settings, SourceKind};
+use crate::settings::{ApiSource, Auth, Retry, Settings, SourceKind};
 
 /// Blobs that are asked for their size at once.
 const SIZES_AT_ONCE: usize = 16;
@@ -46,7 +46,11 @@ pub(crate) async fn list(settings: &Settings) -> Result<Listed, PipelineError> {
 
 async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, PipelineError> {
     let (clock, jitter) = (Clock::system(), Jitter::from_entropy());
-    let http = HttpClient::new(&HttpSettings::default())?;
+    let http = HttpClient::new(&HttpSettings {
+        connect_timeout: api.timeouts.connect,
+        no_progress_timeout: api.timeouts.no_progress,
+        request_timeout: api.timeouts.request,
+    })?;
     let budget = RateBudgetSettings {
         per_minute: NonZeroU32::new(api.calls_per_minute).unwrap_or(NonZeroU32::MIN),
         per_hour: NonZeroU32::new(api.calls_per_hour).unwrap_or(NonZeroU32::MIN),
@@ -57,7 +61,7 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         ApiSettings {
             base_url: api.base.to_string(),
             allowed_blob_hosts: api.blob_hosts.clone(),
-            retry: RetryPolicy::for_api(),
+            retry: policy(&api.api_retry),
         },
         credential(&api.auth),
         RateBudget::new(budget, clock.clone()),
@@ -78,18 +82,11 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         .iter()
         .map(|url| url.blob_path().clone())
         .collect();
-    let Some(first) = paths.first() else {
-        return Err(Refusal::EmptyListing.into());
-    };
     let mut snapshots = by_snapshot(settings, paths.iter().cloned(), listing.generated_time)?;
     // A listing is one answer about one snapshot: mixed, it is not chosen from but refused.
-    let (snapshot, _) = match snapshots.len() {
-        1 => snapshots.remove(0),
-        0 => {
-            return Err(PipelineError::UnknownTime {
-                blob: first.to_string(),
-            });
-        }
+    let snapshot = match snapshots.len() {
+        0 => empty_snapshot(settings, listing.generated_time)?,
+        1 => snapshots.remove(0).0,
         _ => return Err(PipelineError::MixedListing),
     };
     if let Some(wanted) = settings
@@ -109,13 +106,7 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         .unwrap_or_else(std::env::temp_dir);
     let spools = SpoolBudget::new(settings.work.spool_memory.as_usize(), spool_dir);
     let source = BlobSource::Service {
-        store: BlobStoreClient::new(
-            http,
-            RetryPolicy::for_blobs(),
-            spools,
-            clock.clone(),
-            jitter,
-        ),
+        store: BlobStoreClient::new(http, policy(&api.blob_retry), spools, clock.clone(), jitter),
         urls: Arc::new(UrlSource::new(
             export_api,
             request,
@@ -140,6 +131,15 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         blobs,
         source,
     })
+}
+
+fn policy(retry: &Retry) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: retry.attempts,
+        base_delay: retry.delay,
+        max_delay: retry.max_delay,
+        max_total_delay: retry.time,
+    }
 }
 
 fn credential(auth: &Auth) -> Credential {
@@ -194,6 +194,25 @@ fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, PipelineErro
         }),
         (None, None) => Err(Refusal::EmptyListing.into()),
     }
+}
+
+/// The snapshot of a listing without blobs, where that may be published and is known.
+fn empty_snapshot(
+    settings: &Settings,
+    listed_time: Option<DateTime<Utc>>,
+) -> Result<Snapshot, Refusal> {
+    if !settings.gate.allow_empty {
+        return Err(Refusal::EmptyListing);
+    }
+    let unknown = |what| Refusal::EmptyListingOfUnknown { what };
+    let org_id = settings.source.org_id.clone();
+    Ok(Snapshot {
+        dataset: settings.dataset.name.clone(),
+        org_id: org_id.ok_or(unknown("which organisation"))?,
+        generated_time: listed_time
+            .or(settings.source.generated_time)
+            .ok_or(unknown("which time"))?,
+    })
 }
 
 type BlobsOfSnapshot = (Snapshot, Vec<BlobPath>);

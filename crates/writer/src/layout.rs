@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table; else nothing |
 //! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
-//! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest |
+//! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.1.json` after its first amendment |
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
 //! | `_lake/<dataset>/runs/<run id>.json` | run report |
 //! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible, on local disk only |
@@ -50,6 +50,14 @@ pub fn manifests(dataset: &str) -> String {
 /// The manifest of a snapshot.
 pub fn manifest(dataset: &str, snapshot: &SnapshotId) -> String {
     format!("{}/{snapshot}.json", manifests(dataset))
+}
+
+/// The manifest of a snapshot that was amended so many times. `latest` tells which one is current.
+pub fn amended_manifest(dataset: &str, snapshot: &SnapshotId, amendment: u32) -> String {
+    match amendment {
+        0 => manifest(dataset, snapshot),
+        _ => format!("{}/{snapshot}.{amendment}.json", manifests(dataset)),
+    }
 }
 
 /// The pointer to the current snapshots.

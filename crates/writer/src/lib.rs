@@ -28,7 +28,7 @@ mod verify;
 #[cfg(test)]
 mod fixtures;
 
-pub use commit::{CommitOutcome, CommitRequest, Standing, abort, commit, standing};
+pub use commit::{CommitOutcome, CommitRequest, Standing, abort, abort_files, commit, standing};
 pub use error::{Error, Result};
 pub use file_format::{FileFormat, ParquetSettings};
 pub use latest::{CurrentSnapshot, Latest};

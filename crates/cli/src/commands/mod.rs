@@ -12,7 +12,7 @@ use std::env;
 
 use pipeline::settings::{Settings, SettingsError};
 
-use crate::arguments::{Command, KnownArguments, PipelineArguments};
+use crate::arguments::{Command, PipelineArguments};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::log::Log;
@@ -33,9 +33,9 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
 /// The pipeline file with `--set` and its shorthands.
 fn settings(
     pipeline: &PipelineArguments,
-    known: Option<&KnownArguments>,
+    shorthands: impl IntoIterator<Item = String>,
 ) -> Result<Settings, SettingsError> {
     let mut overrides = pipeline.set.clone();
-    overrides.extend(known.into_iter().flat_map(KnownArguments::overrides));
+    overrides.extend(shorthands);
     Settings::load(&pipeline.pipeline, &overrides, |name| env::var(name).ok())
 }
