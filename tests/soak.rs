@@ -3,7 +3,7 @@
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `SOAK_SEED` | what all that is random follows from, but for the order in which threads meet | the time |
-//! | `SOAK_RUNS` | number of runs | 200 |
+//! | `SOAK_RUNS` | number of runs | 300 |
 //! | `SOAK_THREADS` | runs at once | 4 |
 //!
 //! Each thread has a lake after the other, which takes one day's snapshot after the other. A run that fails leaves the lake
@@ -41,7 +41,7 @@ impl Day {
     fn all() -> Vec<Self> {
         let first = SnapshotOptions {
             devices: 300,
-            blobs: 12,
+            blobs: 16,
             oddities: Oddities::all(),
             ..SnapshotOptions::default()
         };
@@ -110,7 +110,7 @@ fn soak() {
             .as_secs()
     };
     let seed = variable("SOAK_SEED").unwrap_or_else(time);
-    let runs = variable("SOAK_RUNS").unwrap_or(200);
+    let runs = variable("SOAK_RUNS").unwrap_or(300);
     let threads = variable("SOAK_THREADS").unwrap_or(4);
     println!("SOAK_SEED={seed} SOAK_RUNS={runs} SOAK_THREADS={threads}");
     let (days, begun) = (Day::all(), Instant::now());
@@ -175,7 +175,9 @@ fn fill_a_lake(days: &[Day], seeds: impl Fn() -> Option<u64>, figures: &Mutex<Fi
     let mut day = 0;
     // A run that was killed may leave files staged, and files in the table that no commit names yet.
     let mut killed = false;
-    while let (Some(today), Some(seed)) = (days.get(day), seeds()) {
+    while let Some(today) = days.get(day)
+        && let Some(seed) = seeds()
+    {
         let before = lake.state();
         let (ran, api) = run(today, &lake, seed);
         let mut figures = figures.lock().unwrap();
@@ -204,15 +206,25 @@ fn fill_a_lake(days: &[Day], seeds: impl Fn() -> Option<u64>, figures: &Mutex<Fi
                 let error = without_names(report["error"].as_str().unwrap());
                 figures.signals += u64::from(error.contains("cancelled"));
                 *figures.errors.entry(error).or_default() += 1;
+                let left = changed(&before, &lake.state());
                 assert!(
-                    killed || lake.state() == before,
-                    "seed {seed}: {ran:?}\nthe lake changed"
+                    killed || left.is_empty(),
+                    "seed {seed}: {ran:?}\nchanged: {left:?}"
                 );
             }
         }
         let open = lake.open_uploads();
         assert!(killed || open.is_empty(), "seed {seed}: {ran:?}\n{open:?}");
     }
+}
+
+/// Paths whose files differ. Quarantined records may stay behind when a run fails: they are of use, and the next commit of
+/// the snapshot replaces them.
+fn changed(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let paths = one.keys().chain(other.keys());
+    let differ = paths.filter(|path| one.get(*path) != other.get(*path));
+    let differ = differ.filter(|path| !path.starts_with("_lake/info_gathering/quarantine/"));
+    differ.cloned().collect()
 }
 
 /// One run of the day's snapshot, and the API that it met; no report if the run was killed.
