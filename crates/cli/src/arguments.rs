@@ -129,6 +129,14 @@ pub(crate) enum Command {
         ("An earlier one", "defender-lake verify pipelines/info_gathering.toml --snapshot 20220726T100100Z-47d41a0c"),
     ]))]
     Verify(VerifyArguments),
+    /// Look at records that were set aside, and bring them back once they can be read
+    #[command(subcommand, after_help = examples(&[
+        ("What was set aside, and why", "defender-lake quarantine list pipelines/info_gathering.toml"),
+        ("The records themselves", "defender-lake quarantine show pipelines/info_gathering.toml --reason missing_key"),
+        ("Add those that a mended schema can read to their snapshots",
+         "defender-lake quarantine replay pipelines/info_gathering.toml --set schema=mended.toml"),
+    ]))]
+    Quarantine(QuarantineCommand),
     /// Describe datasets: columns, wire paths, meaning
     #[command(subcommand, after_help = examples(&[
         ("The datasets that there are", "defender-lake schema list"),
@@ -300,6 +308,49 @@ pub(crate) struct VerifyArguments {
     pub(crate) json: bool,
 }
 
+/// `quarantine`
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List the snapshots that have records set aside, with their number by reason
+    List(QuarantineArguments),
+    /// Print records that were set aside, one JSON object a line
+    Show {
+        #[command(flatten)]
+        quarantine: QuarantineSelection,
+        /// Records with this reason only, such as missing_key
+        #[arg(long, value_name = "CODE")]
+        reason: Option<String>,
+        /// Print no more than this number
+        #[arg(long, value_name = "NUMBER")]
+        limit: Option<usize>,
+    },
+    /// Decode records again, and add those that pass now to their published snapshots
+    ///
+    /// Adds each exactly once: replaying again adds nothing. Records longer than work.max_line_bytes stay, since only their
+    /// beginning is kept.
+    Replay(QuarantineArguments),
+}
+
+/// Which quarantine.
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineSelection {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// Of this snapshot only
+    #[arg(long, value_name = "ID")]
+    pub(crate) snapshot: Option<SnapshotId>,
+}
+
+/// Which quarantine, and how to tell of it.
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineArguments {
+    #[command(flatten)]
+    pub(crate) quarantine: QuarantineSelection,
+    /// Print the result as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `schema`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchemaCommand {
@@ -379,7 +430,7 @@ impl SnapshotArguments {
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArguments {
     /// Write the snapshot's blobs below this folder and end, in place of serving them
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "port", "url_lifetime", "no_rate_limit"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "port", "url_lifetime", "no_rate_limit", "faults"])]
     pub(crate) write: Option<PathBuf>,
     /// Serve the newest snapshot of this folder, in place of a generated one
     #[arg(long, value_name = "DIR")]
@@ -393,6 +444,9 @@ pub(crate) struct SimulateArguments {
     /// Let any number of API calls through, in place of 5 a minute and 20 an hour
     #[arg(long)]
     pub(crate) no_rate_limit: bool,
+    /// Fail as this script of faults (TOML) says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
     /// Number of devices
     #[arg(long, default_value_t = 1_000)]
     pub(crate) devices: u32,
@@ -432,6 +486,7 @@ mod tests {
             "run",
             "plan",
             "verify",
+            "quarantine",
             "schema",
             "simulate",
             "demo",

@@ -88,8 +88,12 @@ impl Workshop {
         observer: &Observer,
     ) -> Result<(), PipelineError> {
         let snapshot = &self.settings.snapshot;
-        let mut quarantine =
-            QuarantineWriter::new(&self.lake, &snapshot.dataset, &snapshot.id(), part.number);
+        let mut quarantine = QuarantineWriter::new(
+            &self.lake,
+            &snapshot.dataset,
+            &snapshot.id(),
+            format!("part-{:05}", part.number),
+        );
         for _ in &part.segments {
             let Some(started) = segments.recv().await else {
                 return Err(PipelineError::Cancelled);
@@ -150,6 +154,14 @@ impl Workshop {
 }
 
 impl StagedPart {
+    /// Number of records set aside, by the reason's code.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
+        let reasons = self.quarantined.iter();
+        reasons
+            .map(|(reason, records)| ((*reason).to_owned(), *records))
+            .collect()
+    }
+
     /// The blobs and the hashes of their unique keys, which are not kept.
     pub(crate) fn take_keys(&mut self) -> impl Iterator<Item = (String, Vec<KeyHash>)> {
         let blobs = self.blobs.iter().map(|blob| blob.blob.clone());

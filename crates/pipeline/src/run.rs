@@ -310,11 +310,16 @@ async fn commit(
     }
 }
 
-fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
+/// An identity for a run, sorting by time.
+pub(crate) fn new_run_id(started_at: DateTime<Utc>) -> String {
     let random = Uuid::new_v4().simple().to_string();
+    format!("{}-{}", started_at.format("%Y%m%dT%H%M%SZ"), &random[..8])
+}
+
+fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
     RunReport {
         version: REPORT_VERSION,
-        run_id: format!("{}-{}", started_at.format("%Y%m%dT%H%M%SZ"), &random[..8]),
+        run_id: new_run_id(started_at),
         program_version: crate::PROGRAM_VERSION.to_owned(),
         dataset: settings.dataset.name.clone(),
         snapshot: None,

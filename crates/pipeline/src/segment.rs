@@ -84,20 +84,20 @@ impl InflateLimits {
 }
 
 /// Where pieces go. Stops the job when nobody wants them any more.
-struct Outlet {
-    pieces: mpsc::Sender<Piece>,
-    cancel: CancellationToken,
+pub(crate) struct Outlet {
+    pub(crate) pieces: mpsc::Sender<Piece>,
+    pub(crate) cancel: CancellationToken,
 }
 
 impl Outlet {
-    fn still_wanted(&self) -> Result<(), PipelineError> {
+    pub(crate) fn still_wanted(&self) -> Result<(), PipelineError> {
         if self.cancel.is_cancelled() || self.pieces.is_closed() {
             return Err(PipelineError::Cancelled);
         }
         Ok(())
     }
 
-    fn give(&self, piece: Piece) -> Result<(), PipelineError> {
+    pub(crate) fn give(&self, piece: Piece) -> Result<(), PipelineError> {
         self.still_wanted()?;
         self.pieces
             .blocking_send(piece)
@@ -179,13 +179,13 @@ pub(crate) fn work(
 }
 
 /// An error that does not know its blob yet.
-enum SortError {
+pub(crate) enum SortError {
     Arrow(arrow::error::ArrowError),
     Pipeline(PipelineError),
 }
 
 impl SortError {
-    fn of_blob(self, blob: &PlannedBlob) -> PipelineError {
+    pub(crate) fn of_blob(self, blob: &PlannedBlob) -> PipelineError {
         match self {
             Self::Arrow(error) => PipelineError::Transform {
                 blob: blob.path.clone(),
@@ -209,7 +209,7 @@ impl From<PipelineError> for SortError {
 }
 
 /// Collects rows into row groups.
-struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     format: &'a Arc<FileFormat>,
     /// The row group that is being encoded, and its device group.
     open: Option<(i64, RowGroupEncoder)>,
@@ -219,7 +219,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(format: &'a Arc<FileFormat>) -> Self {
+    pub(crate) fn new(format: &'a Arc<FileFormat>) -> Self {
         Self {
             format,
             open: None,
@@ -269,7 +269,11 @@ impl<'a> Rows<'a> {
     }
 
     /// Keeps rows of several device groups until there are enough to be sorted by group and encoded.
-    fn sort_in(&mut self, batch: DecodedBatch, outlet: &Outlet) -> Result<(), SortError> {
+    pub(crate) fn sort_in(
+        &mut self,
+        batch: DecodedBatch,
+        outlet: &Outlet,
+    ) -> Result<(), SortError> {
         self.unsorted_bytes += batch.rows.get_array_memory_size();
         self.unsorted.push(batch);
         if self.unsorted_bytes < SORTED_BYTES {
@@ -300,7 +304,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    fn finish(mut self, outlet: &Outlet) -> Result<(), PipelineError> {
+    pub(crate) fn finish(mut self, outlet: &Outlet) -> Result<(), PipelineError> {
         self.sort(outlet).map_err(|error| match error {
             SortError::Arrow(error) => PipelineError::Defect(error.to_string()),
             SortError::Pipeline(error) => error,

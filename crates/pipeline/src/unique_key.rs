@@ -26,25 +26,20 @@ pub(crate) type KeyHash = u128;
 /// Hashes the unique keys of rows.
 #[derive(Debug)]
 pub(crate) struct KeyHasher {
-    columns: Vec<usize>,
+    columns: Vec<String>,
     converter: RowConverter,
 }
 
 impl KeyHasher {
     pub(crate) fn new(dataset: &Dataset) -> Result<Self, ArrowError> {
         let schema = dataset.file_schema();
-        let columns: Vec<usize> = dataset
-            .unique_key
-            .iter()
-            .map(|name| schema.index_of(name))
-            .collect::<Result<_, _>>()?;
-        let fields = columns.iter().map(|&column| {
-            let field = schema.field(column);
-            SortField::new(field.data_type().clone())
+        let fields = dataset.unique_key.iter().map(|name| {
+            let field = schema.field_with_name(name)?;
+            Ok(SortField::new(field.data_type().clone()))
         });
         Ok(Self {
-            converter: RowConverter::new(fields.collect())?,
-            columns,
+            converter: RowConverter::new(fields.collect::<Result<_, ArrowError>>()?)?,
+            columns: dataset.unique_key.clone(),
         })
     }
 
@@ -55,11 +50,12 @@ impl KeyHasher {
         hashes: &mut Vec<KeyHash>,
     ) -> Result<(), ArrowError> {
         let hasher = BuildHasherDefault::<DefaultHasher>::new();
-        let columns: Vec<ArrayRef> = self
-            .columns
-            .iter()
-            .map(|&column| rows.column(column).clone())
-            .collect();
+        let schema = rows.schema();
+        let columns = self.columns.iter().map(|name| {
+            let index = schema.index_of(name)?;
+            Ok(rows.column(index).clone())
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
         let keys = self.converter.convert_columns(&columns)?;
         hashes.extend(keys.iter().map(|key| {
             let one = hasher.hash_one(key.as_ref());

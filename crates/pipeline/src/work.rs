@@ -17,7 +17,7 @@ use std::time::Duration;
 use dataset::BlobPath;
 use extractor::{BlobSource, ExtractorError, Spool};
 use futures::stream::{self, StreamExt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transformer::{BatchLimits, TransformError};
@@ -314,12 +314,20 @@ impl Workshop {
         staged: &mut [StagedPart],
     ) -> Result<Duplicates, PipelineError> {
         let blobs: Vec<_> = staged.iter_mut().flat_map(StagedPart::take_keys).collect();
-        let thread = self.pool.free_thread().await?;
         let job = self
-            .pool
-            .start(thread, move || unique_key::duplicates(blobs));
+            .start_job(move || unique_key::duplicates(blobs))
+            .await?;
         job.await
             .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))?
+    }
+
+    /// Starts a job that belongs to no segment, once a thread is free for it.
+    pub(crate) async fn start_job<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, PipelineError>>, PipelineError> {
+        let thread = self.pool.free_thread().await?;
+        Ok(self.pool.start(thread, job))
     }
 
     /// Aborts all that is staged.

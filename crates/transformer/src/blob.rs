@@ -113,7 +113,7 @@ impl<R: Read> BlobDecoder<'_, R> {
                     self.at_end = true;
                     break;
                 }
-                Err(source) if source.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) => {
+                Err(source) if matches!(source.get_ref(), Some(inner) if inner.is::<TooLarge>()) => {
                     let limit = self.limits.inflated_bytes;
                     return Err(TransformError::TooLarge { limit });
                 }

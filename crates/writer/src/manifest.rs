@@ -119,7 +119,10 @@ impl Manifest {
 
     /// Its path from the lake's root.
     pub fn path(&self) -> String {
-        layout::amended_manifest(&self.dataset, &self.snapshot, self.amendment)
+        match self.amendment {
+            0 => layout::manifest(&self.dataset, &self.snapshot),
+            _ => layout::amended_manifest(&self.dataset, &self.snapshot, &self.run_id),
+        }
     }
 
     /// The snapshot's identity.

@@ -12,7 +12,9 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use dataset::Dataset;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -100,6 +102,54 @@ pub async fn verify(lake: &Lake, manifest: &Manifest, dataset: &Dataset) -> Resu
         ));
     }
     Ok(report)
+}
+
+/// How the columns of a published snapshot differ from the dataset's; looks at one of its files, if the schema's fingerprint
+/// is another at all.
+///
+/// # Errors
+/// What the store answers.
+pub async fn differing_columns(
+    lake: &Lake,
+    manifest: &Manifest,
+    dataset: &Dataset,
+) -> Result<Vec<Problem>> {
+    let smallest = manifest.files.iter().min_by_key(|file| file.bytes);
+    let Some(file) = smallest.filter(|_| manifest.schema_fingerprint != dataset.fingerprint())
+    else {
+        return Ok(Vec::new());
+    };
+    let spooled = lake.spool(&file.path).await?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(spooled)
+        .map_err(|error| Error::parquet(&manifest.dataset, &error))?;
+    let mut check = FileCheck::new(file, Keys::default());
+    check.schema(reader.schema(), &dataset.file_schema());
+    Ok(check.problems)
+}
+
+/// Reads some columns of a published file, whole.
+///
+/// # Errors
+/// What the store or Parquet answers.
+pub async fn read_columns(
+    lake: &Lake,
+    manifest: &Manifest,
+    file: &ManifestFile,
+    columns: &[String],
+) -> Result<Vec<RecordBatch>> {
+    let spooled = lake.spool(&file.path).await?;
+    let (dataset, columns) = (manifest.dataset.clone(), columns.to_vec());
+    let read = tokio::task::spawn_blocking(move || {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(spooled)?;
+        let names = columns.iter().map(String::as_str);
+        let mask = ProjectionMask::columns(reader.parquet_schema(), names);
+        let batches = reader.with_projection(mask).build()?;
+        batches
+            .map(|batch| batch.map_err(ParquetError::from))
+            .collect::<Result<Vec<_>, ParquetError>>()
+    });
+    let read = read.await.map_err(|error| Error::task(&error))?;
+    read.map_err(|error| Error::parquet(&dataset, &error))
 }
 
 fn problem(file: &str, what: String) -> Problem {

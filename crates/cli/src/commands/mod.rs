@@ -3,6 +3,7 @@
 mod completions;
 mod demo;
 mod plan;
+mod quarantine;
 mod run;
 mod schema;
 mod simulate;
@@ -23,6 +24,7 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
         Command::Run(arguments) => run::run(&arguments, log).await,
         Command::Plan(arguments) => plan::run(&arguments, log).await,
         Command::Verify(arguments) => verify::run(&arguments).await,
+        Command::Quarantine(command) => quarantine::run(&command).await,
         Command::Schema(command) => schema::run(command),
         Command::Simulate(arguments) => simulate::run(&arguments, log).await,
         Command::Demo(arguments) => demo::run(&arguments, log).await,
