@@ -303,7 +303,7 @@ fn a_run_outlives_its_urls_by_a_clock_that_is_minutes_off() {
 fn a_key_that_ends_before_its_urls_do_is_outlived() {
     let (blobs, lake) = (few_blobs(), Lake::on_disk());
     let script = "[[fault]]\nat = { blobs = \"*\" }\nwhen = { nth = 1 }\n\
-                  what = { trickle = { piece = 400, millis = 300 } }";
+                  what = { trickle = { piece = 1500, millis = 250 } }";
     let api = Api::with(
         &blobs,
         ServerOptions {

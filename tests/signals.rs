@@ -15,11 +15,11 @@ use crate::harness::truth::Truth;
 /// What a run may take to abort its uploads, on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Blobs come in small pieces, so that some have arrived, and begun their way to the store, while others have not.
+/// The last blobs come in small pieces, so that the first have arrived, and begun their way to the store, while those have not.
 const SLOWLY: &str = r#"
 [[fault]]
-at = { blobs = "*_RbacGroupId=0/*" }
-what = { trickle = { piece = 100, millis = 400 } }
+at = { blobs = "*_RbacGroupId=1005/*" }
+what = { trickle = { piece = 20, millis = 400 } }
 "#;
 
 fn blobs() -> Blobs {
@@ -31,8 +31,14 @@ fn blobs() -> Blobs {
     })
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum During {
+    Downloads,
+    Uploads,
+}
+
 #[track_caller]
-fn stops_at_once_and_leaves_nothing(lake: &Lake, signal: &str, after: Duration) {
+fn stops_at_once_and_leaves_nothing(lake: &Lake, signal: &str, during: During) {
     let blobs = blobs();
     let slow = Api::faulty(&blobs, SLOWLY);
     let pipeline = Pipeline::from_api(&slow, lake);
@@ -42,7 +48,11 @@ fn stops_at_once_and_leaves_nothing(lake: &Lake, signal: &str, after: Duration) 
         assert!(Instant::now() < deadline, "no download began");
         thread::sleep(Duration::from_millis(10));
     }
-    thread::sleep(after);
+    if during == During::Uploads {
+        while lake.open_uploads().is_empty() {
+            assert!(Instant::now() < deadline, "no upload began");
+        }
+    }
     running.signal(signal);
     let told = Instant::now();
     let ran = running.wait().exits_with(1);
@@ -63,17 +73,17 @@ fn stops_at_once_and_leaves_nothing(lake: &Lake, signal: &str, after: Duration) 
 
 #[test]
 fn sigterm_during_downloads_ends_the_run_at_once_and_leaves_nothing_on_disk() {
-    stops_at_once_and_leaves_nothing(&Lake::on_disk(), "TERM", Duration::ZERO);
+    stops_at_once_and_leaves_nothing(&Lake::on_disk(), "TERM", During::Downloads);
 }
 
 #[test]
 fn ctrl_c_during_uploads_ends_the_run_at_once_and_leaves_nothing_on_disk() {
-    stops_at_once_and_leaves_nothing(&Lake::on_disk(), "INT", Duration::from_millis(500));
+    stops_at_once_and_leaves_nothing(&Lake::on_disk(), "INT", During::Uploads);
 }
 
 #[test]
 fn sigterm_during_uploads_ends_the_run_at_once_and_leaves_nothing_in_s3() {
-    stops_at_once_and_leaves_nothing(&Lake::in_moto(), "TERM", Duration::from_millis(500));
+    stops_at_once_and_leaves_nothing(&Lake::in_moto(), "TERM", During::Uploads);
 }
 
 #[test]
