@@ -268,7 +268,11 @@ fn run(day: &Day, lake: &Lake, seed: u64) -> (Option<Ran>, Api) {
         Some("KILL"),
     ]);
     if let Some(signal) = signal {
-        thread::sleep(Duration::from_millis(dice.below(500)));
+        // A program that has just begun does not listen to signals yet.
+        while api.counters().token_calls == 0 && running.peak_memory().is_some() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(dice.below(400)));
         if running.peak_memory().is_some() {
             running.signal(signal);
         }
