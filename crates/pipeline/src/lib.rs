@@ -23,6 +23,9 @@ mod unique_key;
 mod verify;
 mod work;
 
+#[cfg(test)]
+mod fixtures;
+
 pub use error::PipelineError;
 pub use gate::Refusal;
 pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};

@@ -468,3 +468,6 @@ fn parsed(blob: &PlannedBlob) -> Result<BlobPath, PipelineError> {
     BlobPath::parse(&blob.path)
         .map_err(|error| PipelineError::Defect(format!("planned blob: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

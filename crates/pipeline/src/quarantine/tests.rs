@@ -1,53 +1,11 @@
-use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use tempfile::TempDir;
-
 use super::*;
+use crate::fixtures::Place;
 use crate::report::Outcome;
 use crate::{Run, RunOptions};
 
-const ORG: &str = "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa";
-
-/// A folder with blobs and a lake.
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// A blob whose path names the device group if `group` does.
-    fn blob(&self, number: u32, group: Option<u32>, lines: &str) {
-        let group = group.map_or_else(String::new, |group| format!("_RbacGroupId={group}/"));
-        let path = self.path(&format!(
-            "exports/2026-05-03/1001/InfoGatheringExport/json/OrgId={ORG}/{group}\
-             part-{number:05}-5f0c7a52-3a5e-4a6e-9d0d-2a0f9f4f2c11.c000.json.gz"
-        ));
-        std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(lines.as_bytes()).unwrap();
-        std::fs::write(path, gzip.finish().unwrap()).unwrap();
-    }
-
-    fn settings(&self, overrides: &[&str]) -> Settings {
-        let text = format!(
-            "dataset = 'info_gathering'\n[source]\nfiles = '{}/**/*.json.gz'\n[lake]\nroot = '{}'\n\
-             [work]\nthreads = 1\nmax_line_bytes = '1KiB'\n",
-            self.path("exports"),
-            self.path("lake")
-        );
-        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
-        Settings::parse(&text, Path::new("p.toml"), &overrides, |_| None).unwrap()
-    }
-
     async fn publish(&self, overrides: &[&str]) -> crate::report::RunReport {
         let settings = self.settings(overrides);
         let observer: Observer = Arc::new(|_| {});
