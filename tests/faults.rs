@@ -12,6 +12,7 @@ use crate::harness::api::Api;
 use crate::harness::blobs::Blobs;
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
+use crate::harness::program::Ran;
 use crate::harness::readers::Reader::DuckDb;
 use crate::harness::truth::Truth;
 
@@ -222,6 +223,23 @@ fn a_throttled_call_that_would_wait_too_long_exits_1_and_says_how_long() {
 }
 
 #[test]
+fn the_rate_budget_is_kept_across_runs_and_by_runs_at_once() {
+    let (blobs, lake) = (few_blobs(), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let pipeline = Pipeline::from_faulty_api(&api, &lake);
+    pipeline.replace("calls_per_minute = 1000", "calls_per_minute = 2");
+    let impatient = ["--set", "source.max_wait=1s"];
+    let at_once = [(); 3].map(|()| pipeline.start("plan", &impatient));
+    let mut codes = at_once.map(|running| running.wait().code);
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 0, 1]);
+    let ran = pipeline.command("run", &impatient).exits_with(1);
+    ran.says(&["rate budget", "s"]);
+    assert_eq!(api.counters().api_calls, 2);
+    assert!(lake.state().is_empty());
+}
+
+#[test]
 fn hours_that_the_service_refuses_are_asked_for_once_more_with_6() {
     let (blobs, lake) = (few_blobs(), Lake::on_disk());
     let api = Api::of(&blobs);
@@ -232,7 +250,7 @@ fn hours_that_the_service_refuses_are_asked_for_once_more_with_6() {
 }
 
 /// Blobs come so slowly that the URLs of the first listing end before the downloads do.
-fn outlives_its_urls(options: ServerOptions) {
+fn outlives_its_urls(options: ServerOptions) -> Ran {
     let script = format!(
         r#"{}
         [[fault]]
@@ -254,11 +272,12 @@ fn outlives_its_urls(options: ServerOptions) {
     };
     let api = Api::with(&blobs, options);
     let pipeline = Pipeline::from_faulty_api(&api, &lake);
-    let report = pipeline.run_with(&["--set", "work.downloads=4"]);
-    assert_eq!(report["outcome"], "committed");
+    let ran = pipeline.command("run", &["--set", "work.downloads=4"]);
+    let ran = ran.exits_with(0);
     holds_exactly(&lake, &Truth::of(&blobs));
     let calls = api.counters().api_calls;
     assert_eq!(calls, 2, "one listing more, for all downloads");
+    ran
 }
 
 fn toml_of(faults: &FaultScript) -> String {
@@ -290,12 +309,20 @@ fn a_run_outlives_its_urls_where_nothing_tells_that_a_blob_is_the_same() {
 }
 
 #[test]
-fn a_run_outlives_its_urls_by_a_clock_that_is_minutes_off() {
+fn a_run_outlives_its_urls_by_a_clock_that_is_minutes_off_and_tells_of_it() {
     for minutes in [-7, 7] {
-        outlives_its_urls(ServerOptions {
+        let ran = outlives_its_urls(ServerOptions {
             clock_skew: chrono::TimeDelta::minutes(minutes),
             ..ServerOptions::default()
         });
+        ran.says(&[
+            "clock",
+            if minutes > 0 {
+                "seconds=4"
+            } else {
+                "seconds=-4"
+            },
+        ]);
     }
 }
 
