@@ -302,10 +302,10 @@ fn check_rows(lake: &Lake, days: &[Day], figures: &mut Figures, seed: u64) {
         );
         *missing.entry(row_key).or_default() += 1;
     }
-    let columns = ["device_id", "generated_date", "rbac_group_id"].map(|name| table.column(name));
-    for index in 0..table.rows {
-        let row_key = key(&columns[0][index], &columns[1][index], &columns[2][index]);
-        *missing.entry(row_key).or_default() -= 1;
+    let [devices, dates, groups] =
+        ["device_id", "generated_date", "rbac_group_id"].map(|name| table.column(name));
+    for ((device, date), group) in devices.iter().zip(dates).zip(groups) {
+        *missing.entry(key(device, date, group)).or_default() -= 1;
     }
     let lost: i64 = missing.values().filter(|count| **count > 0).sum();
     let doubled: i64 = -missing.values().filter(|count| **count < 0).sum::<i64>();
