@@ -502,6 +502,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_allowed_this_time_stands_for_settings() {
+        let line = "defender-lake run p.toml --accept-shrink --allow-empty --max-wait 1h30m --on-new-snapshot stop";
+        let Command::Run(run) = parse(line).unwrap().command else {
+            panic!("not run");
+        };
+        let text = include_str!("../../../pipelines/info_gathering.toml");
+        let overrides: Vec<String> = run.allowed.overrides().collect();
+        let settings = pipeline::settings::Settings::parse(
+            text,
+            std::path::Path::new("p.toml"),
+            &overrides,
+            |_| Some("x".to_owned()),
+        )
+        .unwrap();
+        assert_eq!(settings.gate.min_rows_ratio, 0.0);
+        assert!(settings.gate.allow_empty);
+        let pipeline::settings::SourceKind::Api(api) = settings.source.from else {
+            panic!("files");
+        };
+        assert_eq!(api.max_wait.as_secs(), 5400);
+        assert_eq!(api.on_new_snapshot, pipeline::settings::OnNewSnapshot::Stop);
+    }
+
+    #[test]
     fn every_example_parses() {
         let mut command = Arguments::command();
         command.build();

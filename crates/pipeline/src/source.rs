@@ -267,3 +267,31 @@ fn ids(snapshots: &[BlobsOfSnapshot]) -> Vec<SnapshotId> {
         .map(|(snapshot, _)| snapshot.id())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::Place;
+
+    #[test]
+    fn an_empty_listing_is_a_snapshot_only_if_allowed_and_of_a_known_organisation_and_time() {
+        let place = Place::new();
+        let time = DateTime::<Utc>::UNIX_EPOCH;
+        let empty = |overrides: &[&str], listed_time| {
+            empty_snapshot(&place.settings(overrides), listed_time)
+        };
+        let (allowed, org_id) = (
+            "gate.allow_empty=true",
+            "source.org_id=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa",
+        );
+        assert_eq!(empty(&[org_id], Some(time)), Err(Refusal::EmptyListing));
+        let unknown = |what| Err(Refusal::EmptyListingOfUnknown { what });
+        assert_eq!(empty(&[allowed], Some(time)), unknown("which organisation"));
+        assert_eq!(empty(&[allowed, org_id], None), unknown("which time"));
+        let known = empty(&[allowed, org_id], Some(time)).unwrap();
+        assert_eq!(known.id().as_str(), "19700101T000000Z-47d41a0c");
+        let set = "source.generated_time=2022-07-26T10:01:00Z";
+        let known = empty(&[allowed, org_id, set], None).unwrap();
+        assert_eq!(known.id().as_str(), "20220726T100100Z-47d41a0c");
+    }
+}

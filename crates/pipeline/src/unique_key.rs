@@ -1,7 +1,8 @@
 //! Whether the unique key is unique: a hash of every row's key, compared over the whole snapshot before the commit.
 //!
-//! Memory: 16 bytes a row, of which 12 are the key's hash and 4 say which blob it is of. Two different keys are taken for one
-//! with a chance below 1e-14 for ten million rows. The keys themselves are not kept: `verify` tells them.
+//! Memory: 16 bytes a row, for a moment twice as many; 12 are the key's hash and 4 say which blob it is of. Two different keys
+//! are taken for one with a chance below 1e-14 for ten million rows. The keys themselves are not kept: the report names blobs,
+//! and a query of the table the keys.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
