@@ -10,19 +10,27 @@ mod cpu;
 mod error;
 pub mod events;
 mod gate;
+mod part;
 mod plan;
+mod quarantine;
 mod quarantine_file;
 pub mod report;
 mod run;
 mod segment;
 pub mod settings;
 mod source;
+mod unique_key;
 mod verify;
 mod work;
+
+#[cfg(test)]
+mod fixtures;
 
 pub use error::PipelineError;
 pub use gate::Refusal;
 pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
+pub use quarantine::{Quarantine, QuarantinedSnapshot, Replayed};
+pub use quarantine_file::SetAsideRecord;
 pub use run::{Run, RunOptions, plan, run};
 pub use settings::Settings;
 pub use verify::{Verification, VerifiedSnapshot, verify};

@@ -70,6 +70,10 @@ pub struct CommitRequest {
     pub files: Vec<StagedFile>,
     /// Every blob of the listing.
     pub blobs: Vec<BlobCounts>,
+    /// Rows whose unique key another row has.
+    pub duplicate_keys: u64,
+    /// The files of the records set aside.
+    pub quarantine_files: Vec<String>,
     /// Whether an older snapshot may be put in the place of its date.
     pub backfill: bool,
     /// Whether nobody else writes to this lake: `latest` is then replaced without a condition.
@@ -174,6 +178,21 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 /// # Errors
 /// What the store answers.
 pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile]) -> Result<()> {
+    abort_files(lake, files).await?;
+    match &lake.store {
+        Store::Local(disk) => {
+            let folder = layout::staging(dataset, run_id);
+            blocking(disk, "delete", &folder, LocalDisk::delete_folder).await
+        }
+        Store::Remote(_) => Ok(()),
+    }
+}
+
+/// Throws staged files away, and leaves whatever else the run has staged.
+///
+/// # Errors
+/// What the store answers.
+pub async fn abort_files(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     let aborts: Vec<_> = files
         .iter()
         .map(|file| {
@@ -184,14 +203,7 @@ pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile
     stream::iter(aborts)
         .buffer_unordered(UPLOADS_AT_ONCE)
         .try_collect::<()>()
-        .await?;
-    match &lake.store {
-        Store::Local(disk) => {
-            let folder = layout::staging(dataset, run_id);
-            blocking(disk, "delete", &folder, LocalDisk::delete_folder).await
-        }
-        Store::Remote(_) => Ok(()),
-    }
+        .await
 }
 
 async fn abort_quietly(lake: &Lake, request: &CommitRequest) {
@@ -219,7 +231,7 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
     }
 }
 
-async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
+pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     let completions: Vec<_> = files
         .iter()
         .map(|file| {
@@ -250,9 +262,17 @@ fn manifest_of(request: &CommitRequest) -> Manifest {
         bytes: files.iter().map(|file| file.bytes).sum(),
         records_read: request.blobs.iter().map(|blob| blob.records).sum(),
         records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
+        duplicate_keys: request.duplicate_keys,
+        amendment: 0,
+        quarantine_files: sorted(request.quarantine_files.clone()),
         files,
         blobs: request.blobs.clone(),
     }
+}
+
+pub(crate) fn sorted(mut paths: Vec<String>) -> Vec<String> {
+    paths.sort();
+    paths
 }
 
 /// Steps 3 and 4. Each lost swap means that another commit was made: decide again on top of it.
@@ -309,7 +329,7 @@ async fn committed(
 
 /// Deletes what the commit made obsolete, the replaced manifest last. Returns what could not be deleted: the
 /// commit stands.
-async fn retire(
+pub(crate) async fn retire(
     lake: &Lake,
     manifest: &Manifest,
     replaced: Option<&CurrentSnapshot>,
@@ -354,7 +374,7 @@ async fn obsolete_files(
         .map(|object| object.path);
     let mut paths: Vec<String> = found.filter(|path| path.contains(&own_name)).collect();
     if let Some(replaced) = replaced
-        && let Some(old) = Manifest::read(lake, &manifest.dataset, &replaced.snapshot).await?
+        && let Some(old) = Manifest::read_at(lake, &replaced.manifest).await?
     {
         let in_place =
             |path: &String| path.starts_with(&format!("{folder}/")) && path.ends_with(".parquet");
@@ -381,7 +401,7 @@ async fn delete_published(lake: &Lake, request: &CommitRequest) -> Result<()> {
 }
 
 /// Deletes files of the table, and on local disk the partition folders that they leave empty.
-async fn delete_files(lake: &Lake, paths: &[String]) -> Result<()> {
+pub(crate) async fn delete_files(lake: &Lake, paths: &[String]) -> Result<()> {
     lake.delete(paths).await?;
     if let Store::Local(disk) = &lake.store {
         let folders: BTreeSet<String> = paths
