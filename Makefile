@@ -2,6 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 BINARY := target/release/defender-lake
 
@@ -51,6 +52,12 @@ unit-tests: ## Tests that stand beside the code
 end-to-end-tests: tools ## The real binary, real stores and real readers
 	cargo build --workspace --bins --locked
 	cargo test --workspace --test end_to_end --locked
+
+.PHONY: soak
+soak: ## Hundreds of runs under random faults: no row lost or doubled (SOAK_SEED, SOAK_RUNS, SOAK_THREADS)
+	tools/install.sh readers
+	cargo build --workspace --bins --locked
+	cargo test --workspace --test end_to_end --locked -- --ignored --exact --nocapture soak::soak
 
 .PHONY: bench-memory
 bench-memory: build ## Peak memory for 200,000 and 1,000,000 devices, and their ratio

@@ -51,7 +51,11 @@ fn twenty_at_once(lake: &Lake) {
     // Any of the days may come first: each has its own place.
     let runs: Vec<Child> = pipelines
         .iter()
-        .map(|pipeline| pipeline.start("run", &["--backfill", "--json"]))
+        .map(|pipeline| {
+            pipeline
+                .start("run", &["--backfill", "--json"])
+                .into_child()
+        })
         .collect();
     let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
     for run in runs {

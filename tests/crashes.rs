@@ -127,7 +127,7 @@ fn crash_matrix(lake: &Lake, readers: &[&'static str]) {
         let blobs = day.next();
         let mut pipeline = Pipeline::from_files(&blobs, lake);
         pipeline.set_variable("DEFENDER_LAKE_FAILPOINT", failpoint);
-        let died = pipeline.start("run", &[]).wait().unwrap();
+        let died = pipeline.start("run", &[]).into_child().wait().unwrap();
         assert_eq!(died.code(), None, "{failpoint} was not reached");
         kills += 1;
         poller.next_answers();
@@ -140,7 +140,10 @@ fn crash_matrix(lake: &Lake, readers: &[&'static str]) {
         let blobs = day.next();
         let pipeline = Pipeline::from_files(&blobs, lake);
         let after = run_takes * (kill + 1) / KILLS_AT_RANDOM;
-        kills += u32::from(killed_within(pipeline.start("run", &[]), after));
+        kills += u32::from(killed_within(
+            pipeline.start("run", &[]).into_child(),
+            after,
+        ));
         pipeline.run();
         let words = format!("a kill after {after:?}");
         every_reader_sees_the_last_snapshot(&poller, &day, &words);

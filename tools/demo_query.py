@@ -5,6 +5,9 @@ import sys
 import duckdb
 
 QUERY = """
+WITH devices AS (
+    FROM read_parquet('{root}/info_gathering/generated_date=*/*/*.parquet', hive_partitioning = true)
+)
 SELECT rbac_group_name AS device_group,
        CASE av_mode
            WHEN '0' THEN 'active' WHEN '1' THEN 'passive' WHEN '2' THEN 'disabled'
@@ -12,11 +15,8 @@ SELECT rbac_group_name AS device_group,
            ELSE 'unknown'
        END AS antivirus_mode,
        count(*) AS devices
-FROM read_parquet('{root}/info_gathering/generated_date=*/*/*.parquet', hive_partitioning = true)
-WHERE generated_date = (
-    SELECT max(generated_date)
-    FROM read_parquet('{root}/info_gathering/generated_date=*/*/*.parquet', hive_partitioning = true)
-)
+FROM devices
+WHERE generated_date = (SELECT max(generated_date) FROM devices)
 GROUP BY ALL
 ORDER BY device_group, devices DESC
 """
@@ -26,7 +26,7 @@ def main() -> None:
     root = sys.argv[1]
     query = QUERY.format(root=root.replace("'", "''")).strip()
     print(f"\nDuckDB {duckdb.__version__}:\n\n{query}\n")
-    print(duckdb.sql(query).show(max_rows=60) or "")
+    duckdb.sql(query).show(max_rows=60)
 
 
 if __name__ == "__main__":

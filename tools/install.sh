@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs the programs that demo and tests need, each pinned: tools/install.sh TOOL...
-# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, moto), java, azurite, garage.
+# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, moto), java, azurite, garage, cargo-fuzz.
 #
 # A tool lies in the cache, in a folder named after its version, so that fresh clones find it built; `.tools/NAME` points there.
 # DEFENDER_LAKE_TOOLS moves the cache (default: ~/.cache/defender-lake). What cannot be installed is an error, never skipped.
 set -euo pipefail
 
+CARGO_FUZZ_VERSION=0.13.1
 GARAGE_VERSION=2.5.0
 JAVA_PACKAGE=openjdk-17-jre-headless
 JAVA_AT_LEAST=17
@@ -104,17 +105,28 @@ garage_build() {
 }
 
 install_garage() {
-    need cargo cargo
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or later"
     need cc build-essential
     once garage "$GARAGE_VERSION" garage_build
 }
 
-[ $# -gt 0 ] || fail "name the tools: demo, readers, java, azurite, garage"
+cargo_fuzz_build() {
+    (cd "$1" && cargo install cargo-fuzz --version "$CARGO_FUZZ_VERSION" --locked --root "$1" --target-dir "$1/build") &&
+        rm -rf "$1/build"
+}
+
+install_cargo-fuzz() {
+    need cargo cargo
+    need c++ build-essential
+    once cargo-fuzz "$CARGO_FUZZ_VERSION" cargo_fuzz_build
+}
+
+[ $# -gt 0 ] || fail "name the tools: demo, readers, java, azurite, garage, cargo-fuzz"
 mkdir -p "$cache"
 : >"$log"
 for tool in "$@"; do
     case $tool in
-        demo | readers | java | azurite | garage) "install_$tool" ;;
-        *) fail "no tool is called \`$tool\`: demo, readers, java, azurite, garage" ;;
+        demo | readers | java | azurite | garage | cargo-fuzz) "install_$tool" ;;
+        *) fail "no tool is called \`$tool\`: demo, readers, java, azurite, garage, cargo-fuzz" ;;
     esac
 done

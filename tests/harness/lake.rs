@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::blobs::files_below;
-use super::servers::{Store, azurite, garage, moto};
+use super::servers::{Kind, Store, azurite, garage, moto};
 use super::{tool, workspace};
 
 /// Where a lake lies. A folder is gone when dropped.
@@ -128,6 +128,33 @@ impl Lake {
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.on_this_machine().files()
     }
+
+    /// What a run that publishes nothing may not touch: all files but the run reports.
+    pub(crate) fn state(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.files();
+        files.retain(|path, _| !path.starts_with("_lake/info_gathering/runs/"));
+        files
+    }
+
+    /// Uploads that were begun and neither completed nor aborted: keys of the store, or files of the staging folder.
+    pub(crate) fn open_uploads(&self) -> Vec<String> {
+        match &self.place {
+            Place::Folder(folder) => {
+                let files = files_below(folder.path()).into_iter();
+                files.filter(|path| path.contains("/staging/")).collect()
+            }
+            Place::Prefix { store, prefix } => {
+                assert_eq!(
+                    store.kind,
+                    Kind::S3,
+                    "Azure has no list of uncommitted blocks"
+                );
+                let keys =
+                    store_command(store, &["uploads", &format!("{}/{prefix}", store.bucket)]);
+                keys.lines().map(str::to_owned).collect()
+            }
+        }
+    }
 }
 
 /// A lake's files on disk; a copy is gone when dropped.
@@ -166,8 +193,8 @@ impl OnDisk {
     }
 }
 
-/// Runs `readers/store.py`.
-pub(crate) fn store_command(store: &Store, arguments: &[&str]) {
+/// Runs `readers/store.py`; what it printed.
+pub(crate) fn store_command(store: &Store, arguments: &[&str]) -> String {
     let output = Command::new(tool("readers/bin/python3"))
         .arg(workspace().join("tests/readers/store.py"))
         .args(arguments)
@@ -179,4 +206,5 @@ pub(crate) fn store_command(store: &Store, arguments: &[&str]) {
         "store.py {arguments:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::process::Child;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,7 +10,18 @@ use tempfile::TempDir;
 use super::api::Api;
 use super::blobs::Blobs;
 use super::lake::Lake;
-use super::program::{Ran, defender_lake, start};
+use super::program::{Ran, Running, defender_lake};
+
+/// Settings of `[source]` with which a run gives up, or gets over a fault, within seconds.
+const SHORT_WAITS: &str = r#"no_progress_timeout = "700ms"
+request_timeout = "5s"
+api_attempts = 6
+api_retry_delay = "20ms"
+blob_attempts = 6
+blob_retry_delay = "20ms"
+max_retry_delay = "200ms"
+max_wait = "5s"
+"#;
 
 /// A pipeline file, the environment that it needs, and the lake that it writes.
 pub(crate) struct Pipeline<'a> {
@@ -36,6 +46,13 @@ impl<'a> Pipeline<'a> {
         let auth = "kind = \"token\"\ntoken = \"${DEFENDER_LAKE_TOKEN}\"\n";
         let environment = vec![("DEFENDER_LAKE_TOKEN".to_owned(), token.to_owned())];
         Self::of(&api_source(api, auth), lake, environment)
+    }
+
+    /// From an API that fails: the waits are those of a test.
+    pub(crate) fn from_faulty_api(api: &Api, lake: &'a Lake) -> Self {
+        let pipeline = Self::from_api(api, lake);
+        pipeline.replace("[source]\n", &format!("[source]\n{SHORT_WAITS}"));
+        pipeline
     }
 
     /// From blobs on disk.
@@ -116,29 +133,25 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Runs a command of the program on the pipeline file.
+    #[track_caller]
     pub(crate) fn command(&self, command: &str, arguments: &[&str]) -> Ran {
+        self.start(command, arguments).wait()
+    }
+
+    /// Starts a command of the program on the pipeline file.
+    pub(crate) fn start(&self, command: &str, arguments: &[&str]) -> Running {
         let all: Vec<&str> = [command, "pipeline.toml"]
             .iter()
             .chain(arguments)
             .copied()
             .collect();
-        defender_lake(self.folder(), &self.environment, &all)
+        Running::start(self.folder(), &self.environment, &all)
     }
 
     /// Runs a command of the program with just these arguments.
     pub(crate) fn plain(&self, command: &str, arguments: &[&str]) -> Ran {
         let all: Vec<&str> = [command].iter().chain(arguments).copied().collect();
         defender_lake(self.folder(), &self.environment, &all)
-    }
-
-    /// Starts a command of the program on the pipeline file.
-    pub(crate) fn start(&self, command: &str, arguments: &[&str]) -> Child {
-        let all: Vec<&str> = [command, "pipeline.toml"]
-            .iter()
-            .chain(arguments)
-            .copied()
-            .collect();
-        start(self.folder(), &self.environment, &all)
     }
 
     /// `run --json`, which must succeed; the run report.

@@ -1,6 +1,7 @@
 //! Runs the real binary: `DEFENDER_LAKE_BIN`, or the one that cargo built beside the tests.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -40,44 +41,82 @@ pub(crate) fn defender_lake<A: AsRef<OsStr>>(
     environment: &[(String, String)],
     arguments: &[A],
 ) -> Ran {
-    let output = command(folder, environment, arguments).output().unwrap();
-    Ran {
-        code: output
-            .status
-            .code()
-            .unwrap_or_else(|| panic!("ended by a signal: {output:?}")),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+    Running::start(folder, environment, arguments).wait()
+}
+
+/// The program under way. It is killed when dropped.
+pub(crate) struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    /// As [`defender_lake`], which waits for it.
+    pub(crate) fn start<A: AsRef<OsStr>>(
+        folder: &Path,
+        environment: &[(String, String)],
+        arguments: &[A],
+    ) -> Self {
+        let child = Command::new(binary())
+            .args(arguments)
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", folder)
+            .envs(environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { child: Some(child) }
+    }
+
+    /// Sends a signal by its name: `TERM`, `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id();
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -{name} {id}")]);
+        assert!(kill.status().unwrap().success(), "kill -{name}");
+    }
+
+    /// The most memory that it has held so far, bytes; `None` once it has ended.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let id = self.child.as_ref()?.id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kibibytes * 1024)
+    }
+
+    /// The process itself, which is then not killed when dropped.
+    pub(crate) fn into_child(mut self) -> Child {
+        self.child.take().unwrap()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> Ran {
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        Ran {
+            code: output
+                .status
+                .code()
+                .unwrap_or_else(|| panic!("ended by a signal: {output:?}")),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 
-/// Starts the program as [`defender_lake`] runs it.
-pub(crate) fn start<A: AsRef<OsStr>>(
-    folder: &Path,
-    environment: &[(String, String)],
-    arguments: &[A],
-) -> Child {
-    command(folder, environment, arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn command<A: AsRef<OsStr>>(
-    folder: &Path,
-    environment: &[(String, String)],
-    arguments: &[A],
-) -> Command {
-    let mut command = Command::new(binary());
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", folder)
-        .envs(environment.iter().cloned());
-    command
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Ran {

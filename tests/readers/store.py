@@ -2,6 +2,8 @@
 
     store.py create NAME             creates the bucket or container
     store.py download PATH FOLDER    copies all objects below PATH (NAME/PREFIX) into FOLDER
+    store.py uploads PATH            prints the keys of the uploads below PATH that were begun and neither completed nor
+                                     aborted, one a line; S3 only
 
 The environment variable STORE holds as JSON: kind (`s3` or `azure`), endpoint (host:port), id, secret and region.
 """
@@ -33,9 +35,29 @@ def connect(store: dict) -> fs.FileSystem:
     )
 
 
+def open_uploads(store: dict, path: str) -> list[str]:
+    import boto3
+
+    bucket, prefix = path.split("/", 1)
+    client = boto3.client(
+        "s3",
+        aws_access_key_id=store["id"],
+        aws_secret_access_key=store["secret"],
+        endpoint_url=f"http://{store['endpoint']}",
+        region_name=store["region"],
+    )
+    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+    return [upload["Key"] for page in pages for upload in page.get("Uploads", [])]
+
+
 def main() -> None:
     verb, path, *folder = sys.argv[1:]
-    filesystem = connect(json.loads(os.environ["STORE"]))
+    store = json.loads(os.environ["STORE"])
+    if verb == "uploads":
+        for key in open_uploads(store, path):
+            print(key)
+        return
+    filesystem = connect(store)
     if verb == "create":
         filesystem.create_dir(path)
     elif verb == "download":

@@ -156,6 +156,14 @@ pub(crate) enum Command {
         ("Delete it", "defender-lake vacuum pipelines/info_gathering.toml --apply"),
     ]))]
     Vacuum(VacuumArguments),
+    /// Look at records that were set aside, and bring them back once they can be read
+    #[command(subcommand, after_help = examples(&[
+        ("What was set aside, and why", "defender-lake quarantine list pipelines/info_gathering.toml"),
+        ("The records themselves", "defender-lake quarantine show pipelines/info_gathering.toml --reason missing_key"),
+        ("Add those that a mended schema can read to their snapshots",
+         "defender-lake quarantine replay pipelines/info_gathering.toml --set schema=mended.toml"),
+    ]))]
+    Quarantine(QuarantineCommand),
     /// Describe datasets: columns, wire paths, meaning
     #[command(subcommand, after_help = examples(&[
         ("The datasets that there are", "defender-lake schema list"),
@@ -218,7 +226,55 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) backfill: bool,
     #[command(flatten)]
+    pub(crate) allowed: AllowedArguments,
+    #[command(flatten)]
     pub(crate) known: KnownArguments,
+}
+
+/// What a run may do this time.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is allowed this time (short for --set …)")]
+pub(crate) struct AllowedArguments {
+    /// Publish a snapshot that is much smaller than the last one [gate.min_rows_ratio=0]
+    #[arg(long)]
+    pub(crate) accept_shrink: bool,
+    /// Publish a snapshot without rows; an empty listing also needs --org-id [gate.allow_empty=true]
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// What to do when the service replaces the snapshot under way [source.on_new_snapshot]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) on_new_snapshot: Option<OnNewSnapshot>,
+    /// The longest wait for the rate budget, such as 30m [source.max_wait]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_wait: Option<humantime::Duration>,
+}
+
+/// What to do when the service replaces the snapshot under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnNewSnapshot {
+    /// Start again with the new one.
+    Restart,
+    /// End with an error.
+    Stop,
+}
+
+impl AllowedArguments {
+    /// As overrides of the pipeline file.
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = String> {
+        let on_new_snapshot = self.on_new_snapshot.map(|what| match what {
+            OnNewSnapshot::Restart => "source.on_new_snapshot=restart".to_owned(),
+            OnNewSnapshot::Stop => "source.on_new_snapshot=stop".to_owned(),
+        });
+        [
+            self.accept_shrink
+                .then(|| "gate.min_rows_ratio=0".to_owned()),
+            self.allow_empty.then(|| "gate.allow_empty=true".to_owned()),
+            on_new_snapshot,
+            self.max_wait.map(|wait| format!("source.max_wait={wait}")),
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 /// What blob paths do not carry.
@@ -342,6 +398,49 @@ pub(crate) struct VacuumArguments {
     pub(crate) json: bool,
 }
 
+/// `quarantine`
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List the snapshots that have records set aside, with their number by reason
+    List(QuarantineArguments),
+    /// Print records that were set aside, one JSON object a line
+    Show {
+        #[command(flatten)]
+        quarantine: QuarantineSelection,
+        /// Records with this reason only, such as missing_key
+        #[arg(long, value_name = "CODE")]
+        reason: Option<String>,
+        /// Print no more than this number
+        #[arg(long, value_name = "NUMBER")]
+        limit: Option<usize>,
+    },
+    /// Decode records again, and add those that pass now to their published snapshots
+    ///
+    /// Adds each exactly once: replaying again adds nothing. Records longer than work.max_line_bytes stay, since only their
+    /// beginning is kept.
+    Replay(QuarantineArguments),
+}
+
+/// Which quarantine.
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineSelection {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// Of this snapshot only
+    #[arg(long, value_name = "ID")]
+    pub(crate) snapshot: Option<SnapshotId>,
+}
+
+/// Which quarantine, and how to tell of it.
+#[derive(Debug, Args)]
+pub(crate) struct QuarantineArguments {
+    #[command(flatten)]
+    pub(crate) quarantine: QuarantineSelection,
+    /// Print the result as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `schema`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchemaCommand {
@@ -421,7 +520,7 @@ impl SnapshotArguments {
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArguments {
     /// Write the snapshot's blobs below this folder and end, in place of serving them
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "port", "url_lifetime", "no_rate_limit"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "port", "url_lifetime", "no_rate_limit", "faults"])]
     pub(crate) write: Option<PathBuf>,
     /// Serve the newest snapshot of this folder, in place of a generated one
     #[arg(long, value_name = "DIR")]
@@ -435,6 +534,9 @@ pub(crate) struct SimulateArguments {
     /// Let any number of API calls through, in place of 5 a minute and 20 an hour
     #[arg(long)]
     pub(crate) no_rate_limit: bool,
+    /// Fail as this script of faults (TOML) says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
     /// Number of devices
     #[arg(long, default_value_t = 1_000)]
     pub(crate) devices: u32,
@@ -474,6 +576,7 @@ mod tests {
             "run",
             "plan",
             "verify",
+            "quarantine",
             "schema",
             "simulate",
             "demo",
@@ -486,6 +589,30 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_allowed_this_time_stands_for_settings() {
+        let line = "defender-lake run p.toml --accept-shrink --allow-empty --max-wait 1h30m --on-new-snapshot stop";
+        let Command::Run(run) = parse(line).unwrap().command else {
+            panic!("not run");
+        };
+        let text = include_str!("../../../pipelines/info_gathering.toml");
+        let overrides: Vec<String> = run.allowed.overrides().collect();
+        let settings = pipeline::settings::Settings::parse(
+            text,
+            std::path::Path::new("p.toml"),
+            &overrides,
+            |_| Some("x".to_owned()),
+        )
+        .unwrap();
+        assert_eq!(settings.gate.min_rows_ratio, 0.0);
+        assert!(settings.gate.allow_empty);
+        let pipeline::settings::SourceKind::Api(api) = settings.source.from else {
+            panic!("files");
+        };
+        assert_eq!(api.max_wait.as_secs(), 5400);
+        assert_eq!(api.on_new_snapshot, pipeline::settings::OnNewSnapshot::Stop);
     }
 
     #[test]

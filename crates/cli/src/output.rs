@@ -21,3 +21,8 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
 pub(crate) fn json(document: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string_pretty(document)?)
 }
+
+/// Writes one JSON document on a line of its own.
+pub(crate) fn json_line(document: &impl Serialize) -> io::Result<()> {
+    line(&serde_json::to_string(document)?)
+}

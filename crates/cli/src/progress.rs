@@ -125,6 +125,21 @@ impl Bars {
             Event::RecordsRead { records } => self.rows.inc(*records),
             Event::BlobDone { .. } => self.blobs.inc(1),
             Event::PartStaged { .. } => {}
+            Event::PartRestarted {
+                bytes,
+                records,
+                blobs,
+                ..
+            } => {
+                self.bytes.dec(bytes.unsigned_abs());
+                self.rows.dec(*records);
+                self.blobs.dec(*blobs);
+            }
+            Event::SnapshotReplaced { .. } => {
+                for bar in [&self.blobs, &self.bytes, &self.rows] {
+                    bar.reset();
+                }
+            }
             Event::Waiting { reason, wait } => {
                 self.status
                     .set_message(format!("waiting {} for {reason}", HumanDuration(*wait)));
@@ -197,6 +212,23 @@ impl Lines {
             }
             Event::PartStaged { part, rows, bytes } => {
                 tracing::debug!(part, rows, bytes, "part staged");
+            }
+            Event::PartRestarted {
+                bytes,
+                records,
+                blobs,
+                ..
+            } => {
+                self.bytes_read.fetch_sub(*bytes, Ordering::Relaxed);
+                self.records_read.fetch_sub(*records, Ordering::Relaxed);
+                self.blobs_done.fetch_sub(*blobs, Ordering::Relaxed);
+            }
+            Event::SnapshotReplaced { snapshot, reason } => {
+                let snapshot = snapshot.as_ref().map(ToString::to_string);
+                tracing::info!(snapshot, reason, "starting again with the new snapshot");
+                self.bytes_read.store(0, Ordering::Relaxed);
+                self.records_read.store(0, Ordering::Relaxed);
+                self.blobs_done.store(0, Ordering::Relaxed);
             }
             Event::Waiting { reason, wait } => {
                 tracing::info!(seconds = wait.as_secs(), "waiting for {reason}");

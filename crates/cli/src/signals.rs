@@ -1,5 +1,7 @@
 //! Ctrl-C and SIGTERM: the first asks the run to stop and to leave nothing behind, the second ends the program at once.
 
+use std::io;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::exit_code::ExitCode;
@@ -8,34 +10,56 @@ use crate::exit_code::ExitCode;
 pub(crate) fn cancelled_by_signal() -> CancellationToken {
     let token = CancellationToken::new();
     let cancel = token.clone();
+    // Made before anything else can take time: a signal that nobody listens for ends the program and leaves all behind.
+    let Ok(mut signals) = Signals::listen() else {
+        return token;
+    };
     tokio::spawn(async move {
-        if !signal().await {
-            return;
-        }
+        signals.next().await;
         tracing::warn!("stopping; a second signal ends the program at once");
         cancel.cancel();
-        signal().await;
+        signals.next().await;
         std::process::exit(ExitCode::Failed.number().into());
     });
     token
 }
 
-/// Waits for a signal; `false` if this system cannot tell of signals.
+/// Signals that ask the program to end. One listener for all of them, so that none is lost between two.
 #[cfg(unix)]
-async fn signal() -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
 
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return tokio::signal::ctrl_c().await.is_ok();
-    };
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => interrupt.is_ok(),
-        _ = terminate.recv() => true,
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
-/// Waits for a signal; `false` if this system cannot tell of signals.
-#[cfg(not(unix))]
-async fn signal() -> bool {
-    tokio::signal::ctrl_c().await.is_ok()
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }

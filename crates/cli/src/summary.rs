@@ -52,6 +52,24 @@ pub(crate) fn of(report: &RunReport) -> String {
     if let Some(replaced) = &report.replaced {
         line("replaced", format!("snapshot {replaced} of the same date"));
     }
+    if report.duplicate_keys > 0 {
+        line(
+            "duplicates",
+            format!(
+                "{} rows have a unique key that another row has",
+                count(report.duplicate_keys)
+            ),
+        );
+    }
+    if report.parts_restarted > 0 {
+        line(
+            "again",
+            format!(
+                "{} parts made anew, because blobs changed or arrived broken",
+                count(report.parts_restarted)
+            ),
+        );
+    }
     for reason in &report.quarantined {
         line(
             "quarantined",
@@ -149,6 +167,10 @@ pub(crate) mod tests {
                 reason: "invalid_json".to_owned(),
                 records: 10,
             }],
+            duplicate_keys: 3,
+            duplicate_key_examples: Vec::new(),
+            parts_restarted: 0,
+            restarts: 0,
             blob_counts: Vec::new(),
         }
     }
@@ -163,6 +185,7 @@ pub(crate) mod tests {
             "40.00 MiB in 13 files",
             "2.0 s: 100,000 records/s, 25.00 MiB/s",
             "10 for invalid_json",
+            "3 rows have a unique key",
             "DeviceGatheredInfo.New in 50 records: not in the schema",
         ] {
             assert!(summary.contains(expected), "{expected}\n{summary}");

@@ -21,7 +21,7 @@ use crate::http_client::{
     bare, bounded_body, origin, redirected, refusal, secure_base, transport_error,
 };
 use crate::listing::{self, BlobHosts, Listing};
-use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, retry_after};
+use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, http_date, retry_after};
 use crate::service_answer::scrub;
 use crate::{Clock, ExtractorError, HttpClient, RateBudget};
 
@@ -204,7 +204,7 @@ impl ExportApi {
         token: &SecretString,
         request: &ListingRequest,
     ) -> Setback {
-        let retry_after = retry_after(response.headers());
+        let retry_after = retry_after(response.headers(), self.clock.now());
         let challenge = response.headers().get("www-authenticate").cloned();
         let mut answer = refusal(response, &[token.expose_secret()]).await;
         let (status, url) = (answer.status, bare(url));
@@ -279,8 +279,5 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, ExtractorError> {
 }
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    DateTime::parse_from_rfc2822(text)
-        .ok()
-        .map(|date| date.to_utc())
+    http_date(headers.get(DATE)?.to_str().ok()?)
 }

@@ -18,7 +18,7 @@ use reqwest::{Method, RequestBuilder, Response};
 
 use crate::download::{Progress, Transfer};
 use crate::http_client::{bare, redirected, refusal, transport_error};
-use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, retry_after};
+use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, http_date, retry_after};
 use crate::service_answer::scrub;
 use crate::{Clock, ExtractorError, HttpClient, ServiceAnswer, SignedUrl, Spool, SpoolBudget};
 
@@ -124,7 +124,8 @@ impl BlobStoreClient {
 
     /// What an answer means that brings no content.
     pub(crate) async fn refused(&self, url: &SignedUrl, response: Response) -> Setback {
-        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers(), self.clock.now());
         let store_time = date(response.headers()).unwrap_or_else(|| self.clock.now());
         let answer = refusal(response, &[]).await;
         let blob = url.blob_path().to_string();
@@ -226,8 +227,7 @@ pub(crate) fn content_range(headers: &HeaderMap) -> Option<(u64, u64)> {
 }
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    let date = DateTime::parse_from_rfc2822(text(headers, DATE.as_str())?).ok()?;
-    Some(date.to_utc())
+    http_date(text(headers, DATE.as_str())?)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

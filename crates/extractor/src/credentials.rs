@@ -233,7 +233,7 @@ impl TokenSource {
         }
         let status = response.status();
         if can_pass(status.as_u16()) {
-            let retry_after = retry_after(response.headers());
+            let retry_after = retry_after(response.headers(), self.clock.now());
             let answer = refusal(response, &[secret]).await;
             let url = bare(endpoint);
             let error = ExtractorError::Unavailable { url, answer };

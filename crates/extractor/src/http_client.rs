@@ -20,16 +20,6 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
 }
 
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(10),
-            no_progress_timeout: Duration::from_secs(60),
-            request_timeout: Duration::from_secs(120),
-        }
-    }
-}
-
 /// Connections to the API, the authority and the blob store. Cheap to clone: clones share the connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use chrono::{DateTime, Utc};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::ExtractorError;
 
@@ -24,29 +25,6 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
     /// Upper limit of all delays together.
     pub max_total_delay: Duration,
-}
-
-impl RetryPolicy {
-    /// For blobs: patient, since requests cost nothing. About a minute in all, so that a blob that is listed before
-    /// its copy has ended has time to appear.
-    pub fn for_blobs() -> Self {
-        Self {
-            max_attempts: 10,
-            base_delay: Duration::from_millis(500),
-            max_delay: Duration::from_secs(30),
-            max_total_delay: Duration::from_secs(300),
-        }
-    }
-
-    /// For the API and the sign-in authority: few tries, since 20 calls an hour are all there are.
-    pub fn for_api() -> Self {
-        Self {
-            max_attempts: 4,
-            base_delay: Duration::from_secs(1),
-            max_delay: Duration::from_secs(30),
-            max_total_delay: Duration::from_secs(120),
-        }
-    }
 }
 
 /// A source of random fractions for delays, shared by all who wait (SplitMix64).
@@ -122,10 +100,24 @@ pub(crate) fn can_pass(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..=599)
 }
 
-/// `Retry-After` in seconds. The other form of the header, a date, is not used by the service.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    seconds.parse().ok().map(Duration::from_secs)
+/// `Retry-After`: seconds, or a date, which is read by the clock of the host that gave it (`Date`), else by `now`.
+pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = http_date(text)?;
+    let asked = headers.get(DATE).and_then(|date| date.to_str().ok());
+    let wait = until - asked.and_then(http_date).unwrap_or(now);
+    // A date in the past asks for no wait.
+    Some(wait.to_std().unwrap_or_default())
+}
+
+/// A date of an HTTP header, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub(crate) fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text)
+        .ok()
+        .map(|date| date.to_utc())
 }
 
 /// The attempts at one thing.
@@ -189,6 +181,35 @@ mod tests {
         })
     }
 
+    fn policy() -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: 10,
+            base_delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(30),
+            max_total_delay: Duration::from_secs(30),
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let now = http_date("Sun, 06 Nov 1994 08:50:00 GMT").unwrap();
+        let wait = |value: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(DATE, date.parse().unwrap());
+            }
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait(" 17 ", None), Some(17));
+        let date = "Sun, 06 Nov 1994 08:50:30 GMT";
+        assert_eq!(wait(date, None), Some(30));
+        assert_eq!(wait(date, Some("Sun, 06 Nov 1994 08:50:20 GMT")), Some(10));
+        assert_eq!(wait(date, Some("Sun, 06 Nov 1994 08:55:00 GMT")), Some(0));
+        assert_eq!(wait("soon", None), None);
+        assert_eq!(wait("-1", None), None);
+    }
+
     #[test]
     fn delays_are_jittered_doubled_and_bounded_in_count() {
         let policy = RetryPolicy {
@@ -210,10 +231,7 @@ mod tests {
 
     #[test]
     fn delays_are_bounded_in_time_and_start_anew_after_progress() {
-        let policy = RetryPolicy {
-            max_total_delay: Duration::from_secs(30),
-            ..RetryPolicy::for_blobs()
-        };
+        let policy = policy();
         let wait = |seconds| Setback::Passing {
             error: ExtractorError::ChecksumMismatch {
                 blob: "b".to_owned(),
@@ -230,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_is_final_is_not_tried_again() {
-        let policy = RetryPolicy::for_blobs();
+        let policy = policy();
         let jitter = Jitter::from_entropy();
         let error = ExtractorError::BlobChanged {
             blob: "b".to_owned(),

@@ -34,7 +34,10 @@ impl SignedUrl {
             |url: String, reason: String| ExtractorError::SignedUrlMalformed { url, reason };
         let url = Url::parse(text)
             .map_err(|error| malformed("<unreadable>".to_owned(), error.to_string()))?;
-        require_secure(&url)?;
+        require_secure(&url).map_err(|_| {
+            let reason = "only https is accepted, and http for loopback addresses";
+            malformed(bare(&url), reason.to_owned())
+        })?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(malformed(bare(&url), "it names a user".to_owned()));
         }

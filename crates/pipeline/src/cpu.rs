@@ -18,9 +18,6 @@ pub(crate) struct CpuPool {
     permits: Arc<Semaphore>,
 }
 
-/// A thread that is free for one job.
-pub(crate) type FreeThread = OwnedSemaphorePermit;
-
 impl CpuPool {
     /// `threads` of 0 is one a core.
     pub(crate) fn new(threads: usize) -> Result<Self, PipelineError> {
@@ -38,16 +35,20 @@ impl CpuPool {
         })
     }
 
-    /// Waits for a thread; those who wait are served in order.
-    pub(crate) async fn free_thread(&self) -> Result<FreeThread, PipelineError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        permit.map_err(|_| PipelineError::Cancelled)
+    /// Number of threads.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.current_num_threads()
     }
 
-    /// Starts a job; the receiver gets what it returns. Dropping the receiver does not stop the job.
+    /// One permit for each thread that has no job.
+    pub(crate) fn free_threads(&self) -> &Arc<Semaphore> {
+        &self.permits
+    }
+
+    /// Starts a job on a free thread; the receiver gets what it returns. Dropping the receiver does not stop the job.
     pub(crate) fn start<T: Send + 'static>(
         &self,
-        thread: FreeThread,
+        thread: OwnedSemaphorePermit,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<Result<T, PipelineError>> {
         let (sender, receiver) = oneshot::channel();
@@ -75,15 +76,14 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error_and_its_thread_is_free_again() {
         let pool = CpuPool::new(1).unwrap();
-        let job = pool.start(pool.free_thread().await.unwrap(), || -> u8 {
-            panic!("broken")
-        });
+        let free = || Arc::clone(pool.free_threads()).try_acquire_owned().unwrap();
+        let job = pool.start(free(), || -> u8 { panic!("broken") });
         let error = job.await.unwrap().unwrap_err();
         assert_eq!(
             error.to_string(),
             "a task of the program failed: panic: broken"
         );
-        let job = pool.start(pool.free_thread().await.unwrap(), || 7);
+        let job = pool.start(free(), || 7);
         assert_eq!(job.await.unwrap().unwrap(), 7);
     }
 }

@@ -21,6 +21,16 @@ pub enum PipelineError {
         /// What is wrong.
         source: TransformError,
     },
+    /// A blob inflates to more than the settings allow.
+    #[error("blob {blob} inflates to more than {limit} bytes, which `{setting}` allows")]
+    BlobTooLarge {
+        /// Blob path.
+        blob: String,
+        /// The limit, bytes.
+        limit: u64,
+        /// The setting that it comes from.
+        setting: &'static str,
+    },
     /// The lake could not be read or written.
     #[error(transparent)]
     Write(#[from] writer::Error),
@@ -112,6 +122,28 @@ pub enum PipelineError {
         /// Name of the dataset.
         dataset: String,
     },
+    /// A quarantine file cannot be read.
+    #[error("quarantine file `{path}` is malformed: {message}")]
+    QuarantineFile {
+        /// Path from the lake's root.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Rows of the dataset as it is now would not fit the published files.
+    #[error("snapshot {snapshot} was published with other columns: {difference}")]
+    OtherColumns {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// One difference.
+        difference: String,
+    },
+    /// The snapshot was replaced, or rows were added to it, while a replay worked on it.
+    #[error("snapshot {snapshot} changed while its records were replayed")]
+    SnapshotChanged {
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
     /// One blob path is listed twice.
     #[error("blob {blob} is listed twice")]
     ListedTwice {
@@ -167,14 +199,18 @@ impl PipelineError {
             | Self::UnknownTime { .. }
             | Self::UnknownOrganisation { .. }
             | Self::SeveralSnapshots { .. }
+            | Self::OtherColumns { .. }
             | Self::SnapshotNotFound { .. } => true,
             Self::Transform { .. }
+            | Self::BlobTooLarge { .. }
             | Self::Refused(_)
             | Self::NotPublished { .. }
             | Self::NothingPublished { .. }
             | Self::NoSuchDate { .. }
             | Self::NotKept { .. }
             | Self::FilesGone { .. }
+            | Self::QuarantineFile { .. }
+            | Self::SnapshotChanged { .. }
             | Self::ListedTwice { .. }
             | Self::MixedListing
             | Self::Conflict { .. }
@@ -190,6 +226,9 @@ impl PipelineError {
             Self::Refused(refusal) => return refusal.advice(),
             Self::Transform { .. } => {
                 "the blob arrived as the blob store holds it: run again later, and if it stays broken, report its path to the service's support"
+            }
+            Self::BlobTooLarge { .. } => {
+                "if the blob is no gzip bomb, raise the setting; else report its path to the service's support"
             }
             Self::OtherExport { .. } => "set `dataset`, or narrow `source.files`",
             Self::UnknownTime { .. } => "set source.generated_time, such as 2022-07-26T10:01:00Z",
@@ -234,6 +273,10 @@ impl PipelineError {
             Self::NothingPublished { .. } | Self::NotPublished { .. } => {
                 "publish it with `defender-lake run`"
             }
+            Self::OtherColumns { .. } => {
+                "a replay can take wire paths and the group of records that name none from a mended schema or setting; names and types of columns have to stay"
+            }
+            Self::SnapshotChanged { .. } => "run the replay again",
             Self::Conflict { .. } => "run again when fewer runs write to this table",
             Self::Defect(_) => "this is a defect of defender-lake: please report it with the log",
             _ => return None,

@@ -63,6 +63,26 @@ pub enum Event {
         /// Its Parquet bytes.
         bytes: u64,
     },
+    /// A part will be made again from nothing: a blob of it changed or arrived broken. What was told of it is to be taken back.
+    PartRestarted {
+        /// Number of the part.
+        part: u32,
+        /// What happened to it.
+        reason: String,
+        /// Compressed bytes that were told.
+        bytes: i64,
+        /// Records that were told.
+        records: u64,
+        /// Blobs that were told as read.
+        blobs: u64,
+    },
+    /// The service replaced the snapshot, and the run starts again with the new one.
+    SnapshotReplaced {
+        /// The snapshot that was given up.
+        snapshot: Option<SnapshotId>,
+        /// What was told of the new one.
+        reason: String,
+    },
     /// The run waits, for instance for the rate budget.
     Waiting {
         /// What for.

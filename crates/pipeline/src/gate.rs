@@ -6,8 +6,9 @@ use dataset::SnapshotId;
 use thiserror::Error;
 
 use crate::plan::Plan;
-use crate::report::BlobReport;
-use crate::settings::Gate;
+use crate::report::{BlobReport, DuplicateKeyReport};
+use crate::settings::{DuplicateKeys, Gate};
+use crate::unique_key::Duplicates;
 
 /// Why a snapshot may not be published.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -15,6 +16,12 @@ pub enum Refusal {
     /// The service listed no blob.
     #[error("the listing is empty: the service has no data yet")]
     EmptyListing,
+    /// The service listed no blob, and that may be published, but nothing says of what.
+    #[error("the listing is empty, and nothing says {what} it is of")]
+    EmptyListingOfUnknown {
+        /// `which organisation` or `which time`.
+        what: &'static str,
+    },
     /// No blob had a row.
     #[error("the snapshot has no rows")]
     NoRows,
@@ -44,6 +51,17 @@ pub enum Refusal {
         /// The least ratio.
         min_ratio: f64,
     },
+    /// Rows share a unique key, and the settings refuse that.
+    #[error(
+        "{rows} rows have a unique key that another row has{}",
+        in_blobs(examples)
+    )]
+    DuplicateKeys {
+        /// Rows beside the first of each key.
+        rows: u64,
+        /// A few of the keys.
+        examples: Vec<DuplicateKeyReport>,
+    },
     /// The lake holds a later snapshot.
     #[error("the lake holds the later snapshot {current}")]
     OlderThanCurrent {
@@ -55,17 +73,31 @@ pub enum Refusal {
     CountsDisagree(String),
 }
 
+fn in_blobs(examples: &[DuplicateKeyReport]) -> String {
+    examples.first().map_or_else(String::new, |example| {
+        format!(", one of them in {}", example.blobs.join(" and "))
+    })
+}
+
 impl Refusal {
     pub(crate) fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Self::EmptyListing => {
-                "run again later; the service builds snapshots on its own schedule"
+                "run again later: the service builds snapshots on its own schedule; --allow-empty publishes an empty one"
             }
-            Self::NoRows => "set gate.allow_empty = true if an empty snapshot is right",
+            Self::EmptyListingOfUnknown { .. } => {
+                "give --org-id and --generated-time to publish an empty snapshot"
+            }
+            Self::NoRows => "use --allow-empty if an empty snapshot is right",
+            Self::DuplicateKeys { .. } => {
+                "set gate.duplicate_keys = \"keep\" to publish all rows; the blobs' paths tell the device groups"
+            }
             Self::TooManyQuarantined { .. } => {
                 "look at the quarantine folder for lines and reasons; raise gate.max_quarantined or gate.max_quarantined_share to publish all the same"
             }
-            Self::TooFewRows { .. } => "lower gate.min_rows_ratio if the organisation did shrink",
+            Self::TooFewRows { .. } => {
+                "use --accept-shrink if the organisation did shrink, or lower gate.min_rows_ratio"
+            }
             Self::OlderThanCurrent { .. } => "use --backfill to put a past snapshot in its place",
             Self::CountsDisagree(_) => return None,
         })
@@ -79,6 +111,8 @@ pub(crate) struct Counted<'a> {
     pub(crate) blobs: &'a [BlobReport],
     /// Rows in the staged files.
     pub(crate) staged_rows: u64,
+    /// Unique keys that come more than once.
+    pub(crate) duplicates: &'a Duplicates,
 }
 
 /// The last committed snapshot.
@@ -115,6 +149,12 @@ pub(crate) fn check(
     let rows = counted.staged_rows;
     if rows == 0 && !gate.allow_empty {
         return Err(Refusal::NoRows);
+    }
+    if counted.duplicates.rows > 0 && gate.duplicate_keys == DuplicateKeys::Refuse {
+        return Err(Refusal::DuplicateKeys {
+            rows: counted.duplicates.rows,
+            examples: counted.duplicates.examples.clone(),
+        });
     }
     match last {
         Some(last) if (rows as f64) < last.rows as f64 * gate.min_rows_ratio => {
@@ -192,6 +232,7 @@ mod tests {
         max_quarantined: 2,
         min_rows_ratio: 0.5,
         allow_empty: false,
+        duplicate_keys: DuplicateKeys::Keep,
     };
 
     fn blob(name: &str, rows: u64, quarantined: u64) -> BlobReport {
@@ -226,7 +267,48 @@ mod tests {
             rbac_group_id: None,
         });
         let plan = Plan::new(snapshot, planned.to_vec(), 100, 100).unwrap();
-        check(gate, &plan, Counted { blobs, staged_rows }, last.as_ref())
+        let counted = Counted {
+            blobs,
+            staged_rows,
+            duplicates: &Duplicates::default(),
+        };
+        check(gate, &plan, counted, last.as_ref())
+    }
+
+    #[test]
+    fn keys_that_come_twice_are_kept_or_refused() {
+        let duplicates = Duplicates {
+            rows: 2,
+            examples: vec![DuplicateKeyReport {
+                rows: 3,
+                blobs: vec!["a".to_owned(), "b".to_owned()],
+            }],
+        };
+        let counted = Counted {
+            blobs: &[],
+            staged_rows: 0,
+            duplicates: &duplicates,
+        };
+        let snapshot = Snapshot {
+            dataset: "x".to_owned(),
+            org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
+            generated_time: DateTime::UNIX_EPOCH,
+        };
+        let plan = Plan::new(snapshot, Vec::new(), 100, 100).unwrap();
+        let gate = |duplicate_keys| Gate {
+            duplicate_keys,
+            allow_empty: true,
+            ..GATE
+        };
+        assert_eq!(
+            check(&gate(DuplicateKeys::Keep), &plan, counted, None),
+            Ok(())
+        );
+        let refused = check(&gate(DuplicateKeys::Refuse), &plan, counted, None).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "2 rows have a unique key that another row has, one of them in a and b"
+        );
     }
 
     #[test]

@@ -11,7 +11,9 @@ mod error;
 pub mod events;
 mod gate;
 mod lake_commands;
+mod part;
 mod plan;
+mod quarantine;
 mod quarantine_file;
 pub mod report;
 mod run;
@@ -19,13 +21,19 @@ mod segment;
 pub mod settings;
 pub mod snippet;
 mod source;
+mod unique_key;
 mod verify;
 mod work;
+
+#[cfg(test)]
+mod fixtures;
 
 pub use error::PipelineError;
 pub use gate::Refusal;
 pub use lake_commands::{RolledBack, rollback, snapshots, vacuum};
 pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
+pub use quarantine::{Quarantine, QuarantinedSnapshot, Replayed};
+pub use quarantine_file::SetAsideRecord;
 pub use run::{Run, RunOptions, plan, run};
 pub use settings::Settings;
 pub use verify::{Verification, VerifiedSnapshot, verify};

@@ -17,8 +17,8 @@ use crate::error::PipelineError;
 /// Version of the plan's form.
 pub const PLAN_VERSION: u32 = 1;
 
-/// Parquet bytes that a byte of gzip becomes, about: measured on InfoGathering records (0.6), with some room.
-const PARQUET_OF_GZIP: f64 = 0.7;
+/// Parquet bytes that a byte of gzip becomes, about: 0.43 measured on InfoGathering records, with some room.
+const PARQUET_OF_GZIP: f64 = 0.5;
 
 /// A snapshot and its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ mod tests {
             org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
             generated_time: DateTime::UNIX_EPOCH,
         };
-        Plan::new(snapshot, blobs, 70, 30)
+        Plan::new(snapshot, blobs, 50, 30)
     }
 
     fn shape(plan: &Plan) -> Vec<(Option<i64>, Vec<Vec<&str>>)> {

@@ -5,28 +5,80 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dataset::SnapshotId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transformer::QuarantinedRecord;
 use writer::{Lake, layout};
 
 use crate::error::PipelineError;
 
+/// The code of [`transformer::Reason::LineTooLong`].
+const CUT: &str = "line_too_long";
 /// Bytes after which a new file is begun.
 const FILE_BYTES: usize = 8 << 20;
 
-/// One line of a quarantine file.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    blob: &'a str,
-    line: u64,
-    offset: u64,
-    reason: &'a str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw: Option<&'a str>,
-    /// Where the text is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw_base64: Option<String>,
+/// A record that was set aside: one line of a quarantine file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAsideRecord {
+    /// Blob path.
+    pub blob: String,
+    /// Line in the inflated blob, from 1.
+    pub line: u64,
+    /// Offset of the line in the inflated blob, bytes.
+    pub offset: u64,
+    /// The reason's code, such as `invalid_json`.
+    pub reason: String,
+    /// The reason in words.
+    pub message: String,
+    /// The record's text, if it is UTF-8; of one that is too long, the beginning.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub raw: Option<String>,
+    /// Its bytes, if they are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub raw_base64: Option<String>,
+}
+
+impl SetAsideRecord {
+    fn new(blob: &str, record: &QuarantinedRecord) -> Self {
+        let raw = std::str::from_utf8(&record.raw).ok();
+        Self {
+            blob: blob.to_owned(),
+            line: record.line,
+            offset: record.offset,
+            reason: record.reason.code().to_owned(),
+            message: record.reason.to_string(),
+            raw: raw.map(str::to_owned),
+            raw_base64: raw.is_none().then(|| STANDARD.encode(&record.raw)),
+        }
+    }
+
+    /// Whether only the beginning is kept, so that it cannot be decoded again.
+    pub fn is_cut(&self) -> bool {
+        self.reason == CUT
+    }
+
+    /// The record as it came; `None` if the file does not hold it.
+    pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
+        match (&self.raw, &self.raw_base64) {
+            (Some(raw), _) => Some(raw.clone().into_bytes()),
+            (None, Some(encoded)) => STANDARD.decode(encoded).ok(),
+            (None, None) => None,
+        }
+    }
+}
+
+/// The records of a quarantine file.
+pub(crate) async fn read(lake: &Lake, path: &str) -> Result<Vec<SetAsideRecord>, PipelineError> {
+    let content = lake.get(path).await?.unwrap_or_default();
+    let lines = content.split(|byte| *byte == b'\n');
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            serde_json::from_slice(line).map_err(|error| PipelineError::QuarantineFile {
+                path: path.to_owned(),
+                message: error.to_string(),
+            })
+        })
+        .collect()
 }
 
 /// Writes the quarantine files of one part.
@@ -34,17 +86,18 @@ struct Line<'a> {
 pub(crate) struct QuarantineWriter {
     lake: Lake,
     folder: String,
-    part: u32,
+    name: String,
     lines: Vec<u8>,
     written: Vec<String>,
 }
 
 impl QuarantineWriter {
-    pub(crate) fn new(lake: &Lake, dataset: &str, snapshot: &SnapshotId, part: u32) -> Self {
+    /// `name` is what the files' names begin with.
+    pub(crate) fn new(lake: &Lake, dataset: &str, snapshot: &SnapshotId, name: String) -> Self {
         Self {
             lake: lake.clone(),
             folder: layout::quarantine(dataset, snapshot),
-            part,
+            name,
             lines: Vec::new(),
             written: Vec::new(),
         }
@@ -56,22 +109,17 @@ impl QuarantineWriter {
         records: &[QuarantinedRecord],
     ) -> Result<(), PipelineError> {
         for record in records {
-            let raw = std::str::from_utf8(&record.raw).ok();
-            let line = Line {
-                blob,
-                line: record.line,
-                offset: record.offset,
-                reason: record.reason.code(),
-                message: record.reason.to_string(),
-                raw,
-                raw_base64: raw.is_none().then(|| STANDARD.encode(&record.raw)),
-            };
-            serde_json::to_writer(&mut self.lines, &line)
-                .map_err(|error| PipelineError::Defect(error.to_string()))?;
-            self.lines.push(b'\n');
-            if self.lines.len() >= FILE_BYTES {
-                self.write().await?;
-            }
+            self.add_line(&SetAsideRecord::new(blob, record)).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn add_line(&mut self, record: &SetAsideRecord) -> Result<(), PipelineError> {
+        serde_json::to_writer(&mut self.lines, record)
+            .map_err(|error| PipelineError::Defect(error.to_string()))?;
+        self.lines.push(b'\n');
+        if self.lines.len() >= FILE_BYTES {
+            self.write().await?;
         }
         Ok(())
     }
@@ -85,12 +133,8 @@ impl QuarantineWriter {
     }
 
     async fn write(&mut self) -> Result<(), PipelineError> {
-        let path = format!(
-            "{}/part-{:05}-{:04}.jsonl",
-            self.folder,
-            self.part,
-            self.written.len()
-        );
+        let number = self.written.len();
+        let path = format!("{}/{}-{number:04}.jsonl", self.folder, self.name);
         let lines = std::mem::take(&mut self.lines);
         self.lake.put(&path, lines.into()).await?;
         self.written.push(path);
@@ -112,4 +156,46 @@ pub(crate) async fn keep_only(
         .filter(|path| !kept.contains(path))
         .collect();
     Ok(lake.delete(&stale).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use transformer::Reason;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn records_come_back_as_they_were_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_str().unwrap();
+        let lake = Lake::open(root, &std::collections::BTreeMap::new()).unwrap();
+        let snapshot: SnapshotId = "20220726T100100Z-47d41a0c".parse().unwrap();
+        let record = |line, raw: &[u8], reason| QuarantinedRecord {
+            line,
+            offset: 7,
+            reason,
+            raw: raw.to_vec(),
+        };
+        let records = [
+            record(1, b"bad \"\0\n", Reason::NotAnObject),
+            record(2, b"\xff\xfe", Reason::InvalidUtf8 { column: 1 }),
+            record(3, b"long", Reason::LineTooLong { limit: 4 }),
+        ];
+        let mut writer = QuarantineWriter::new(&lake, "x", &snapshot, "part-00000".to_owned());
+        writer.add("blob", &records).await.unwrap();
+        let [path] = &writer.finish().await.unwrap()[..] else {
+            panic!("one file");
+        };
+        assert!(path.ends_with("/part-00000-0000.jsonl"), "{path}");
+        let read = read(&lake, path).await.unwrap();
+        for (read, record) in read.iter().zip(&records) {
+            assert_eq!(read.bytes().unwrap(), record.raw);
+            assert_eq!(
+                (read.line, read.reason.as_str()),
+                (record.line, record.reason.code())
+            );
+        }
+        assert_eq!(read.iter().filter(|record| record.is_cut()).count(), 1);
+        assert_eq!(read.len(), 3);
+    }
 }

@@ -83,6 +83,18 @@ pub struct RunReport {
     pub drift: Vec<DriftReport>,
     /// Why records were set aside, by reason.
     pub quarantined: Vec<QuarantineReport>,
+    /// Rows whose unique key another row of the snapshot has, such as a device in two groups.
+    #[serde(default)]
+    pub duplicate_keys: u64,
+    /// A few of the keys that come more than once.
+    #[serde(default)]
+    pub duplicate_key_examples: Vec<DuplicateKeyReport>,
+    /// Times that a part was made anew, because its blobs changed or arrived broken.
+    #[serde(default)]
+    pub parts_restarted: u64,
+    /// Times that the run started again, because the service replaced the snapshot.
+    #[serde(default)]
+    pub restarts: u64,
     /// The counts of each blob, by blob path.
     pub blob_counts: Vec<BlobReport>,
 }
@@ -115,6 +127,15 @@ pub struct QuarantineReport {
     pub reason: String,
     /// Number of records.
     pub records: u64,
+}
+
+/// Where a unique key is that comes more than once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuplicateKeyReport {
+    /// Rows that have it.
+    pub rows: u64,
+    /// The blobs that have it; a few, if many have.
+    pub blobs: Vec<String>,
 }
 
 /// The counts of one blob.

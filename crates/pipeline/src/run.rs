@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use dataset::Snapshot;
+use extractor::ExtractorError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, Standing, layout};
@@ -12,12 +13,16 @@ use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, Standing, l
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::gate::{self, Counted, Last, Refusal};
+use crate::part::StagedPart;
 use crate::plan::Plan;
 use crate::quarantine_file;
 use crate::report::{DriftReport, Outcome, QuarantineReport, REPORT_VERSION, RunReport};
-use crate::settings::Settings;
+use crate::settings::{OnNewSnapshot, Settings, SourceKind};
 use crate::source::{self, Listed};
-use crate::work::{StagedPart, Workshop};
+use crate::work::{Work, Workshop};
+
+/// Snapshots that a run gives up because the service replaced them, before it gives up itself. The service makes a few a day.
+const MAX_RESTARTS: u64 = 3;
 
 /// What a run is asked for beyond its pipeline.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,7 +72,8 @@ pub async fn run(
     let mut report = empty_report(settings, started_at);
     let (lake, ended) = match Lake::open(&settings.lake.root, &settings.lake.options) {
         Ok(lake) => {
-            let ended = publish(settings, options, &lake, &mut report, &observer, &cancel).await;
+            let ended =
+                publish_newest(settings, options, &lake, &mut report, &observer, &cancel).await;
             (Some(lake), ended)
         }
         Err(error) => (None, Err(error.into())),
@@ -114,6 +120,42 @@ async fn write_report(lake: &Lake, report: &RunReport) {
     }
 }
 
+/// Publishes, and starts again with the new snapshot when the service replaces the one under way.
+async fn publish_newest(
+    settings: &Settings,
+    options: RunOptions,
+    lake: &Lake,
+    report: &mut RunReport,
+    observer: &Observer,
+    cancel: &CancellationToken,
+) -> Result<Outcome, PipelineError> {
+    let restarts = match &settings.source.from {
+        // A run that is for one snapshot has nothing to start again with.
+        SourceKind::Api(api)
+            if api.on_new_snapshot == OnNewSnapshot::Restart
+                && settings.source.snapshot.is_none() =>
+        {
+            MAX_RESTARTS
+        }
+        _ => 0,
+    };
+    loop {
+        match publish(settings, options, lake, report, observer, cancel).await {
+            Err(PipelineError::Extract(error @ ExtractorError::SnapshotReplaced { .. }))
+                if report.restarts < restarts =>
+            {
+                tracing::warn!(%error, "starting again with the new snapshot");
+                observer(Event::SnapshotReplaced {
+                    snapshot: report.snapshot.clone(),
+                    reason: error.to_string(),
+                });
+                start_again(settings, report);
+            }
+            ended => return ended,
+        }
+    }
+}
+
 async fn publish(
     settings: &Settings,
     options: RunOptions,
@@ -130,13 +172,13 @@ async fn publish(
         () = cancel.cancelled() => return Err(PipelineError::Cancelled),
         listed = source::list(settings) => listed?,
     };
-    let (plan, source) = planned(settings, listed)?;
-    let snapshot = &plan.snapshot;
+    let (mut plan, source) = planned(settings, listed)?;
+    let snapshot = plan.snapshot.clone();
     report.snapshot = Some(snapshot.id());
     report.org_id = Some(snapshot.org_id.clone());
     report.generated_time = Some(snapshot.generated_time);
 
-    match writer::standing(lake, snapshot, settings.lake.table(), Utc::now()).await? {
+    match writer::standing(lake, &snapshot, settings.lake.table(), Utc::now()).await? {
         Standing::Unchanged(_) => {
             observer(Event::Unchanged {
                 snapshot: snapshot.id(),
@@ -163,28 +205,31 @@ async fn publish(
     }
     let _staging = writer::begin_run(lake, &snapshot.dataset, &report.run_id).await?;
     let workshop = Workshop::new(settings, &plan, lake.clone(), source, report.run_id.clone())?;
-    let staged = workshop.work(&plan, observer, cancel).await?;
+    let Work {
+        parts: mut staged,
+        restarted,
+    } = workshop.work(&mut plan, observer, cancel).await?;
+    report.parts_restarted += restarted;
     count(report, &staged);
-    let passed = match last_committed(lake, snapshot).await {
-        Ok(last) => {
-            let counted = Counted {
-                blobs: &report.blob_counts,
-                staged_rows: report.rows_written,
-            };
-            // A past day's size says nothing about today's.
-            let last = last.filter(|_| !options.backfill);
-            gate::check(&settings.gate, &plan, counted, last.as_ref()).map_err(PipelineError::from)
+    let passed = async {
+        let duplicates = workshop.duplicates(&mut staged).await?;
+        report.duplicate_keys = duplicates.rows;
+        report.duplicate_key_examples = duplicates.examples.clone();
+        let counted = Counted {
+            blobs: &report.blob_counts,
+            staged_rows: report.rows_written,
+            duplicates: &duplicates,
+        };
+        let last = last_committed(lake, &snapshot).await?;
+        // A past day's size says nothing about today's.
+        let last = last.filter(|_| !options.backfill);
+        gate::check(&settings.gate, &plan, counted, last.as_ref())?;
+        match cancel.is_cancelled() {
+            true => Err(PipelineError::Cancelled),
+            false => Ok(()),
         }
-        Err(error) => Err(error),
     };
-    let passed = passed.and_then(|()| {
-        if cancel.is_cancelled() {
-            Err(PipelineError::Cancelled)
-        } else {
-            Ok(())
-        }
-    });
-    if let Err(error) = passed {
+    if let Err(error) = passed.await {
         workshop.throw_away(&staged).await;
         return Err(error);
     }
@@ -235,6 +280,8 @@ async fn commit(
                 quarantined: blob.records_quarantined,
             })
             .collect(),
+        duplicate_keys: report.duplicate_keys,
+        quarantine_files: quarantine_files.clone(),
         backfill: options.backfill,
         table: settings.lake.table(),
     };
@@ -267,11 +314,16 @@ async fn commit(
     }
 }
 
-fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
+/// An identity for a run, sorting by time.
+pub(crate) fn new_run_id(started_at: DateTime<Utc>) -> String {
     let random = Uuid::new_v4().simple().to_string();
+    format!("{}-{}", started_at.format("%Y%m%dT%H%M%SZ"), &random[..8])
+}
+
+fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
     RunReport {
         version: REPORT_VERSION,
-        run_id: format!("{}-{}", started_at.format("%Y%m%dT%H%M%SZ"), &random[..8]),
+        run_id: new_run_id(started_at),
         program_version: crate::PROGRAM_VERSION.to_owned(),
         dataset: settings.dataset.name.clone(),
         snapshot: None,
@@ -282,6 +334,10 @@ fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
         replaced: None,
         started_at,
         elapsed_seconds: 0.0,
+        duplicate_keys: 0,
+        duplicate_key_examples: Vec::new(),
+        parts_restarted: 0,
+        restarts: 0,
         blobs: 0,
         parts: 0,
         files: 0,
@@ -295,6 +351,15 @@ fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
         quarantined: Vec::new(),
         blob_counts: Vec::new(),
     }
+}
+
+/// Forgets all that was counted of a snapshot that was given up.
+fn start_again(settings: &Settings, report: &mut RunReport) {
+    *report = RunReport {
+        run_id: report.run_id.clone(),
+        restarts: report.restarts + 1,
+        ..empty_report(settings, report.started_at)
+    };
 }
 
 /// Adds up what the parts counted.

@@ -21,9 +21,13 @@ use writer::{EncodedRowGroup, FileFormat, RowGroupEncoder};
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::plan::PlannedBlob;
+use crate::unique_key::{KeyHash, KeyHasher};
 
 /// Bytes of rows of several partitions that are sorted together in memory.
 const SORTED_BYTES: usize = 32 << 20;
+
+/// Inflated bytes that a blob may have whatever its compressed size: small blobs may be as repetitive as they like.
+const INFLATE_FREE: u64 = 16 << 20;
 
 /// What a segment's job makes, in order.
 #[derive(Debug)]
@@ -42,6 +46,7 @@ pub(crate) enum Piece {
     BlobDone {
         blob: PlannedBlob,
         counts: BlobCounts,
+        keys: Vec<KeyHash>,
     },
 }
 
@@ -52,21 +57,48 @@ pub(crate) struct SegmentSettings {
     pub(crate) snapshot: Snapshot,
     pub(crate) format: Arc<FileFormat>,
     pub(crate) limits: BatchLimits,
+    pub(crate) inflate_limits: InflateLimits,
     /// The device group of records that neither name one nor lie in a blob that does.
     pub(crate) fallback_group: Option<i64>,
 }
 
+/// How far a blob may inflate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InflateLimits {
+    /// In bytes: `work.max_blob_inflated`.
+    pub(crate) bytes: u64,
+    /// Times the compressed size: `work.max_inflate_ratio`.
+    pub(crate) ratio: u64,
+}
+
+impl InflateLimits {
+    /// The bytes that a blob may inflate to, and the setting that says so.
+    fn of(self, compressed: u64) -> (u64, &'static str) {
+        let by_ratio = compressed.saturating_mul(self.ratio).max(INFLATE_FREE);
+        if by_ratio < self.bytes {
+            (by_ratio, "work.max_inflate_ratio")
+        } else {
+            (self.bytes, "work.max_blob_inflated")
+        }
+    }
+}
+
 /// Where pieces go. Stops the job when nobody wants them any more.
-struct Outlet {
-    pieces: mpsc::Sender<Piece>,
-    cancel: CancellationToken,
+pub(crate) struct Outlet {
+    pub(crate) pieces: mpsc::Sender<Piece>,
+    pub(crate) cancel: CancellationToken,
 }
 
 impl Outlet {
-    fn give(&self, piece: Piece) -> Result<(), PipelineError> {
-        if self.cancel.is_cancelled() {
+    pub(crate) fn still_wanted(&self) -> Result<(), PipelineError> {
+        if self.cancel.is_cancelled() || self.pieces.is_closed() {
             return Err(PipelineError::Cancelled);
         }
+        Ok(())
+    }
+
+    pub(crate) fn give(&self, piece: Piece) -> Result<(), PipelineError> {
+        self.still_wanted()?;
         self.pieces
             .blocking_send(piece)
             .map_err(|_| PipelineError::Cancelled)
@@ -84,6 +116,8 @@ pub(crate) fn work(
     let outlet = Outlet { pieces, cancel };
     let mut records = RecordDecoder::new(&settings.dataset, &settings.snapshot);
     let mut rows = Rows::new(&settings.format);
+    let key_hasher = KeyHasher::new(&settings.dataset)
+        .map_err(|error| PipelineError::Defect(error.to_string()))?;
     for (blob, spool) in blobs {
         let group_source = match blob.rbac_group_id {
             Some(group) => GroupSource::BlobPath(group),
@@ -91,19 +125,36 @@ pub(crate) fn work(
                 fallback: settings.fallback_group,
             },
         };
-        let failed = |source| PipelineError::Transform {
-            blob: blob.path.clone(),
-            source,
+        let (inflated_bytes, setting) = settings.inflate_limits.of(blob.bytes);
+        let limits = BatchLimits {
+            inflated_bytes,
+            ..settings.limits
         };
+        let failed = |source| match source {
+            TransformError::TooLarge { limit } => PipelineError::BlobTooLarge {
+                blob: blob.path.clone(),
+                limit,
+                setting,
+            },
+            source => PipelineError::Transform {
+                blob: blob.path.clone(),
+                source,
+            },
+        };
+        let mut keys = Vec::new();
         let reader = spool
             .into_reader()
             .map_err(|source| PipelineError::Machine {
                 what: format!("read the spool of blob {}", blob.path),
                 source,
             })?;
-        let mut decoder = decode_blob(reader, group_source, &mut records, settings.limits);
+        let mut decoder = decode_blob(reader, group_source, &mut records, limits);
         while let Some(progress) = decoder.next_batch().map_err(failed)? {
+            outlet.still_wanted()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
+            key_hasher
+                .add(&decoded.rows, &mut keys)
+                .map_err(|error| failed(error.into()))?;
             let records = decoded.rows.num_rows() + quarantined.len();
             observer(Event::RecordsRead {
                 records: records as u64,
@@ -122,19 +173,19 @@ pub(crate) fn work(
             }
         }
         let counts = decoder.finish();
-        outlet.give(Piece::BlobDone { blob, counts })?;
+        outlet.give(Piece::BlobDone { blob, counts, keys })?;
     }
     rows.finish(&outlet)
 }
 
 /// An error that does not know its blob yet.
-enum SortError {
+pub(crate) enum SortError {
     Arrow(arrow::error::ArrowError),
     Pipeline(PipelineError),
 }
 
 impl SortError {
-    fn of_blob(self, blob: &PlannedBlob) -> PipelineError {
+    pub(crate) fn of_blob(self, blob: &PlannedBlob) -> PipelineError {
         match self {
             Self::Arrow(error) => PipelineError::Transform {
                 blob: blob.path.clone(),
@@ -158,7 +209,7 @@ impl From<PipelineError> for SortError {
 }
 
 /// Collects rows into row groups.
-struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     format: &'a Arc<FileFormat>,
     /// The row group that is being encoded, and its device group.
     open: Option<(i64, RowGroupEncoder)>,
@@ -168,7 +219,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(format: &'a Arc<FileFormat>) -> Self {
+    pub(crate) fn new(format: &'a Arc<FileFormat>) -> Self {
         Self {
             format,
             open: None,
@@ -218,7 +269,11 @@ impl<'a> Rows<'a> {
     }
 
     /// Keeps rows of several device groups until there are enough to be sorted by group and encoded.
-    fn sort_in(&mut self, batch: DecodedBatch, outlet: &Outlet) -> Result<(), SortError> {
+    pub(crate) fn sort_in(
+        &mut self,
+        batch: DecodedBatch,
+        outlet: &Outlet,
+    ) -> Result<(), SortError> {
         self.unsorted_bytes += batch.rows.get_array_memory_size();
         self.unsorted.push(batch);
         if self.unsorted_bytes < SORTED_BYTES {
@@ -249,11 +304,33 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    fn finish(mut self, outlet: &Outlet) -> Result<(), PipelineError> {
+    pub(crate) fn finish(mut self, outlet: &Outlet) -> Result<(), PipelineError> {
         self.sort(outlet).map_err(|error| match error {
             SortError::Arrow(error) => PipelineError::Defect(error.to_string()),
             SortError::Pipeline(error) => error,
         })?;
         self.close(outlet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lower_limit_of_inflation_counts_and_small_blobs_are_free() {
+        let limits = InflateLimits {
+            bytes: 1 << 30,
+            ratio: 100,
+        };
+        assert_eq!(limits.of(10), (INFLATE_FREE, "work.max_inflate_ratio"));
+        assert_eq!(limits.of(1 << 20), (100 << 20, "work.max_inflate_ratio"));
+        assert_eq!(limits.of(1 << 30), (1 << 30, "work.max_blob_inflated"));
+        assert_eq!(limits.of(u64::MAX), (1 << 30, "work.max_blob_inflated"));
+        let tight = InflateLimits {
+            bytes: 1 << 10,
+            ..limits
+        };
+        assert_eq!(tight.of(10), (1 << 10, "work.max_blob_inflated"));
     }
 }

@@ -83,8 +83,8 @@ pub async fn snippet(
     let chosen = chosen(dataset, &latest, selection)?;
     let place = Place::of(settings, &lake);
     Ok(match reader {
-        Reader::DuckDb => duckdb(dataset, &place, selection),
-        Reader::Spark => spark(dataset, &place, selection),
+        Reader::DuckDb => duckdb(dataset, &place, selection, &chosen),
+        Reader::Spark => spark(dataset, &place, selection, &chosen),
         Reader::Polars | Reader::Delta if settings.lake.format == TableFormat::Delta => {
             let version = match selection {
                 Selection::Snapshot(snapshot) => {
@@ -101,7 +101,7 @@ pub async fn snippet(
         _ => {
             let mut files = Vec::new();
             for snapshot in &chosen {
-                let manifest = Manifest::read(&lake, dataset, &snapshot.snapshot).await?;
+                let manifest = Manifest::read_at(&lake, &snapshot.manifest).await?;
                 files.extend(manifest.into_iter().flat_map(|manifest| manifest.files));
             }
             let files: Vec<String> = files.into_iter().map(|file| file.path).collect();
@@ -249,7 +249,12 @@ fn filter(selection: &Selection, chosen: &[CurrentSnapshot]) -> Vec<(&'static st
     conditions
 }
 
-fn duckdb(dataset: &str, place: &Place, selection: &Selection) -> String {
+fn duckdb(
+    dataset: &str,
+    place: &Place,
+    selection: &Selection,
+    chosen: &[CurrentSnapshot],
+) -> String {
     let mut code = match place.kind {
         Kind::Disk => String::new(),
         Kind::S3 => {
@@ -281,8 +286,8 @@ fn duckdb(dataset: &str, place: &Place, selection: &Selection) -> String {
     };
     let root = &place.root;
     let below = |path: &str| sql(&format!("{root}/{path}"));
-    if let Selection::Snapshot(snapshot) = selection {
-        let manifest = below(&layout::manifest(dataset, snapshot));
+    if let (Selection::Snapshot(_), [only]) = (selection, chosen) {
+        let manifest = below(&only.manifest);
         let _ = writeln!(code, "SET VARIABLE manifests = [{manifest}];");
     } else {
         let condition = match selection {
@@ -306,7 +311,12 @@ fn duckdb(dataset: &str, place: &Place, selection: &Selection) -> String {
     code + "SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = true, union_by_name = true);\n"
 }
 
-fn spark(dataset: &str, place: &Place, selection: &Selection) -> String {
+fn spark(
+    dataset: &str,
+    place: &Place,
+    selection: &Selection,
+    chosen: &[CurrentSnapshot],
+) -> String {
     let mut settings = String::new();
     let root = match place.kind {
         Kind::Disk => place.root.clone(),
@@ -325,11 +335,10 @@ fn spark(dataset: &str, place: &Place, selection: &Selection) -> String {
         }
         Kind::Azure => azure_for_hadoop(place),
     };
-    let manifests = match selection {
-        Selection::Snapshot(snapshot) => format!(
-            "manifests = [f\"{{root}}/{}\"]\n",
-            layout::manifest(dataset, snapshot)
-        ),
+    let manifests = match (selection, chosen) {
+        (Selection::Snapshot(_), [only]) => {
+            format!("manifests = [f\"{{root}}/{}\"]\n", only.manifest)
+        }
         _ => {
             let condition = match selection {
                 Selection::Date(date) => format!(".where(\"generated_date = '{date}'\")"),

@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::error::PipelineError;
 use crate::gate::Refusal;
 use crate::plan::PlannedBlob;
-use crate::settings::{ApiSource, Auth, Settings, SourceKind};
+use crate::settings::{ApiSource, Auth, Retry, Settings, SourceKind};
 
 /// Blobs that are asked for their size at once.
 const SIZES_AT_ONCE: usize = 16;
@@ -46,7 +46,11 @@ pub(crate) async fn list(settings: &Settings) -> Result<Listed, PipelineError> {
 
 async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, PipelineError> {
     let (clock, jitter) = (Clock::system(), Jitter::from_entropy());
-    let http = HttpClient::new(&HttpSettings::default())?;
+    let http = HttpClient::new(&HttpSettings {
+        connect_timeout: api.timeouts.connect,
+        no_progress_timeout: api.timeouts.no_progress,
+        request_timeout: api.timeouts.request,
+    })?;
     let budget = RateBudgetSettings {
         per_minute: NonZeroU32::new(api.calls_per_minute).unwrap_or(NonZeroU32::MIN),
         per_hour: NonZeroU32::new(api.calls_per_hour).unwrap_or(NonZeroU32::MIN),
@@ -57,7 +61,7 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         ApiSettings {
             base_url: api.base.to_string(),
             allowed_blob_hosts: api.blob_hosts.clone(),
-            retry: RetryPolicy::for_api(),
+            retry: policy(&api.api_retry),
         },
         credential(&api.auth),
         RateBudget::new(budget, clock.clone()),
@@ -78,18 +82,11 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         .iter()
         .map(|url| url.blob_path().clone())
         .collect();
-    let Some(first) = paths.first() else {
-        return Err(Refusal::EmptyListing.into());
-    };
     let mut snapshots = by_snapshot(settings, paths.iter().cloned(), listing.generated_time)?;
     // A listing is one answer about one snapshot: mixed, it is not chosen from but refused.
-    let (snapshot, _) = match snapshots.len() {
-        1 => snapshots.remove(0),
-        0 => {
-            return Err(PipelineError::UnknownTime {
-                blob: first.to_string(),
-            });
-        }
+    let snapshot = match snapshots.len() {
+        0 => empty_snapshot(settings, listing.generated_time)?,
+        1 => snapshots.remove(0).0,
         _ => return Err(PipelineError::MixedListing),
     };
     if let Some(wanted) = settings
@@ -109,13 +106,7 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         .unwrap_or_else(std::env::temp_dir);
     let spools = SpoolBudget::new(settings.work.spool_memory.as_usize(), spool_dir);
     let source = BlobSource::Service {
-        store: BlobStoreClient::new(
-            http,
-            RetryPolicy::for_blobs(),
-            spools,
-            clock.clone(),
-            jitter,
-        ),
+        store: BlobStoreClient::new(http, policy(&api.blob_retry), spools, clock.clone(), jitter),
         urls: Arc::new(UrlSource::new(
             export_api,
             request,
@@ -140,6 +131,15 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         blobs,
         source,
     })
+}
+
+fn policy(retry: &Retry) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: retry.attempts,
+        base_delay: retry.delay,
+        max_delay: retry.max_delay,
+        max_total_delay: retry.time,
+    }
 }
 
 fn credential(auth: &Auth) -> Credential {
@@ -196,6 +196,25 @@ fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, PipelineErro
     }
 }
 
+/// The snapshot of a listing without blobs, where that may be published and is known.
+fn empty_snapshot(
+    settings: &Settings,
+    listed_time: Option<DateTime<Utc>>,
+) -> Result<Snapshot, Refusal> {
+    if !settings.gate.allow_empty {
+        return Err(Refusal::EmptyListing);
+    }
+    let unknown = |what| Refusal::EmptyListingOfUnknown { what };
+    let org_id = settings.source.org_id.clone();
+    Ok(Snapshot {
+        dataset: settings.dataset.name.clone(),
+        org_id: org_id.ok_or(unknown("which organisation"))?,
+        generated_time: listed_time
+            .or(settings.source.generated_time)
+            .ok_or(unknown("which time"))?,
+    })
+}
+
 type BlobsOfSnapshot = (Snapshot, Vec<BlobPath>);
 
 /// The snapshots that blobs are of, oldest first. What the API says of the time goes before what a path says, and both before
@@ -247,4 +266,32 @@ fn ids(snapshots: &[BlobsOfSnapshot]) -> Vec<SnapshotId> {
         .iter()
         .map(|(snapshot, _)| snapshot.id())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::Place;
+
+    #[test]
+    fn an_empty_listing_is_a_snapshot_only_if_allowed_and_of_a_known_organisation_and_time() {
+        let place = Place::new();
+        let time = DateTime::<Utc>::UNIX_EPOCH;
+        let empty = |overrides: &[&str], listed_time| {
+            empty_snapshot(&place.settings(overrides), listed_time)
+        };
+        let (allowed, org_id) = (
+            "gate.allow_empty=true",
+            "source.org_id=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa",
+        );
+        assert_eq!(empty(&[org_id], Some(time)), Err(Refusal::EmptyListing));
+        let unknown = |what| Err(Refusal::EmptyListingOfUnknown { what });
+        assert_eq!(empty(&[allowed], Some(time)), unknown("which organisation"));
+        assert_eq!(empty(&[allowed, org_id], None), unknown("which time"));
+        let known = empty(&[allowed, org_id], Some(time)).unwrap();
+        assert_eq!(known.id().as_str(), "19700101T000000Z-47d41a0c");
+        let set = "source.generated_time=2022-07-26T10:01:00Z";
+        let known = empty(&[allowed, org_id, set], None).unwrap();
+        assert_eq!(known.id().as_str(), "20220726T100100Z-47d41a0c");
+    }
 }

@@ -1,45 +1,42 @@
 //! The work of a plan: blobs are brought, decoded, encoded and staged. Nothing becomes visible.
 //!
 //! ```text
-//! segments, in order -> bring (N at once, spooled) -> CPU job (one a thread) -> channel (2 pieces) -> part -> open upload
+//! segments, in order -> bring (N at once, spooled) -> CPU job (one a thread) -> channel (1 piece) -> part -> open upload
+//!                                                    \____ at most two segments a thread ____/
 //! ```
 //! Segments are started in the plan's order and parts take their segments' pieces in that order, so that files are the same
 //! whatever the number of threads; and the first unfinished segment always has a thread, so that nothing waits in a circle.
-//! If anything fails, everything is stopped, and all that was staged is thrown away.
+//!
+//! A part whose blobs change under way, or arrive whole and broken, is thrown away and made again from nothing once the others
+//! are done: the part is the unit of retry, so that no row is lost or doubled. If anything else fails, everything is stopped,
+//! and all that was staged is thrown away.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
-use dataset::Partition;
-use extractor::{BlobSource, Spool};
+use dataset::BlobPath;
+use extractor::{BlobSource, ExtractorError, Spool};
 use futures::stream::{self, StreamExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use transformer::{BatchLimits, BlobCounts, DriftKind};
-use writer::{FileFormat, Lake, ParquetSettings, StagedFile, StagedFileWriter};
+use transformer::{BatchLimits, TransformError};
+use writer::{FileFormat, Lake, ParquetSettings, StagedFile};
 
 use crate::cpu::CpuPool;
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
+use crate::part::{SegmentResult, StagedPart, Started};
 use crate::plan::{Part, Plan, PlannedBlob};
-use crate::quarantine_file::QuarantineWriter;
-use crate::report::{self, BlobReport};
-use crate::segment::{self, Piece, SegmentSettings};
-use crate::settings::Settings;
+use crate::segment::{self, InflateLimits, SegmentSettings};
+use crate::settings::{Settings, SourceKind};
+use crate::unique_key::{self, Duplicates};
 
 /// Pieces of a segment that wait for the part's file.
-const PIECES: usize = 2;
-
-/// What working on a part gives back: uploaded, not yet visible.
-#[derive(Debug, Default)]
-pub(crate) struct StagedPart {
-    pub(crate) files: Vec<StagedFile>,
-    pub(crate) blobs: Vec<BlobReport>,
-    pub(crate) drift: HashMap<(String, DriftKind), u64>,
-    pub(crate) quarantined: BTreeMap<&'static str, u64>,
-    pub(crate) quarantine_files: Vec<String>,
-}
+const PIECES: usize = 1;
+/// Segments for each thread that are computed or wait for their turn in the part's file.
+const SEGMENTS_A_THREAD: usize = 2;
 
 /// Where a run's parts are made and where they go.
 #[derive(Debug, Clone)]
@@ -47,17 +44,78 @@ pub(crate) struct Workshop {
     pub(crate) lake: Lake,
     pub(crate) source: BlobSource,
     pub(crate) run_id: String,
-    settings: Arc<SegmentSettings>,
+    pub(crate) settings: Arc<SegmentSettings>,
     pool: CpuPool,
     downloads: usize,
     parts_in_flight: usize,
+    part_attempts: u32,
+    /// Delay before parts are made a second time; each further one doubles it.
+    retry_delay: Duration,
+    /// One permit for each segment that may be computed or wait for its turn in the part's file.
+    turns: Arc<Semaphore>,
 }
 
-/// A segment on its way to its part: what its job makes, and how the job ended.
-#[derive(Debug)]
-struct Started {
-    pieces: mpsc::Receiver<Piece>,
-    job: oneshot::Receiver<Result<Result<(), PipelineError>, PipelineError>>,
+/// A part that is being made, and what has been told of it.
+#[derive(Clone)]
+struct PartRun {
+    part: Arc<Part>,
+    observer: Observer,
+    told: Arc<Told>,
+}
+
+/// Progress that is taken back if the part is made again.
+#[derive(Debug, Default)]
+struct Told {
+    bytes: AtomicI64,
+    records: AtomicU64,
+    blobs: AtomicU64,
+}
+
+/// A part that is to be made again, and why.
+struct Restart {
+    part: u32,
+    error: PipelineError,
+    told: Arc<Told>,
+}
+
+/// How making a part ended.
+enum Made {
+    Staged(StagedPart),
+    Restart(Restart),
+}
+
+/// What working on a plan gives back.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) parts: Vec<StagedPart>,
+    /// Times that a part was made again.
+    pub(crate) restarted: u64,
+}
+
+impl PartRun {
+    fn new(part: &Part, observer: &Observer) -> Self {
+        let told = Arc::new(Told::default());
+        let (counted, observer) = (Arc::clone(&told), Arc::clone(observer));
+        Self {
+            part: Arc::new(part.clone()),
+            told,
+            observer: Arc::new(move |event| {
+                match &event {
+                    Event::BytesRead { bytes } => {
+                        counted.bytes.fetch_add(*bytes, Ordering::Relaxed);
+                    }
+                    Event::RecordsRead { records } => {
+                        counted.records.fetch_add(*records, Ordering::Relaxed);
+                    }
+                    Event::BlobDone { .. } => {
+                        counted.blobs.fetch_add(1, Ordering::Relaxed);
+                    }
+                    _ => {}
+                }
+                observer(event);
+            }),
+        }
+    }
 }
 
 impl Workshop {
@@ -78,6 +136,7 @@ impl Workshop {
             crate::PROGRAM_VERSION,
             &parquet,
         )?;
+        let pool = CpuPool::new(settings.work.threads)?;
         Ok(Self {
             lake,
             source,
@@ -89,33 +148,103 @@ impl Workshop {
                 limits: BatchLimits {
                     rows: settings.work.batch_rows,
                     line_bytes: settings.work.max_line_bytes.as_usize(),
+                    inflated_bytes: settings.work.max_blob_inflated.bytes(),
+                },
+                inflate_limits: InflateLimits {
+                    bytes: settings.work.max_blob_inflated.bytes(),
+                    ratio: settings.work.max_inflate_ratio,
                 },
                 fallback_group: settings.source.rbac_group_id,
             }),
-            pool: CpuPool::new(settings.work.threads)?,
+            turns: Arc::new(Semaphore::new(pool.threads() * SEGMENTS_A_THREAD)),
+            pool,
             downloads: settings.work.downloads,
             parts_in_flight: settings.work.parts_in_flight,
+            part_attempts: settings.work.part_attempts,
+            retry_delay: match &settings.source.from {
+                SourceKind::Api(api) => api.blob_retry.delay,
+                SourceKind::Files(_) => Duration::ZERO,
+            },
         })
     }
 
-    /// Works on all parts. After an error nothing is left open.
+    /// Works on all parts. The plan learns the sizes of blobs that changed. After an error nothing is left open.
     pub(crate) async fn work(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
         observer: &Observer,
         cancel: &CancellationToken,
-    ) -> Result<Vec<StagedPart>, PipelineError> {
+    ) -> Result<Work, PipelineError> {
+        let mut work = Work::default();
+        match self.rounds(plan, &mut work, observer, cancel).await {
+            Ok(()) => Ok(work),
+            Err(error) => {
+                self.throw_away(&work.parts).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes all parts, then those again that have to be, and so on.
+    async fn rounds(
+        &self,
+        plan: &mut Plan,
+        work: &mut Work,
+        observer: &Observer,
+        cancel: &CancellationToken,
+    ) -> Result<(), PipelineError> {
+        let mut runs: Vec<PartRun> = plan
+            .parts
+            .iter()
+            .map(|part| PartRun::new(part, observer))
+            .collect();
+        for attempt in 1.. {
+            let is_last = attempt >= self.part_attempts;
+            let mut restarts = self.round(&runs, is_last, &mut work.parts, cancel).await?;
+            if restarts.is_empty() {
+                break;
+            }
+            restarts.sort_by_key(|restart| restart.part);
+            let pause = self.retry_delay.saturating_mul(1 << (attempt - 1).min(10));
+            runs.clear();
+            let prepared = async {
+                tokio::time::sleep(pause).await;
+                for restart in restarts {
+                    let part = self.prepare_again(plan, restart, observer).await?;
+                    runs.push(PartRun::new(part, observer));
+                    work.restarted += 1;
+                }
+                Ok::<_, PipelineError>(())
+            };
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(PipelineError::Cancelled),
+                prepared = prepared => prepared?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes parts side by side. Gives those that are to be made again; any other failure stops all.
+    async fn round(
+        &self,
+        runs: &[PartRun],
+        is_last: bool,
+        staged: &mut Vec<StagedPart>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Restart>, PipelineError> {
         let cancel = cancel.child_token();
         let mut parts = JoinSet::new();
-        let started = self.start_all(plan, &mut parts, observer, &cancel).await;
+        let started = self.start_all(runs, is_last, &mut parts, &cancel).await;
         if started.is_err() {
             cancel.cancel();
         }
         let mut first_error = started.err();
-        let mut staged = Vec::new();
+        let mut restarts = Vec::new();
         while let Some(part) = parts.join_next().await {
             match part.unwrap_or_else(|error| Err(PipelineError::Defect(error.to_string()))) {
-                Ok(part) => staged.push(part),
+                Ok(Made::Staged(part)) => staged.push(part),
+                Ok(Made::Restart(restart)) => restarts.push(restart),
                 Err(error) => {
                     cancel.cancel();
                     // What was stopped because of another error is not the reason.
@@ -128,25 +257,101 @@ impl Workshop {
                 }
             }
         }
-        match first_error {
-            None => Ok(staged),
-            Some(error) => {
-                self.throw_away(&staged).await;
-                Err(error)
+        first_error.map_or(Ok(restarts), Err)
+    }
+
+    /// Whether a part that failed so may succeed when it is made from nothing.
+    fn may_pass(&self, error: &PipelineError) -> bool {
+        match error {
+            PipelineError::Extract(error) => matches!(
+                error,
+                ExtractorError::BlobChanged { .. } | ExtractorError::LengthMismatch { .. }
+            ),
+            // A file on disk stays as it is; a blob may have been damaged on its way.
+            PipelineError::Transform { source, .. } => {
+                matches!(source, TransformError::Inflate { .. })
+                    && matches!(self.source, BlobSource::Service { .. })
             }
+            _ => false,
         }
+    }
+
+    /// Takes back what was told of a part and asks for the sizes of its blobs again: one of them may have changed.
+    async fn prepare_again<'a>(
+        &self,
+        plan: &'a mut Plan,
+        restart: Restart,
+        observer: &Observer,
+    ) -> Result<&'a Part, PipelineError> {
+        let Some(part) = plan
+            .parts
+            .iter_mut()
+            .find(|part| part.number == restart.part)
+        else {
+            return Err(restart.error);
+        };
+        let mut resized = false;
+        for blob in part.segments.iter_mut().flatten() {
+            let bytes = self.source.size(&parsed(blob)?).await?;
+            resized |= bytes != blob.bytes;
+            blob.bytes = bytes;
+        }
+        if matches!(
+            restart.error,
+            PipelineError::Extract(ExtractorError::LengthMismatch { .. })
+        ) && !resized
+        {
+            // The length is wrong time after time, and not because the blob is another.
+            return Err(restart.error);
+        }
+        tracing::warn!(part = part.number, error = %restart.error, "making a part again from nothing");
+        observer(Event::PartRestarted {
+            part: part.number,
+            reason: restart.error.to_string(),
+            bytes: restart.told.bytes.load(Ordering::Relaxed),
+            records: restart.told.records.load(Ordering::Relaxed),
+            blobs: restart.told.blobs.load(Ordering::Relaxed),
+        });
+        Ok(part)
+    }
+
+    /// Finds unique keys that come more than once.
+    pub(crate) async fn duplicates(
+        &self,
+        staged: &mut [StagedPart],
+    ) -> Result<Duplicates, PipelineError> {
+        let blobs: Vec<_> = staged.iter_mut().flat_map(StagedPart::take_keys).collect();
+        let job = self
+            .start_job(move || unique_key::duplicates(blobs))
+            .await?;
+        job.await
+            .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))?
+    }
+
+    /// Waits until one more segment may be computed.
+    pub(crate) async fn turn(
+        &self,
+        cancel: &CancellationToken,
+    ) -> Result<OwnedSemaphorePermit, PipelineError> {
+        permit(&self.turns, cancel).await
+    }
+
+    /// Starts a job that belongs to no segment, once a thread is free for it.
+    pub(crate) async fn start_job<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, PipelineError>>, PipelineError> {
+        let never = CancellationToken::new();
+        let thread = permit(self.pool.free_threads(), &never).await?;
+        Ok(self.pool.start(thread, job))
     }
 
     /// Aborts all that is staged.
     pub(crate) async fn throw_away(&self, staged: &[StagedPart]) {
         let files: Vec<StagedFile> = staged.iter().flat_map(|part| part.files.clone()).collect();
-        self.abort(&files).await;
-    }
-
-    /// Aborts staged files. If that fails, the log says so: there is an error to report already.
-    async fn abort(&self, files: &[StagedFile]) {
         let dataset = &self.settings.snapshot.dataset;
-        if let Err(error) = writer::abort(&self.lake, dataset, &self.run_id, files).await {
+        if let Err(error) = writer::abort(&self.lake, dataset, &self.run_id, &files).await {
+            // There is an error to report already.
             tracing::warn!(%error, "staged files could not be thrown away");
         }
     }
@@ -154,76 +359,98 @@ impl Workshop {
     /// Brings and starts all segments in order, each part with a task of its own.
     async fn start_all(
         &self,
-        plan: &Plan,
-        parts: &mut JoinSet<Result<StagedPart, PipelineError>>,
-        observer: &Observer,
+        runs: &[PartRun],
+        is_last: bool,
+        parts: &mut JoinSet<Result<Made, PipelineError>>,
         cancel: &CancellationToken,
     ) -> Result<(), PipelineError> {
-        let segments = plan.parts.iter().flat_map(|part| {
-            let last = part.segments.len().saturating_sub(1);
-            part.segments
-                .iter()
-                .enumerate()
-                .map(move |(index, blobs)| (part, index == 0, index == last, blobs))
+        let segments = runs.iter().flat_map(|run| {
+            let segments = run.part.segments.iter().enumerate();
+            segments.map(move |(index, blobs)| (run, index, blobs))
         });
         let mut brought = stream::iter(segments)
-            .map(|(part, first, last, blobs)| async move {
-                let spools = self.bring(blobs, observer).await;
-                (part, first, last, spools)
+            .map(|(run, index, blobs)| async move {
+                let spools = self.bring(blobs, &run.observer).await;
+                (run, index, spools)
             })
             .buffered(self.downloads);
         let part_permits = Arc::new(Semaphore::new(self.parts_in_flight));
-        let mut to_part: Option<mpsc::Sender<Started>> = None;
+        let mut to_part: Option<mpsc::Sender<SegmentResult>> = None;
         loop {
             let next = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(PipelineError::Cancelled),
                 next = brought.next() => next,
             };
-            let Some((part, first, last, spools)) = next else {
+            let Some((run, index, spools)) = next else {
                 return Ok(());
             };
-            let blobs = spools?;
-            if first {
-                let permit = tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-                    permit = Arc::clone(&part_permits).acquire_owned() => permit,
-                };
-                let (sender, segments) = mpsc::channel(part.segments.len().max(1));
+            let blobs = match spools {
+                Err(error) if is_last || !self.may_pass(&error) => return Err(error),
+                blobs => blobs,
+            };
+            if index == 0 {
+                let permit = permit(&part_permits, cancel).await?;
+                let (sender, segments) = mpsc::channel(run.part.segments.len().max(1));
                 to_part = Some(sender);
-                let (workshop, part) = (self.clone(), part.clone());
-                let (observer, cancel) = (Arc::clone(observer), cancel.clone());
+                let (workshop, run, cancel) = (self.clone(), run.clone(), cancel.clone());
                 parts.spawn(async move {
-                    let staged = workshop.assemble(&part, segments, &observer).await;
+                    let made = workshop.make(&run, segments, is_last).await;
                     drop(permit);
-                    if staged.is_err() {
+                    if made.is_err() {
                         cancel.cancel();
                     }
-                    staged
+                    made
                 });
             }
-            let thread = tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-                thread = self.pool.free_thread() => thread?,
+            // A part that has failed takes no more; its error is met when it is joined.
+            let Some(to_part) = to_part.as_ref().filter(|part| !part.is_closed()) else {
+                continue;
             };
-            let (pieces_in, pieces) = mpsc::channel(PIECES);
-            let (settings, observer, cancel) = (
-                Arc::clone(&self.settings),
-                Arc::clone(observer),
-                cancel.clone(),
-            );
-            let job = self.pool.start(thread, move || {
-                segment::work(&settings, blobs, pieces_in, cancel, &observer)
-            });
-            if let Some(to_part) = &to_part {
-                // A part that has failed takes no more; its error is met when it is joined.
-                let _ = to_part.send(Started { pieces, job }).await;
-            }
-            if last {
-                to_part = None;
-            }
+            let started = match blobs {
+                Ok(blobs) => Ok(self.start(run, blobs, cancel).await?),
+                Err(error) => Err(error),
+            };
+            let _ = to_part.send(started).await;
+        }
+    }
+
+    /// Starts the job of a segment once a thread is free for it.
+    async fn start(
+        &self,
+        run: &PartRun,
+        blobs: Vec<(PlannedBlob, Spool)>,
+        cancel: &CancellationToken,
+    ) -> Result<Started, PipelineError> {
+        let turn = self.turn(cancel).await?;
+        let thread = permit(self.pool.free_threads(), cancel).await?;
+        let (pieces_in, pieces) = mpsc::channel(PIECES);
+        let (settings, observer, cancel) = (
+            Arc::clone(&self.settings),
+            Arc::clone(&run.observer),
+            cancel.clone(),
+        );
+        let job = self.pool.start(thread, move || {
+            segment::work(&settings, blobs, pieces_in, cancel, &observer)
+        });
+        Ok(Started { turn, pieces, job })
+    }
+
+    /// Makes one part. After an error nothing of it is left.
+    async fn make(
+        &self,
+        run: &PartRun,
+        segments: mpsc::Receiver<SegmentResult>,
+        is_last: bool,
+    ) -> Result<Made, PipelineError> {
+        match self.assemble(&run.part, segments, &run.observer).await {
+            Ok(staged) => Ok(Made::Staged(staged)),
+            Err(error) if !is_last && self.may_pass(&error) => Ok(Made::Restart(Restart {
+                part: run.part.number,
+                error,
+                told: Arc::clone(&run.told),
+            })),
+            Err(error) => Err(error),
         }
     }
 
@@ -235,8 +462,7 @@ impl Workshop {
         let progress = |bytes| observer(Event::BytesRead { bytes });
         let mut brought = Vec::with_capacity(blobs.len());
         for blob in blobs {
-            let path = dataset::BlobPath::parse(&blob.path)
-                .map_err(|error| PipelineError::Defect(format!("planned blob: {error}")))?;
+            let path = parsed(blob)?;
             let spool = self
                 .source
                 .fetch(&path, Some(blob.bytes), &progress)
@@ -245,135 +471,24 @@ impl Workshop {
         }
         Ok(brought)
     }
+}
 
-    /// Takes the pieces of a part's segments, in order, into the part's files.
-    async fn assemble(
-        &self,
-        part: &Part,
-        segments: mpsc::Receiver<Started>,
-        observer: &Observer,
-    ) -> Result<StagedPart, PipelineError> {
-        let mut files = BTreeMap::new();
-        let mut staged = StagedPart::default();
-        let mut filled = self
-            .fill(part, segments, &mut files, &mut staged, observer)
-            .await;
-        // After an error the open files are thrown away, and with them those that are staged already.
-        for file in files.into_values() {
-            match (&filled, file) {
-                (Ok(()), file) => match file.finish().await {
-                    Ok(file) => staged.files.extend(file),
-                    Err(error) => filled = Err(error.into()),
-                },
-                (Err(_), file) => {
-                    if let Err(error) = file.abort().await {
-                        tracing::warn!(%error, part = part.number, "an upload could not be aborted");
-                    }
-                }
-            }
-        }
-        if let Err(error) = filled {
-            self.abort(&staged.files).await;
-            return Err(error);
-        }
-        observer(Event::PartStaged {
-            part: part.number,
-            rows: staged.files.iter().map(|file| file.rows).sum(),
-            bytes: staged.files.iter().map(|file| file.bytes).sum(),
-        });
-        Ok(staged)
-    }
-
-    async fn fill(
-        &self,
-        part: &Part,
-        mut segments: mpsc::Receiver<Started>,
-        files: &mut BTreeMap<i64, StagedFileWriter>,
-        staged: &mut StagedPart,
-        observer: &Observer,
-    ) -> Result<(), PipelineError> {
-        let snapshot = &self.settings.snapshot;
-        let mut quarantine =
-            QuarantineWriter::new(&self.lake, &snapshot.dataset, &snapshot.id(), part.number);
-        for _ in &part.segments {
-            let Some(mut started) = segments.recv().await else {
-                return Err(PipelineError::Cancelled);
-            };
-            while let Some(piece) = started.pieces.recv().await {
-                match piece {
-                    Piece::RowGroup {
-                        rbac_group_id,
-                        row_group,
-                    } => {
-                        if let Some(file) = files.get_mut(&rbac_group_id) {
-                            file.append(row_group).await?;
-                        } else {
-                            let generated_date = snapshot.generated_date();
-                            let partition = Partition {
-                                generated_date,
-                                rbac_group_id,
-                            };
-                            let format = &self.settings.format;
-                            let file = StagedFileWriter::new(
-                                &self.lake,
-                                format,
-                                &self.run_id,
-                                partition,
-                                part.number,
-                            )?;
-                            files
-                                .entry(rbac_group_id)
-                                .or_insert(file)
-                                .append(row_group)
-                                .await?;
-                        }
-                    }
-                    Piece::Quarantined { blob, records } => {
-                        for record in &records {
-                            *staged.quarantined.entry(record.reason.code()).or_default() += 1;
-                        }
-                        quarantine.add(&blob, &records).await?;
-                    }
-                    Piece::BlobDone { blob, counts } => {
-                        observer(Event::BlobDone {
-                            blob: blob.path.clone(),
-                            records: counts.records,
-                            quarantined: counts.quarantined,
-                        });
-                        staged.add(&blob, counts);
-                    }
-                }
-            }
-            started.job.await.map_err(|_| {
-                PipelineError::Defect("a job ended without an answer".to_owned())
-            })???;
-        }
-        staged.quarantine_files = quarantine.finish().await?;
-        Ok(())
+/// Waits for a permit; those who wait are served in order.
+async fn permit(
+    permits: &Arc<Semaphore>,
+    cancel: &CancellationToken,
+) -> Result<OwnedSemaphorePermit, PipelineError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(PipelineError::Cancelled),
+        permit = Arc::clone(permits).acquire_owned() => permit.map_err(|_| PipelineError::Cancelled),
     }
 }
 
-impl StagedPart {
-    fn add(&mut self, blob: &PlannedBlob, counts: BlobCounts) {
-        for (key, records) in counts.drift {
-            *self.drift.entry(key).or_default() += records;
-        }
-        self.blobs.push(BlobReport {
-            blob: blob.path.clone(),
-            bytes: blob.bytes,
-            records_read: counts.records,
-            rows_written: counts.rows,
-            records_quarantined: counts.quarantined,
-            rows_rescued: counts.rows_rescued,
-        });
-    }
+fn parsed(blob: &PlannedBlob) -> Result<BlobPath, PipelineError> {
+    BlobPath::parse(&blob.path)
+        .map_err(|error| PipelineError::Defect(format!("planned blob: {error}")))
 }
 
-impl From<DriftKind> for report::DriftKind {
-    fn from(kind: DriftKind) -> Self {
-        match kind {
-            DriftKind::Unnamed => Self::Unnamed,
-            DriftKind::Misfit => Self::Misfit,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,12 @@ pub enum Error {
     /// A file's place in the folder served is not a blob path.
     #[error(transparent)]
     BlobPath(#[from] BlobPathError),
+    /// A script of faults cannot be followed.
+    #[error("faults: {reason}")]
+    Faults {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The loopback port cannot be listened on.
     #[error("listen on 127.0.0.1:{port}: {source}")]
     Listen {

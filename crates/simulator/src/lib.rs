@@ -4,12 +4,14 @@
 //! SnapshotOptions -> generator (devices, records, oddities) -> snapshot_files (blobs in a folder)
 //!                                                                   |
 //! token endpoint -> listing (rate limit, containers, signatures) -> blob store (expiry, ranges, ETags)
+//!       `------------------------------`---- faults -------------------'
 //! ```
 //!
 //! It shares no wire type with the extractor: both follow the API's description on their own. It computes no expected
 //! results either: tests decode the blobs independently.
 
 mod error;
+mod faults;
 mod generator;
 mod options;
 mod rate_limit;
@@ -18,6 +20,7 @@ mod signature;
 mod snapshot_files;
 
 pub use error::Error;
+pub use faults::{Fault, FaultKind, FaultScript, Md5Header, RandomFaults, Target, TimeFrame, When};
 pub use options::{Oddities, SnapshotOptions};
 pub use rate_limit::RateLimit;
 pub use server::{Counters, Served, Server, ServerOptions, credentials};

@@ -10,10 +10,11 @@
 
 mod blob_store;
 mod catalogue;
+mod faulty;
 mod listing;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,11 +33,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::faults::{FaultKind, FaultScript, Subject};
 use crate::options::SnapshotOptions;
 use crate::rate_limit::{CallLog, RateLimit};
 use crate::signature::{HTTP_DATE, SignatureKind, Signer};
 use crate::{Error, Result};
 use catalogue::Catalogue;
+use faulty::Faults;
 
 /// What a client signs in with unless [`ServerOptions`] say otherwise. Invented: they open nothing but a simulator.
 pub mod credentials {
@@ -86,6 +89,8 @@ pub struct ServerOptions {
     pub signature: SignatureKind,
     /// How far the service's clock is ahead of the system's.
     pub clock_skew: TimeDelta,
+    /// What goes wrong.
+    pub faults: FaultScript,
 }
 
 impl Default for ServerOptions {
@@ -104,6 +109,7 @@ impl Default for ServerOptions {
             url_lifetime: None,
             signature: SignatureKind::default(),
             clock_skew: TimeDelta::zero(),
+            faults: FaultScript::default(),
         }
     }
 }
@@ -146,6 +152,7 @@ struct Site {
     containers: Mutex<HashMap<String, Arc<Catalogue>>>,
     /// By application and tenant.
     calls: Mutex<HashMap<String, CallLog>>,
+    faults: Faults,
     /// Shared with bodies that are still being sent.
     tally: Arc<Tally>,
 }
@@ -176,11 +183,13 @@ impl Server {
     /// Generates or reads what is served, then listens.
     ///
     /// # Errors
-    /// [`Error::Listen`] if the port is taken; what [`serve`](Self::serve) returns.
+    /// [`Error::Listen`] if the port is taken; [`Error::Faults`] for a script that makes no sense; what
+    /// [`serve`](Self::serve) returns.
     pub async fn start(options: ServerOptions) -> Result<Self> {
         let port = options.port;
         let listen = |source| Error::Listen { port, source };
         let catalogue = Catalogue::load(options.served.clone()).await?;
+        let faults = Faults::load(options.faults.clone()).await?;
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .await
             .map_err(listen)?;
@@ -192,6 +201,7 @@ impl Server {
             served: Mutex::new(Arc::new(catalogue)),
             containers: Mutex::default(),
             calls: Mutex::default(),
+            faults,
             tally: Arc::default(),
             options,
         });
@@ -249,6 +259,11 @@ impl Server {
             blob_heads: read(&tally.blob_heads),
             blob_bytes: read(&tally.blob_bytes),
         }
+    }
+
+    /// Faults so far, by the names that they have in a script.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.site.faults.injected()
     }
 
     /// Stops listening and lets the answers under way end, for two seconds at most.

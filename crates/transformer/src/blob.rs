@@ -7,17 +7,19 @@ use arrow::error::ArrowError;
 use thiserror::Error;
 
 use crate::decode::{DecodedBatch, DriftKind, GroupSource, RecordDecoder};
-use crate::inflate::inflate;
+use crate::inflate::{TooLarge, inflate};
 use crate::lines::Lines;
 use crate::quarantine::{QuarantinedRecord, Reason};
 
-/// How much of a blob is decoded at a time.
+/// How much of a blob is decoded at a time, and in all.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
     /// Rows of a batch, at most.
     pub rows: usize,
     /// Length of a line, bytes, at most; a longer one is quarantined.
     pub line_bytes: usize,
+    /// Inflated bytes of a blob, at most; a larger one is an error.
+    pub inflated_bytes: u64,
 }
 
 /// Bytes of lines after which a batch is full, however few rows it has: bounds memory where records are large.
@@ -58,6 +60,12 @@ pub enum TransformError {
         /// What is wrong.
         source: io::Error,
     },
+    /// The blob inflates to more than it may: a gzip bomb, or a limit that is too low.
+    #[error("it inflates to more than {limit} bytes")]
+    TooLarge {
+        /// The limit, bytes.
+        limit: u64,
+    },
     /// A batch could not be made of decoded columns.
     #[error("batch cannot be made: {0}")]
     Batch(#[from] ArrowError),
@@ -82,7 +90,10 @@ pub fn decode_blob<'a>(
 ) -> BlobDecoder<'a, impl Read + Send + 'a> {
     records.set_group_source(group_source);
     BlobDecoder {
-        lines: Lines::new(inflate(compressed), limits.line_bytes),
+        lines: Lines::new(
+            inflate(compressed, limits.inflated_bytes),
+            limits.line_bytes,
+        ),
         records,
         limits,
         counts: BlobCounts::default(),
@@ -101,6 +112,10 @@ impl<R: Read> BlobDecoder<'_, R> {
                 Ok(None) => {
                     self.at_end = true;
                     break;
+                }
+                Err(source) if matches!(source.get_ref(), Some(inner) if inner.is::<TooLarge>()) => {
+                    let limit = self.limits.inflated_bytes;
+                    return Err(TransformError::TooLarge { limit });
                 }
                 Err(source) => {
                     let inflated_bytes = self.lines.bytes_read();
@@ -178,6 +193,7 @@ mod tests {
     const LIMITS: BatchLimits = BatchLimits {
         rows: 2,
         line_bytes: 60,
+        inflated_bytes: 1 << 20,
     };
 
     struct Decoded {
@@ -261,6 +277,38 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_blob_that_inflates_too_far_is_an_error_and_not_many_records() {
+        let bomb = gzip(&"{\"DeviceId\":\"a\"}\n".repeat(1 << 16));
+        let refused = decode(&bomb, &mut decoder());
+        assert!(matches!(
+            refused,
+            Err(TransformError::TooLarge { limit: 1_048_576 })
+        ));
+    }
+
+    #[test]
+    fn hostile_lines_are_set_aside_whole_and_an_escaped_nul_is_a_character() {
+        let deep = "[".repeat(20);
+        let text =
+            format!("{{\"DeviceId\":\"a\\u0000b\"}}\n{{\"DeviceId\":\"a\0\"}}\n\0\n{deep}\n");
+        let mut bytes = text.into_bytes();
+        bytes.extend(b"{\"DeviceId\":\"\xff\"}\n");
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&bytes).unwrap();
+        let decoded = decode(&encoder.finish().unwrap(), &mut decoder()).unwrap();
+        assert_eq!((decoded.counts.rows, decoded.counts.quarantined), (1, 4));
+        let raw: Vec<&[u8]> = decoded
+            .quarantined
+            .iter()
+            .map(|record| &record.raw[..])
+            .collect();
+        assert_eq!(raw[0], b"{\"DeviceId\":\"a\0\"}");
+        assert_eq!(raw[1], b"\0");
+        assert_eq!(raw[3], b"{\"DeviceId\":\"\xff\"}");
+        assert_eq!(decoded.quarantined[3].reason.code(), "invalid_utf8");
     }
 
     #[test]

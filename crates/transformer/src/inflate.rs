@@ -1,16 +1,44 @@
 //! Compressed bytes to plain bytes, behind one function: every member of a gzip stream, each with its checksum and length
-//! checked, to the end of the input. Does not buffer what it gives.
+//! checked, to the end of the input, and never beyond a limit. Does not buffer what it gives.
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use thiserror::Error;
 
 const COMPRESSED_BUFFER: usize = 128 * 1024;
 
-/// Inflates a gzip stream of one or more members. Reading fails with `UnexpectedEof` where the stream is cut, and with
-/// `InvalidInput` where it is not gzip, is corrupt, or goes on after its last member with something that is no member.
-pub fn inflate(compressed: impl Read + Send) -> impl Read + Send {
-    MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_BUFFER, compressed))
+/// Inflates a gzip stream of one or more members. Reading fails with `UnexpectedEof` where the stream is cut, with
+/// `InvalidInput` where it is not gzip, is corrupt, or goes on after its last member with something that is no member, and
+/// with an error that holds [`TooLarge`] where it inflates to more than `limit` bytes.
+pub fn inflate(compressed: impl Read + Send, limit: u64) -> impl Read + Send {
+    let compressed = BufReader::with_capacity(COMPRESSED_BUFFER, compressed);
+    Limited {
+        reader: MultiGzDecoder::new(compressed),
+        left: limit,
+    }
+}
+
+/// The stream inflates to more bytes than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it inflates to more than it may")]
+pub(crate) struct TooLarge;
+
+/// Gives the reader's bytes, and an error in place of those that are too many.
+struct Limited<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, TooLarge)),
+        }
+        Ok(read)
+    }
 }
 
 #[cfg(test)]
@@ -30,7 +58,9 @@ mod tests {
 
     fn read(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        inflate(compressed).read_to_end(&mut text).map(|_| text)
+        inflate(compressed, u64::MAX)
+            .read_to_end(&mut text)
+            .map(|_| text)
     }
 
     #[test]
@@ -55,6 +85,23 @@ mod tests {
         for length in first + 1..two.len() {
             assert!(read(&two[..length]).is_err(), "cut at {length}");
         }
+    }
+
+    #[test]
+    fn a_bomb_costs_no_more_than_its_limit() {
+        let bomb = gzip(&vec![b' '; 1 << 20]);
+        let read = |limit| {
+            let mut text = Vec::new();
+            let outcome = inflate(&bomb[..], limit).read_to_end(&mut text);
+            (
+                text.len(),
+                outcome.map_err(|error| error.into_inner().unwrap().is::<TooLarge>()),
+            )
+        };
+        assert_eq!(read(1 << 20), (1 << 20, Ok(1 << 20)));
+        let (inflated, refused) = read((1 << 20) - 1);
+        assert!(inflated < 1 << 20);
+        assert_eq!(refused, Err(true));
     }
 
     #[test]

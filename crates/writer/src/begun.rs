@@ -1,6 +1,5 @@
 //! What a commit is about to publish, written down before it touches the table: a later run can finish it or undo it.
 
-use dataset::SnapshotId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -61,15 +60,5 @@ impl Begun {
             }
         }
         Ok(begun)
-    }
-
-    /// What is written down of a snapshot.
-    pub(crate) async fn of_snapshot(
-        lake: &Lake,
-        dataset: &str,
-        snapshot: &SnapshotId,
-    ) -> Result<Option<Self>> {
-        let mut all = Self::list(lake, dataset).await?.into_iter();
-        Ok(all.find(|begun| begun.manifest.snapshot == *snapshot))
     }
 }

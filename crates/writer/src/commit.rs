@@ -21,7 +21,6 @@
 //! either decides again. There a commit counts as dead when its snapshot is current or overtaken, when it began an
 //! hour ago, or when the lake has a single writer.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -35,12 +34,11 @@ use crate::error::Result;
 use crate::failpoint;
 use crate::invariants;
 use crate::latest::{CurrentSnapshot, Latest};
-use crate::layout;
 use crate::manifest::{self, BlobCounts, Manifest, ManifestFile};
 use crate::staged_file::StagedFile;
 use crate::staging;
 use crate::store::Lake;
-use crate::table::{Table, TableFormat, TableSettings, TableState, delete_files};
+use crate::table::{Table, TableFormat, TableSettings, TableState};
 
 /// Uploads completed or aborted side by side.
 const UPLOADS_AT_ONCE: usize = 16;
@@ -78,6 +76,10 @@ pub struct CommitRequest {
     pub files: Vec<StagedFile>,
     /// Every blob of the listing.
     pub blobs: Vec<BlobCounts>,
+    /// Rows whose unique key another row has.
+    pub duplicate_keys: u64,
+    /// The files of the records set aside.
+    pub quarantine_files: Vec<String>,
     /// Whether an older snapshot may be put in the place of its date.
     pub backfill: bool,
     /// How the table is committed.
@@ -193,6 +195,15 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 /// # Errors
 /// What the store answers.
 pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile]) -> Result<()> {
+    abort_files(lake, files).await?;
+    staging::clear(lake, dataset, run_id).await
+}
+
+/// Throws staged files away, and leaves whatever else the run has staged.
+///
+/// # Errors
+/// What the store answers.
+pub async fn abort_files(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     let aborts: Vec<_> = files
         .iter()
         .map(|file| {
@@ -203,8 +214,7 @@ pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile
     stream::iter(aborts)
         .buffer_unordered(UPLOADS_AT_ONCE)
         .try_collect::<()>()
-        .await?;
-    staging::clear(lake, dataset, run_id).await
+        .await
 }
 
 async fn abort_quietly(lake: &Lake, request: &CommitRequest) {
@@ -232,7 +242,7 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
     }
 }
 
-async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
+pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     let completions: Vec<_> = files
         .iter()
         .map(|file| {
@@ -269,9 +279,17 @@ pub(crate) fn manifest_of(request: &CommitRequest) -> Manifest {
         bytes: files.iter().map(|file| file.bytes).sum(),
         records_read: request.blobs.iter().map(|blob| blob.records).sum(),
         records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
+        duplicate_keys: request.duplicate_keys,
+        amendment: 0,
+        quarantine_files: sorted(request.quarantine_files.clone()),
         files,
         blobs: request.blobs.clone(),
     }
+}
+
+pub(crate) fn sorted(mut paths: Vec<String>) -> Vec<String> {
+    paths.sort();
+    paths
 }
 
 /// A commit that was not refused.
@@ -389,7 +407,7 @@ impl Commit<'_> {
             // The log's first entry takes over what a table without a log held.
             for current in &state.latest.snapshots {
                 if replaced.is_none_or(|replaced| replaced.snapshot != current.snapshot) {
-                    let read = Manifest::read(table.lake, table.dataset, &current.snapshot);
+                    let read = Manifest::read_at(table.lake, &current.manifest);
                     earlier.extend(read.await?);
                 }
             }
@@ -452,33 +470,10 @@ impl Commit<'_> {
         let (table, manifest) = (&self.table, &self.begun.manifest);
         let state = table.publish(state, Some(manifest), now).await?;
         failpoint::reached("latest");
-        self.delete_strays(&state).await?;
+        table.delete_strays(&state, manifest).await?;
         self.begun.delete(table.lake).await?;
         failpoint::reached("struck-off");
         table.tidy(table.read(now).await?, self.alone, now).await
-    }
-
-    /// Deletes files under this snapshot's names that a run with other settings left.
-    async fn delete_strays(&self, state: &TableState) -> Result<()> {
-        let (table, manifest) = (&self.table, &self.begun.manifest);
-        if !state.latest.is_current(&manifest.snapshot) {
-            return Ok(());
-        }
-        let folder = layout::date_folder(table.dataset, manifest.identity().generated_date());
-        let listed: HashSet<&str> = manifest
-            .files
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect();
-        let found = table.lake.list(&folder).await?.into_iter();
-        let strays: Vec<String> = found
-            .map(|object| object.path)
-            .filter(|path| {
-                layout::snapshot_of_part(path).as_ref() == Some(&manifest.snapshot)
-                    && !listed.contains(path.as_str())
-            })
-            .collect();
-        delete_files(table.lake, &strays).await
     }
 
     fn replaced_in(&self, latest: &Latest) -> Option<CurrentSnapshot> {
@@ -490,7 +485,7 @@ impl Commit<'_> {
 }
 
 /// What a log entry tells of the snapshot.
-fn info(manifest: &Manifest) -> Map<String, Value> {
+pub(crate) fn info(manifest: &Manifest) -> Map<String, Value> {
     let info = json!({
         "runId": manifest.run_id,
         "snapshot": manifest.snapshot,

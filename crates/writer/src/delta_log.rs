@@ -91,6 +91,12 @@ impl LogState {
         self.files.iter().map(|file| &file.snapshot).collect()
     }
 
+    /// Number of a snapshot's files in the table.
+    pub(crate) fn files_of(&self, snapshot: &SnapshotId) -> u64 {
+        let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
+        of_it.count() as u64
+    }
+
     /// Paths of all files of the table, from the lake's root.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| file.path.as_str())

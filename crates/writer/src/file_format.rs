@@ -9,7 +9,7 @@ use dataset::{Dataset, Snapshot};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
@@ -21,6 +21,10 @@ use crate::statistics;
 
 /// Statistics of longer strings are cut to this many bytes; they stay valid bounds.
 const STATISTICS_BYTES: usize = 64;
+/// Rows of a page: what a column holds uncompressed while it is written, 140 columns at a time.
+const PAGE_ROWS: usize = 8192;
+/// Largest dictionary of a column in a row group. Larger ones cost memory (a hash table a column) and, measured, bytes.
+const DICTIONARY_BYTES: usize = 64 << 10;
 /// Share of lookups for an absent key that the bloom filter lets through.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
@@ -120,6 +124,8 @@ impl FileFormat {
             .set_created_by(format!("defender-lake version {program_version}"))
             .set_compression(Compression::ZSTD(level))
             .set_dictionary_enabled(true)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+            .set_data_page_row_count_limit(PAGE_ROWS)
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_statistics_truncate_length(Some(STATISTICS_BYTES))
             .set_column_index_truncate_length(Some(STATISTICS_BYTES))
@@ -137,6 +143,13 @@ impl FileFormat {
             // No value comes twice: a dictionary would only be tried and thrown away.
             properties =
                 properties.set_column_dictionary_enabled(ColumnPath::from(only.as_str()), false);
+        }
+        for field in schema.fields() {
+            if matches!(field.data_type(), DataType::Timestamp(..)) {
+                // Takes over where there are too many different times for a dictionary.
+                let path = ColumnPath::from(field.name().as_str());
+                properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
         }
         let mut properties = properties.build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);

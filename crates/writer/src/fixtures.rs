@@ -197,6 +197,8 @@ pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>)
         committed_at: now(),
         files,
         blobs: vec![blob],
+        duplicate_keys: 0,
+        quarantine_files: Vec::new(),
         backfill: false,
         table: table_settings(TableFormat::Delta),
     }

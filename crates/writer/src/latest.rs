@@ -165,7 +165,7 @@ impl From<&Manifest> for CurrentSnapshot {
             org_id: manifest.org_id.clone(),
             generated_date: identity.generated_date(),
             generated_time: manifest.generated_time,
-            manifest: layout::manifest(&manifest.dataset, &manifest.snapshot),
+            manifest: manifest.path(),
             run_id: manifest.run_id.clone(),
             rows: manifest.rows,
             files: manifest.files.len() as u64,

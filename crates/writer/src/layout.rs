@@ -5,7 +5,7 @@
 //! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table |
 //! | `<dataset>/_delta_log/…` | its log, with `format = "delta"`; else nothing lies below `<dataset>` |
 //! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
-//! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest |
+//! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.<run id>.json` after an amendment |
 //! | `_lake/<dataset>/begun/<run id>.json` | what a commit is about to publish; gone when it is done |
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
 //! | `_lake/<dataset>/runs/<run id>.json` | run report |
@@ -92,14 +92,24 @@ pub(crate) fn folders_of_documents(dataset: &str) -> [String; 4] {
     ]
 }
 
+/// The manifest of a snapshot that a run amended. `latest` tells which manifest is current.
+pub fn amended_manifest(dataset: &str, snapshot: &SnapshotId, run_id: &str) -> String {
+    format!("{}/{snapshot}.{run_id}.json", manifests(dataset))
+}
+
 /// The pointer to the current snapshots.
 pub fn latest(dataset: &str) -> String {
     format!("{}/latest.json", control(dataset))
 }
 
+/// Folder of the quarantined records of all snapshots.
+pub fn quarantines(dataset: &str) -> String {
+    format!("{}/quarantine", control(dataset))
+}
+
 /// Folder of a snapshot's quarantined records.
 pub fn quarantine(dataset: &str, snapshot: &SnapshotId) -> String {
-    format!("{}/quarantine/{snapshot}", control(dataset))
+    format!("{}/{snapshot}", quarantines(dataset))
 }
 
 /// The report of a run.

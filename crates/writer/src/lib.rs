@@ -9,6 +9,7 @@
 //! A lake is a local folder, an S3 bucket or an Azure container; [`Lake`] is the only part that knows which.
 //! Reads no export and decodes no record, and knows no pipeline settings: values come in as parameters.
 
+mod amend;
 mod begun;
 mod commit;
 mod delta_log;
@@ -38,7 +39,8 @@ mod verify;
 #[cfg(test)]
 mod fixtures;
 
-pub use commit::{CommitOutcome, CommitRequest, Standing, abort, commit, standing};
+pub use amend::{AmendOutcome, AmendRequest, amend};
+pub use commit::{CommitOutcome, CommitRequest, Standing, abort, abort_files, commit, standing};
 pub use error::{Error, Result};
 pub use file_format::{FileFormat, ParquetSettings};
 pub use latest::{CurrentSnapshot, Latest, RetiredSnapshot};
@@ -55,7 +57,7 @@ pub use store::{Lake, ObjectInfo};
 pub use table::{TableFormat, TableSettings};
 pub use upload::OpenUpload;
 pub use vacuum::{Orphan, OrphanKind, VacuumReport, vacuum};
-pub use verify::{Problem, VerifyReport, verify};
+pub use verify::{Problem, VerifyReport, differing_columns, read_columns, verify};
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use dataset::{OrgId, Partition, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::latest::Latest;
 use crate::layout;
 use crate::row_group::KeyRange;
 use crate::staged_file::StagedFile;
@@ -43,6 +44,15 @@ pub struct Manifest {
     pub records_read: u64,
     /// Records set aside.
     pub records_quarantined: u64,
+    /// Rows whose unique key another row has.
+    #[serde(default)]
+    pub duplicate_keys: u64,
+    /// How often rows were added to the snapshot after it was published.
+    #[serde(default)]
+    pub amendment: u32,
+    /// The files of the records set aside, sorted by path.
+    #[serde(default)]
+    pub quarantine_files: Vec<String>,
     /// The files, sorted by path.
     pub files: Vec<ManifestFile>,
     /// The blobs that were read, in the listing's order.
@@ -85,21 +95,42 @@ pub struct BlobCounts {
 }
 
 impl Manifest {
-    /// Reads the manifest of a snapshot; `None` if the lake has none.
+    /// Reads the manifest of a snapshot: the one that `latest` names, or the first one of a snapshot that is not current.
+    /// `None` if the lake has none.
     ///
     /// # Errors
     /// [`Error::Newer`], [`Error::Malformed`], or what the store answers.
     pub async fn read(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> Result<Option<Self>> {
-        let path = layout::manifest(dataset, snapshot);
-        match lake.get(&path).await? {
-            Some(content) => parse(&content, &path, VERSION).map(Some),
+        let latest = Latest::read(lake, dataset).await?;
+        let mut current = latest.snapshots.into_iter();
+        match current.find(|current| current.snapshot == *snapshot) {
+            Some(current) => Self::read_at(lake, &current.manifest).await,
+            None => Self::read_at(lake, &layout::manifest(dataset, snapshot)).await,
+        }
+    }
+
+    /// Reads the manifest at a path that `latest` names; `None` if there is none.
+    ///
+    /// # Errors
+    /// As for [`Manifest::read`].
+    pub async fn read_at(lake: &Lake, path: &str) -> Result<Option<Self>> {
+        match lake.get(path).await? {
+            Some(content) => parse(&content, path, VERSION).map(Some),
             None => Ok(None),
         }
     }
 
     pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
-        let path = layout::manifest(&self.dataset, &self.snapshot);
+        let path = self.path();
         lake.put(&path, to_json(self, &path)?.into()).await
+    }
+
+    /// Its path from the lake's root.
+    pub fn path(&self) -> String {
+        match self.amendment {
+            0 => layout::manifest(&self.dataset, &self.snapshot),
+            _ => layout::amended_manifest(&self.dataset, &self.snapshot, &self.run_id),
+        }
     }
 
     /// The snapshot's identity.

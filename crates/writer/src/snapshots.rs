@@ -166,7 +166,7 @@ pub async fn rollback(
         let Some(retired) = state.latest.retired(to) else {
             return Ok(RollbackOutcome::Unknown);
         };
-        let manifest = Manifest::read(lake, dataset, to).await?;
+        let manifest = Manifest::read_at(lake, &retired.was.manifest).await?;
         let Some(manifest) = manifest.filter(|_| !table.is_overdue(retired, now)) else {
             return Ok(RollbackOutcome::Unknown);
         };

@@ -1,6 +1,6 @@
 //! Encoded row groups to one Parquet file in the store, uploaded while it grows and left invisible.
 //!
-//! Memory: the row group being appended and four upload parts of 8 MiB, whatever the size of the file.
+//! Memory: the row group being appended and two upload parts of 5 MiB, whatever the size of the file.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -130,8 +130,14 @@ impl<'a> Table<'a> {
         }
         let in_log = log.snapshots();
         for snapshot in &in_log {
-            if !latest.is_current(snapshot) {
-                let manifest = self.manifest(snapshot).await?;
+            // Rows may have been added to a snapshot that is current.
+            let files = log.files_of(snapshot);
+            let listed = latest
+                .snapshots
+                .iter()
+                .find(|current| current.snapshot == **snapshot);
+            if listed.is_none_or(|listed| listed.files != files) {
+                let manifest = self.manifest(&latest, snapshot, files).await?;
                 latest.put(CurrentSnapshot::from(&manifest), now);
             }
         }
@@ -143,21 +149,35 @@ impl<'a> Table<'a> {
         Ok(latest)
     }
 
-    /// The manifest of a snapshot in the log, if need be from what its commit wrote down beforehand.
-    async fn manifest(&self, snapshot: &SnapshotId) -> Result<Manifest> {
-        if let Some(manifest) = Manifest::read(self.lake, self.dataset, snapshot).await? {
+    /// The manifest of a snapshot that has that many files in the log, if need be from what its commit wrote down
+    /// beforehand.
+    async fn manifest(
+        &self,
+        latest: &Latest,
+        snapshot: &SnapshotId,
+        files: u64,
+    ) -> Result<Manifest> {
+        let first = layout::manifest(self.dataset, snapshot);
+        let retired = latest.retired(snapshot);
+        let path = retired.map_or(&first, |retired| &retired.was.manifest);
+        let is_whole = |manifest: &Manifest| manifest.files.len() as u64 == files;
+        let published = Manifest::read_at(self.lake, path).await?;
+        if let Some(manifest) = published.filter(is_whole) {
             return Ok(manifest);
         }
-        if let Some(begun) = Begun::of_snapshot(self.lake, self.dataset, snapshot).await? {
-            return Ok(begun.manifest);
+        let begun = Begun::list(self.lake, self.dataset).await?.into_iter();
+        let mut begun = begun.map(|begun| begun.manifest);
+        let is_it = |manifest: &Manifest| manifest.snapshot == *snapshot && is_whole(manifest);
+        if let Some(manifest) = begun.find(is_it) {
+            return Ok(manifest);
         }
         // Its commit may have finished between the two.
-        match Manifest::read(self.lake, self.dataset, snapshot).await? {
+        match Manifest::read_at(self.lake, path).await?.filter(is_whole) {
             Some(manifest) => Ok(manifest),
             None => Err(Error::NotFound {
                 action: "read",
-                path: layout::manifest(self.dataset, snapshot),
-                message: "the table's log has files of this snapshot".to_owned(),
+                path: path.clone(),
+                message: format!("the table's log has {files} files of this snapshot"),
             }),
         }
     }
@@ -194,10 +214,10 @@ impl<'a> Table<'a> {
         let state = self.publish(state, None, now).await?;
         for begun in Begun::list(self.lake, self.dataset).await? {
             let manifest = &begun.manifest;
-            if state.latest.is_current(&manifest.snapshot)
-                && Manifest::read(self.lake, self.dataset, &manifest.snapshot)
-                    .await?
-                    .is_none()
+            let path = manifest.path();
+            let is_published = |current: &CurrentSnapshot| current.manifest == path;
+            if state.latest.snapshots.iter().any(is_published)
+                && self.lake.get(&path).await?.is_none()
             {
                 manifest.write(self.lake).await?;
             }
@@ -229,11 +249,37 @@ impl<'a> Table<'a> {
             .filter(|path| !kept.contains(path))
             .collect();
         delete_files(self.lake, &paths).await?;
-        if !state.latest.is_current(snapshot) && state.latest.retired(snapshot).is_none() {
-            let path = layout::manifest(self.dataset, snapshot);
+        let path = manifest.path();
+        if kept_manifest(&state.latest, snapshot) != Some(path.as_str()) {
             self.lake.delete(&[path]).await?;
         }
         begun.delete(self.lake).await
+    }
+
+    /// Deletes files under a current snapshot's names that a run with other settings left.
+    pub(crate) async fn delete_strays(
+        &self,
+        state: &TableState,
+        manifest: &Manifest,
+    ) -> Result<()> {
+        if kept_manifest(&state.latest, &manifest.snapshot) != Some(manifest.path().as_str()) {
+            return Ok(());
+        }
+        let folder = layout::date_folder(self.dataset, manifest.identity().generated_date());
+        let listed: HashSet<&str> = manifest
+            .files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect();
+        let found = self.lake.list(&folder).await?.into_iter();
+        let strays: Vec<String> = found
+            .map(|object| object.path)
+            .filter(|path| {
+                layout::snapshot_of_part(path).as_ref() == Some(&manifest.snapshot)
+                    && !listed.contains(path.as_str())
+            })
+            .collect();
+        delete_files(self.lake, &strays).await
     }
 
     /// Files of the snapshot that are part of the table, or kept after they were.
@@ -243,8 +289,8 @@ impl<'a> Table<'a> {
         snapshot: &SnapshotId,
     ) -> Result<HashSet<String>> {
         let mut kept: HashSet<String> = state.log.paths().map(str::to_owned).collect();
-        if (state.latest.is_current(snapshot) || state.latest.retired(snapshot).is_some())
-            && let Some(manifest) = Manifest::read(self.lake, self.dataset, snapshot).await?
+        if let Some(path) = kept_manifest(&state.latest, snapshot)
+            && let Some(manifest) = Manifest::read_at(self.lake, path).await?
         {
             kept.extend(manifest.files.into_iter().map(|file| file.path));
         }
@@ -336,7 +382,7 @@ impl<'a> Table<'a> {
         state: &TableState,
         was: &CurrentSnapshot,
     ) -> Result<Vec<String>> {
-        let manifest = Manifest::read(self.lake, self.dataset, &was.snapshot).await?;
+        let manifest = Manifest::read_at(self.lake, &was.manifest).await?;
         let in_log: HashSet<&str> = state.log.paths().collect();
         let in_table = |path: &String| {
             path.starts_with(&format!("{}/", layout::table(self.dataset)))
@@ -358,6 +404,16 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Path of the manifest of a snapshot that is current or kept.
+fn kept_manifest<'a>(latest: &'a Latest, snapshot: &SnapshotId) -> Option<&'a str> {
+    let current = latest.snapshots.iter();
+    let retired = latest.retired.iter().map(|retired| &retired.was);
+    let found = current
+        .chain(retired)
+        .find(|kept| kept.snapshot == *snapshot);
+    found.map(|kept| kept.manifest.as_str())
+}
+
 /// Whether a commit can no longer succeed, or has, or has taken so long that it must be dead.
 pub(crate) fn is_over(begun: &Begun, latest: &Latest, now: DateTime<Utc>) -> bool {
     let manifest = &begun.manifest;
@@ -366,8 +422,13 @@ pub(crate) fn is_over(begun: &Begun, latest: &Latest, now: DateTime<Utc>) -> boo
     let is_overtaken = latest
         .current(&manifest.org_id, date)
         .is_some_and(|current| {
-            current.snapshot == manifest.snapshot
-                || (current.generated_time > manifest.generated_time && !begun.backfill)
+            if manifest.amendment > 0 {
+                // It is of this snapshot alone, and of no other state of it.
+                current.snapshot != manifest.snapshot || current.manifest == manifest.path()
+            } else {
+                current.snapshot == manifest.snapshot
+                    || (current.generated_time > manifest.generated_time && !begun.backfill)
+            }
         });
     is_late || is_overtaken
 }

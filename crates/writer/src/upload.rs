@@ -20,10 +20,10 @@ use crate::remote::Remote;
 use crate::staging;
 use crate::store::{Lake, Store, blocking};
 
-/// Size of an upload part, except the last. S3 wants at least 5 MiB and takes 10,000 parts: files of up to 80 GiB.
-pub(crate) const PART_BYTES: usize = 8 << 20;
-/// Parts of one file in flight; with the one being filled, the memory of an upload is four parts.
-const PARTS_IN_FLIGHT: usize = 3;
+/// Size of an upload part, except the last. S3 wants at least 5 MiB and takes 10,000 parts: files of up to 48 GiB.
+pub(crate) const PART_BYTES: usize = 5 << 20;
+/// Parts of one file in flight; with the one being filled, the memory of an upload is two parts.
+const PARTS_IN_FLIGHT: usize = 1;
 
 /// An upload that waits to be completed or aborted. Data, so that another process can do it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

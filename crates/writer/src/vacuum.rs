@@ -10,7 +10,6 @@
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
-use dataset::SnapshotId;
 use serde::Serialize;
 
 use crate::begun::Begun;
@@ -84,23 +83,23 @@ pub async fn vacuum(
         .into_iter()
         .partition(|begun| alone || is_over(begun, &state.latest, now));
     let mut held: HashSet<String> = state.log.paths().map(str::to_owned).collect();
-    let mut kept: HashSet<SnapshotId> = HashSet::new();
+    let mut kept: HashSet<String> = HashSet::new();
     let mut retired_files: HashSet<String> = HashSet::new();
     for current in &state.latest.snapshots {
-        kept.insert(current.snapshot.clone());
-        held.extend(files_of(lake, dataset, &current.snapshot).await?);
+        kept.insert(current.manifest.clone());
+        held.extend(files_of(lake, &current.manifest).await?);
     }
     for retired in &state.latest.retired {
-        let files = files_of(lake, dataset, &retired.was.snapshot).await?;
+        let files = files_of(lake, &retired.was.manifest).await?;
         if table.is_overdue(retired, now) {
             retired_files.extend(files);
         } else {
-            kept.insert(retired.was.snapshot.clone());
+            kept.insert(retired.was.manifest.clone());
             held.extend(files);
         }
     }
     for begun in &under_way {
-        kept.insert(begun.manifest.snapshot.clone());
+        kept.insert(begun.manifest.path());
         held.extend(begun.manifest.files.iter().map(|file| file.path.clone()));
     }
 
@@ -145,8 +144,8 @@ pub async fn vacuum(
     })
 }
 
-async fn files_of(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> Result<Vec<String>> {
-    let manifest = Manifest::read(lake, dataset, snapshot).await?;
+async fn files_of(lake: &Lake, manifest: &str) -> Result<Vec<String>> {
+    let manifest = Manifest::read_at(lake, manifest).await?;
     let files = manifest.into_iter().flat_map(|manifest| manifest.files);
     Ok(files.map(|file| file.path).collect())
 }
@@ -156,16 +155,13 @@ fn abandoned(
     dataset: &str,
     object: &ObjectInfo,
     over: &HashSet<String>,
-    kept: &HashSet<SnapshotId>,
+    kept: &HashSet<String>,
     abandoned_runs: &BTreeSet<String>,
 ) -> Option<OrphanKind> {
     let path = object.path.as_str();
-    let manifest = path
-        .strip_prefix(&format!("{}/", layout::manifests(dataset)))
-        .and_then(|name| name.strip_suffix(".json"));
-    if let Some(snapshot) = manifest {
-        let snapshot: SnapshotId = snapshot.parse().ok()?;
-        return (!kept.contains(&snapshot)).then_some(OrphanKind::Control);
+    let manifests = format!("{}/", layout::manifests(dataset));
+    if path.starts_with(&manifests) && path.ends_with(".json") {
+        return (!kept.contains(path)).then_some(OrphanKind::Control);
     }
     if over.contains(path) {
         return Some(OrphanKind::Control);

@@ -3,6 +3,7 @@
 mod completions;
 mod demo;
 mod plan;
+mod quarantine;
 mod rollback;
 mod run;
 mod schema;
@@ -16,7 +17,7 @@ use std::env;
 
 use pipeline::settings::{Settings, SettingsError};
 
-use crate::arguments::{Command, KnownArguments, PipelineArguments};
+use crate::arguments::{Command, PipelineArguments};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::log::Log;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
         Command::Snippet(arguments) => snippet::run(&arguments).await,
         Command::Rollback(arguments) => rollback::run(&arguments).await,
         Command::Vacuum(arguments) => vacuum::run(&arguments).await,
+        Command::Quarantine(command) => quarantine::run(&command).await,
         Command::Schema(command) => schema::run(command),
         Command::Simulate(arguments) => simulate::run(&arguments, log).await,
         Command::Demo(arguments) => demo::run(&arguments, log).await,
@@ -41,9 +43,9 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
 /// The pipeline file with `--set` and its shorthands.
 fn settings(
     pipeline: &PipelineArguments,
-    known: Option<&KnownArguments>,
+    shorthands: impl IntoIterator<Item = String>,
 ) -> Result<Settings, SettingsError> {
     let mut overrides = pipeline.set.clone();
-    overrides.extend(known.into_iter().flat_map(KnownArguments::overrides));
+    overrides.extend(shorthands);
     Settings::load(&pipeline.pipeline, &overrides, |name| env::var(name).ok())
 }

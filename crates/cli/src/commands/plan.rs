@@ -12,7 +12,7 @@ use crate::output;
 use crate::progress::Progress;
 
 pub(super) async fn run(arguments: &PlanArguments, log: &Log) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, Some(&arguments.known))?;
+    let settings = super::settings(&arguments.pipeline, arguments.known.overrides())?;
     let progress = Progress::new(log);
     let plan = pipeline::plan(&settings, &progress.observer()).await;
     progress.clear();

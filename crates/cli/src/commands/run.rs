@@ -11,7 +11,13 @@ use crate::progress::Progress;
 use crate::{output, signals, summary};
 
 pub(super) async fn run(arguments: &RunArguments, log: &Log) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, Some(&arguments.known))?;
+    let settings = super::settings(
+        &arguments.pipeline,
+        arguments
+            .known
+            .overrides()
+            .chain(arguments.allowed.overrides()),
+    )?;
     if arguments.show_config {
         output::line(&shown(&settings))?;
         return Ok(ExitCode::Done);

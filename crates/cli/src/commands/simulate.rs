@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use indicatif::{BinaryBytes, HumanCount};
-use simulator::{RateLimit, Served, Server, ServerOptions, credentials};
+use simulator::{FaultScript, RateLimit, Served, Server, ServerOptions, credentials};
 
 use crate::arguments::SimulateArguments;
 use crate::exit_code::ExitCode;
@@ -40,7 +40,12 @@ fn write(folder: &Path, arguments: &SimulateArguments) -> Result<ExitCode, Failu
 
 async fn serve(arguments: &SimulateArguments, log: &Log) -> Result<ExitCode, Failure> {
     let stop = signals::cancelled_by_signal();
+    let faults = match &arguments.faults {
+        Some(file) => FaultScript::read(file).map_err(|error| failure(&error))?,
+        None => FaultScript::default(),
+    };
     let server = Server::start(ServerOptions {
+        faults,
         port: arguments.port,
         served: match &arguments.serve {
             Some(folder) => Served::Files(folder.clone()),

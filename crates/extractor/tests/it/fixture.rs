@@ -36,7 +36,8 @@ pub(crate) fn http() -> HttpClient {
 pub(crate) fn http_that_waits(no_progress_timeout: Duration) -> HttpClient {
     HttpClient::new(&HttpSettings {
         no_progress_timeout,
-        ..HttpSettings::default()
+        connect_timeout: Duration::from_secs(10),
+        request_timeout: Duration::from_secs(120),
     })
     .unwrap()
 }

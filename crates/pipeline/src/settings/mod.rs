@@ -91,6 +91,47 @@ pub struct ApiSource {
     pub calls_per_hour: u32,
     /// Folder where the calls made are kept across runs.
     pub state_dir: PathBuf,
+    /// What to do when the service replaces the snapshot under way.
+    pub on_new_snapshot: OnNewSnapshot,
+    /// The longest waits of the HTTP client.
+    pub timeouts: Timeouts,
+    /// Retries of calls of the API and the sign-in authority.
+    pub api_retry: Retry,
+    /// Retries of requests of the blob store.
+    pub blob_retry: Retry,
+}
+
+/// What a run does whose snapshot the service replaces under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNewSnapshot {
+    /// Throws away what it has staged and starts again with the new snapshot.
+    Restart,
+    /// Ends with an error.
+    Stop,
+}
+
+/// The longest waits of the HTTP client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next byte.
+    pub no_progress: Duration,
+    /// For a whole answer that is not a blob.
+    pub request: Duration,
+}
+
+/// How often a request is made, and the delays in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries in all, the first included.
+    pub attempts: u32,
+    /// Upper limit of the first delay; each further one doubles it.
+    pub delay: Duration,
+    /// Upper limit of any delay.
+    pub max_delay: Duration,
+    /// Upper limit of all delays together.
+    pub time: Duration,
 }
 
 /// `[source.auth]`
@@ -159,6 +200,8 @@ pub struct Work {
     pub segment_size: ByteSize,
     /// Parts that are worked on at once.
     pub parts_in_flight: usize,
+    /// Times that a part is made whose blobs change or arrive broken.
+    pub part_attempts: u32,
     /// Rows of a row group.
     pub row_group_rows: usize,
     /// Rows of a record batch.
@@ -167,6 +210,10 @@ pub struct Work {
     pub compression_level: i32,
     /// The longest record.
     pub max_line_bytes: ByteSize,
+    /// The most that a blob may inflate to.
+    pub max_blob_inflated: ByteSize,
+    /// The most that a blob may inflate to, times its compressed size.
+    pub max_inflate_ratio: u64,
 }
 
 /// `[gate]`
@@ -180,6 +227,17 @@ pub struct Gate {
     pub min_rows_ratio: f64,
     /// Whether a snapshot without rows may be published.
     pub allow_empty: bool,
+    /// What becomes of a snapshot in which a unique key comes twice.
+    pub duplicate_keys: DuplicateKeys,
+}
+
+/// What becomes of a snapshot in which a unique key comes twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DuplicateKeys {
+    /// All rows are published, and the report counts them.
+    Keep,
+    /// It is refused.
+    Refuse,
 }
 
 /// A setting as `--show-config` prints it.
@@ -337,6 +395,10 @@ fn required<T>(values: &Values, key: &'static str, value: Option<T>) -> Result<T
     value.ok_or_else(|| values.missing(key))
 }
 
+fn duration(values: &Values, key: &'static str) -> Result<Duration, SettingsError> {
+    required(values, key, values.duration(key)?)
+}
+
 fn dataset(values: &Values) -> Result<Dataset, SettingsError> {
     let name = required(values, "dataset", values.text("dataset")?)?;
     let Some(file) = values.text("schema")? else {
@@ -374,6 +436,30 @@ fn source(
     let calls_per_minute = values.integer("source.calls_per_minute")?;
     let calls_per_hour = values.integer("source.calls_per_hour")?;
     let state_dir = values.text("source.state_dir")?;
+    let on_new_snapshot = match values.choice("source.on_new_snapshot")? {
+        Some("stop") => OnNewSnapshot::Stop,
+        _ => OnNewSnapshot::Restart,
+    };
+    let timeouts = Timeouts {
+        connect: duration(values, "source.connect_timeout")?,
+        no_progress: duration(values, "source.no_progress_timeout")?,
+        request: duration(values, "source.request_timeout")?,
+    };
+    let max_delay = duration(values, "source.max_retry_delay")?;
+    let api_attempts = values.integer("source.api_attempts")?;
+    let api_retry = Retry {
+        attempts: required(values, "source.api_attempts", api_attempts)?,
+        delay: duration(values, "source.api_retry_delay")?,
+        max_delay,
+        time: duration(values, "source.api_retry_time")?,
+    };
+    let blob_attempts = values.integer("source.blob_attempts")?;
+    let blob_retry = Retry {
+        attempts: required(values, "source.blob_attempts", blob_attempts)?,
+        delay: duration(values, "source.blob_retry_delay")?,
+        max_delay,
+        time: duration(values, "source.blob_retry_time")?,
+    };
     let from = match values.address(API)? {
         Some(base) => SourceKind::Api(Box::new(ApiSource {
             base,
@@ -384,6 +470,10 @@ fn source(
             calls_per_minute: required(values, "source.calls_per_minute", calls_per_minute)?,
             calls_per_hour: required(values, "source.calls_per_hour", calls_per_hour)?,
             state_dir: state_dir.map_or_else(|| cache_dir(environment), PathBuf::from),
+            on_new_snapshot,
+            timeouts,
+            api_retry,
+            blob_retry,
         })),
         None => SourceKind::Files(required(values, FILES, values.text(FILES)?)?),
     };
@@ -464,6 +554,8 @@ fn work(values: &Values) -> Result<Work, SettingsError> {
     let count = |key: &'static str| required(values, key, values.integer::<usize>(key)?);
     let size = |key: &'static str| required(values, key, values.size(key)?);
     let level = values.integer("work.compression_level")?;
+    let part_attempts = values.integer("work.part_attempts")?;
+    let ratio = values.integer("work.max_inflate_ratio")?;
     Ok(Work {
         threads: count("work.threads")?,
         downloads: count("work.downloads")?,
@@ -472,10 +564,13 @@ fn work(values: &Values) -> Result<Work, SettingsError> {
         target_file_size: size("work.target_file_size")?,
         segment_size: size("work.segment_size")?,
         parts_in_flight: count("work.parts_in_flight")?,
+        part_attempts: required(values, "work.part_attempts", part_attempts)?,
         row_group_rows: count("work.row_group_rows")?,
         batch_rows: count("work.batch_rows")?,
         compression_level: required(values, "work.compression_level", level)?,
         max_line_bytes: size("work.max_line_bytes")?,
+        max_blob_inflated: size("work.max_blob_inflated")?,
+        max_inflate_ratio: required(values, "work.max_inflate_ratio", ratio)?,
     })
 }
 
@@ -487,6 +582,10 @@ fn gate(values: &Values) -> Result<Gate, SettingsError> {
         max_quarantined: required(values, "gate.max_quarantined", most)?,
         min_rows_ratio: share("gate.min_rows_ratio")?,
         allow_empty: required(values, "gate.allow_empty", values.bool("gate.allow_empty")?)?,
+        duplicate_keys: match values.choice("gate.duplicate_keys")? {
+            Some("refuse") => DuplicateKeys::Refuse,
+            _ => DuplicateKeys::Keep,
+        },
     })
 }
 

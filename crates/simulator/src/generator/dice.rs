@@ -15,6 +15,7 @@ pub(crate) enum Purpose {
     Job = 6,
     PartNumbers = 7,
     BadLines = 8,
+    Faults = 9,
 }
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The blob store: checks a signed URL, then streams a blob or a range of it. Its errors are XML, as the store's are.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -13,13 +14,16 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use uuid::Uuid;
 
-use super::catalogue::Blob;
-use super::{Site, count, is_read, lock, method_not_allowed};
+use super::faulty::{self, Seen};
+use super::{FaultKind, Site, Subject, count, is_read, lock, method_not_allowed};
+use crate::faults::{TimeFrame, Wire};
 use crate::signature::{HTTP_DATE, Refused};
 
 /// Bodies are read and sent in pieces of this many bytes.
 const PIECE: u64 = 64 * 1024;
 const VERSION: &str = "2020-02-10";
+const NOT_AUTHENTICATED: &str = "Server failed to authenticate the request. Make sure the value of Authorization header \
+                                 is formed correctly including the signature.";
 
 /// An answer that is an error.
 struct Failure {
@@ -29,6 +33,8 @@ struct Failure {
     detail: Option<String>,
     /// For 416: the blob's length.
     length: Option<u64>,
+    /// Seconds.
+    retry_after: Option<u64>,
 }
 
 /// `path` is decoded: `/<container>/<blob path>`.
@@ -82,11 +88,29 @@ async fn read(
         )
     };
     let blob = catalogue.blobs.get(blob_path).ok_or_else(not_found)?;
+    let is_get = request.method == Method::GET;
+    let subject = if is_get {
+        let place = catalogue.blobs.range(..blob_path.to_owned()).count();
+        Subject::Get(blob_path, place, blob.bytes)
+    } else {
+        Subject::Head(blob_path)
+    };
+    let fault = site.faults.next(&subject);
+    let seen = match &fault {
+        None => Seen::truly(blob),
+        Some(fault) => {
+            if let Some(response) = in_place_of_content(fault)? {
+                return Ok(response);
+            }
+            Seen::spoiled(blob, fault).await.map_err(|_| not_found())?
+        }
+    };
+    let etag = site.faults.etag(&seen.etag, container);
 
     if let Some(wanted) = text(headers, &header::IF_MATCH)
         && !wanted
             .split(',')
-            .any(|etag| matches!(etag.trim(), etag if etag == "*" || etag == blob.etag))
+            .any(|wanted| ["*", &etag].contains(&wanted.trim()))
     {
         return Err(Failure::new(
             StatusCode::PRECONDITION_FAILED,
@@ -95,9 +119,9 @@ async fn read(
         ));
     }
     let range = match text(headers, &header::RANGE).and_then(parse_range) {
-        Some((first, _)) if first >= blob.bytes => {
+        Some((first, _)) if first >= seen.bytes => {
             return Err(Failure {
-                length: Some(blob.bytes),
+                length: Some(seen.bytes),
                 ..Failure::new(
                     StatusCode::RANGE_NOT_SATISFIABLE,
                     "InvalidRange",
@@ -105,13 +129,21 @@ async fn read(
                 )
             });
         }
-        range => range.map(|(first, last)| (first, last.unwrap_or(u64::MAX).min(blob.bytes - 1))),
+        range => range.map(|(first, last)| (first, last.unwrap_or(u64::MAX).min(seen.bytes - 1))),
     };
 
-    // Faults by script (issue 3) take hold here: of this status, these headers and this body.
-    let (first, length) = range.map_or((0, blob.bytes), |(first, last)| (first, last - first + 1));
-    let body = if request.method == Method::HEAD {
+    let (first, length) = range.map_or((0, seen.bytes), |(first, last)| (first, last - first + 1));
+    let wire = fault.as_ref().and_then(Wire::of);
+    let body = if !is_get {
         Body::empty()
+    } else if wire.is_some() || seen.content.is_some() {
+        let content = match &seen.content {
+            Some(content) => content.clone(),
+            None => read_file(&blob.file).await.map_err(|_| not_found())?,
+        };
+        let wanted = content.slice(first as usize..(first + length) as usize);
+        let tally = Some(Arc::clone(&site.tally));
+        faulty::body(wanted, wire.unwrap_or_default(), tally)
     } else {
         let file = File::open(&blob.file).await.map_err(|_| not_found())?;
         stream_file(site, file, first, length)
@@ -119,11 +151,100 @@ async fn read(
             .map_err(|_| not_found())?
     };
     let mut response = Response::new(body);
-    describe(response.headers_mut(), blob, range, length);
+    let told = Told {
+        length: length.saturating_add_signed(wire.unwrap_or_default().length_off_by),
+        range,
+        bytes: seen.bytes,
+        md5: seen.md5.filter(|_| !site.faults.hides_md5()),
+        etag,
+        modified: blob.modified,
+    };
+    told.describe(response.headers_mut());
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+async fn read_file(file: &Path) -> io::Result<Bytes> {
+    tokio::fs::read(file).await.map(Bytes::from)
+}
+
+/// The answer of a fault that gives no content of the blob; `None` for the others.
+fn in_place_of_content(fault: &FaultKind) -> Result<Option<Response>, Failure> {
+    let failure = |status, code, message| Err(Failure::new(status, code, message));
+    match fault {
+        FaultKind::Answer {
+            status,
+            body: Some(body),
+            retry_after,
+        } => {
+            let response = faulty::scripted(*status, body);
+            Ok(Some(faulty::retry_after(response, *retry_after)))
+        }
+        FaultKind::Answer {
+            status,
+            body: None,
+            retry_after,
+        } => {
+            let status = StatusCode::from_u16(*status).unwrap_or_default();
+            let (code, message) = match status.as_u16() {
+                403 => (
+                    "AuthorizationFailure",
+                    "This request is not authorized to perform this operation.",
+                ),
+                408 | 500 => (
+                    "OperationTimedOut",
+                    "Operation could not be completed within the specified time.",
+                ),
+                429 | 503 => ("ServerBusy", "The server is busy."),
+                _ => ("InvalidInput", "One of the request inputs is not valid."),
+            };
+            Err(Failure {
+                retry_after: *retry_after,
+                ..Failure::new(status, code, message)
+            })
+        }
+        FaultKind::Redirect { to } => Ok(Some(faulty::redirect(to))),
+        FaultKind::Expired { frame } => {
+            let frame = match frame {
+                TimeFrame::Url => "time frame: Start",
+                TimeFrame::Key => "key time frame: Key start",
+            };
+            Err(Failure {
+                detail: Some(format!(
+                    "Signature not valid in the specified {frame} [...]"
+                )),
+                ..Failure::new(
+                    StatusCode::FORBIDDEN,
+                    "AuthenticationFailed",
+                    NOT_AUTHENTICATED,
+                )
+            })
+        }
+        FaultKind::NotFound => failure(
+            StatusCode::NOT_FOUND,
+            "BlobNotFound",
+            "The specified blob does not exist.",
+        ),
+        FaultKind::PendingCopy => failure(
+            StatusCode::CONFLICT,
+            "PendingCopyOperation",
+            "There is currently a pending copy operation.",
+        ),
+        FaultKind::Empty { copy_status } => {
+            let mut response = Response::new(Body::empty());
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            if let Some(status) = copy_status
+                && let Ok(status) = HeaderValue::from_str(status)
+            {
+                headers.insert("x-ms-copy-status", status);
+            }
+            Ok(Some(response))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn authenticate(
@@ -138,8 +259,7 @@ fn authenticate(
         ..Failure::new(
             StatusCode::FORBIDDEN,
             "AuthenticationFailed",
-            "Server failed to authenticate the request. Make sure the value of Authorization header is formed \
-             correctly including the signature.",
+            NOT_AUTHENTICATED,
         )
     };
     if headers.contains_key(header::AUTHORIZATION) {
@@ -193,28 +313,45 @@ async fn stream_file(site: &Site, mut file: File, first: u64, length: u64) -> io
     )))
 }
 
-fn describe(headers: &mut HeaderMap, blob: &Blob, range: Option<(u64, u64)>, length: u64) {
-    let mut set = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
+/// What the headers of a blob's answer say.
+struct Told {
+    /// Of the body.
+    length: u64,
+    range: Option<(u64, u64)>,
+    /// Of the blob.
+    bytes: u64,
+    md5: Option<String>,
+    etag: String,
+    modified: DateTime<Utc>,
+}
+
+impl Told {
+    fn describe(self, headers: &mut HeaderMap) {
+        let mut set = |name: &'static str, value: String| {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        set("content-length", self.length.to_string());
+        set("content-type", "application/octet-stream".to_owned());
+        set("etag", self.etag);
+        set("last-modified", self.modified.format(HTTP_DATE).to_string());
+        set("accept-ranges", "bytes".to_owned());
+        set("x-ms-request-id", Uuid::new_v4().to_string());
+        set("x-ms-version", VERSION.to_owned());
+        set("x-ms-blob-type", "BlockBlob".to_owned());
+        set("x-ms-server-encrypted", "true".to_owned());
+        if let Some(md5) = self.md5 {
+            let of_whole = match self.range {
+                None => "content-md5",
+                Some(_) => "x-ms-blob-content-md5",
+            };
+            set(of_whole, md5);
         }
-    };
-    set("content-length", length.to_string());
-    set("content-type", "application/octet-stream".to_owned());
-    set("etag", blob.etag.clone());
-    set("last-modified", blob.modified.format(HTTP_DATE).to_string());
-    set("accept-ranges", "bytes".to_owned());
-    set("x-ms-request-id", Uuid::new_v4().to_string());
-    set("x-ms-version", VERSION.to_owned());
-    set("x-ms-blob-type", "BlockBlob".to_owned());
-    set("x-ms-server-encrypted", "true".to_owned());
-    match range {
-        None => set("content-md5", blob.md5.clone()),
-        Some((first, last)) => {
-            set("x-ms-blob-content-md5", blob.md5.clone());
+        if let Some((first, last)) = self.range {
             set(
                 "content-range",
-                format!("bytes {first}-{last}/{}", blob.bytes),
+                format!("bytes {first}-{last}/{}", self.bytes),
             );
         }
     }
@@ -228,6 +365,7 @@ impl Failure {
             message,
             detail: None,
             length: None,
+            retry_after: None,
         }
     }
 
@@ -238,6 +376,7 @@ impl Failure {
             message,
             detail,
             length,
+            retry_after,
         } = self;
         let request_id = Uuid::new_v4().to_string();
         let time = now.format("%Y-%m-%dT%H:%M:%S%.6f0Z");
@@ -269,7 +408,7 @@ impl Failure {
         {
             headers.insert(header::CONTENT_RANGE, value);
         }
-        response
+        faulty::retry_after(response, retry_after)
     }
 }
 

@@ -106,15 +106,23 @@ impl Blob {
             ))
         };
         let (modified, bytes, md5) = read().map_err(Error::file(&path))?;
-        let etag: String = md5[..7].iter().map(|byte| format!("{byte:02X}")).collect();
         Ok(Self {
             file: path,
             bytes,
             md5: STANDARD.encode(md5),
-            etag: format!("\"0x8{etag}\""),
+            etag: etag_of(&md5),
             modified: modified.into(),
         })
     }
+}
+
+/// In the form of the store, with its quotes.
+pub(super) fn etag_of(digest: &[u8; 16]) -> String {
+    let hex: String = digest[..7]
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    format!("\"0x8{hex}\"")
 }
 
 fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {

@@ -12,8 +12,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::faulty;
 use super::token::{self, Denied};
-use super::{Site, count, json_response, lock, method_not_allowed};
+use super::{FaultKind, Site, Subject, count, json_response, lock, method_not_allowed};
+use crate::faults::Wire;
 
 const EXPORT: &str = "machines/infogatheringexport";
 const ROLE: &str = "Vulnerability.Read.All";
@@ -77,9 +79,35 @@ pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<U
             return response;
         }
     }
+    let fault = site.faults.next(&Subject::Listing);
+    if let Some(answer) = fault.as_ref().and_then(in_place_of_a_listing) {
+        return answer;
+    }
     match lifetime(site, request.uri().query().unwrap_or_default()) {
-        Ok(lifetime) => list(site, lifetime, now),
+        Ok(lifetime) => list(site, lifetime, now, fault.as_ref()),
         Err(message) => error(StatusCode::BAD_REQUEST, "InvalidInput", &message),
+    }
+}
+
+fn in_place_of_a_listing(fault: &FaultKind) -> Option<Response> {
+    match fault {
+        FaultKind::Answer {
+            status,
+            body,
+            retry_after,
+        } => {
+            let response = match body {
+                Some(body) => faulty::scripted(*status, body),
+                None => error(
+                    StatusCode::from_u16(*status).unwrap_or_default(),
+                    "ServiceError",
+                    "The service could not answer.",
+                ),
+            };
+            Some(faulty::retry_after(response, *retry_after))
+        }
+        FaultKind::Redirect { to } => Some(faulty::redirect(to)),
+        _ => None,
     }
 }
 
@@ -105,32 +133,75 @@ fn lifetime(site: &Site, query: &str) -> Result<TimeDelta, String> {
         .unwrap_or(TimeDelta::hours(i64::from(hours))))
 }
 
-fn list(site: &Site, lifetime: TimeDelta, now: DateTime<Utc>) -> Response {
+fn list(
+    site: &Site,
+    lifetime: TimeDelta,
+    now: DateTime<Utc>,
+    fault: Option<&FaultKind>,
+) -> Response {
     count(&site.tally.listings, 1);
-    let catalogue = Arc::clone(&lock(&site.served));
+    let lifetime = match fault {
+        Some(FaultKind::UrlLifetime { seconds }) => TimeDelta::seconds(i64::from(*seconds)),
+        _ => lifetime,
+    };
+    let catalogue = match fault {
+        Some(FaultKind::Snapshot(folder)) => site.faults.snapshot(folder),
+        _ => None,
+    };
+    let catalogue = catalogue.unwrap_or_else(|| Arc::clone(&lock(&site.served)));
     let container = format!("temp-{}", Uuid::new_v4());
-    lock(&site.containers).insert(container.clone(), Arc::clone(&catalogue));
+    {
+        let mut containers = lock(&site.containers);
+        if matches!(fault, Some(FaultKind::ContainersRemoved)) {
+            containers.clear();
+        }
+        containers.insert(container.clone(), Arc::clone(&catalogue));
+    }
+    let sign = |path: &str, lifetime: TimeDelta| {
+        let blob = format!("{container}/{path}");
+        let query = site.signer.query(&blob, now, lifetime);
+        format!("{}/{}?{query}", site.url, utf8_percent_encode(&blob, PATH))
+    };
     let mut files: Vec<String> = catalogue
         .blobs
         .keys()
-        .map(|path| {
-            let blob = format!("{container}/{path}");
-            let query = site.signer.query(&blob, now, lifetime);
-            format!("{}/{}?{query}", site.url, utf8_percent_encode(&blob, PATH))
-        })
+        .map(|path| sign(path, lifetime))
         .collect();
+    match (fault, catalogue.blobs.keys().next()) {
+        (Some(FaultKind::BlobMissing), _) => drop(files.pop()),
+        (Some(FaultKind::BlobTwice), Some(path)) => {
+            files.push(sign(path, lifetime + TimeDelta::seconds(1)));
+        }
+        (Some(FaultKind::ExtraUrl(url)), _) => files.push(url.replace("{origin}", &site.url)),
+        _ => {}
+    }
     files.sort_by(|one, other| {
         let signature = |url: &str| url.rsplit("sig=").next().map(str::to_owned);
         signature(one).cmp(&signature(other))
     });
-    json_response(
-        StatusCode::OK,
-        &json!({
-            "@odata.context": CONTEXT,
-            "exportFiles": files,
-            "generatedTime": catalogue.generated_time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
-        }),
-    )
+    let answer = json!({
+        "@odata.context": CONTEXT,
+        "exportFiles": files,
+        "generatedTime": catalogue.generated_time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
+    });
+    let mut response = json_response(StatusCode::OK, &answer);
+    match fault {
+        Some(FaultKind::Huge { mebibytes }) => {
+            *response.body_mut() = faulty::huge(&answer.to_string(), *mebibytes);
+        }
+        Some(fault) => {
+            if let Some(wire) = Wire::of(fault) {
+                let text = answer.to_string();
+                let told = (text.len() as u64).saturating_add_signed(wire.length_off_by);
+                *response.body_mut() = faulty::body(text.into(), wire, None);
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_LENGTH, HeaderValue::from(told));
+            }
+        }
+        None => {}
+    }
+    response
 }
 
 fn deny(denied: Denied) -> Response {

@@ -6,6 +6,8 @@ use serde_json::Value;
 use super::*;
 use crate::options::Oddities;
 
+mod faults;
+
 const EXPORT: &str = "/api/machines/InfoGatheringExport";
 
 fn options() -> ServerOptions {

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Site, count, json_response, method_not_allowed};
+use super::{FaultKind, Site, Subject, count, faulty, json_response, method_not_allowed};
 use crate::signature::mac;
 
 /// The audience that public clients ask for.
@@ -80,6 +80,27 @@ pub(super) async fn answer(
         return method_not_allowed("POST");
     }
     count(&site.tally.token_calls, 1);
+    match site.faults.next(&Subject::Token) {
+        Some(FaultKind::Redirect { to }) => return faulty::redirect(&to),
+        Some(FaultKind::Answer {
+            status,
+            body,
+            retry_after,
+        }) => {
+            let response = match body {
+                Some(body) => faulty::scripted(status, &body),
+                None => Refused {
+                    status: StatusCode::from_u16(status).unwrap_or_default(),
+                    error: "temporarily_unavailable",
+                    code: 90_033,
+                    text: "A transient error has occurred. Please try again.".to_owned(),
+                }
+                .response(now),
+            };
+            return faulty::retry_after(response, retry_after);
+        }
+        _ => {}
+    }
     let form: Vec<(String, String)> = match to_bytes(request.into_body(), MAX_FORM).await {
         Ok(body) => url::form_urlencoded::parse(&body).into_owned().collect(),
         Err(_) => Vec::new(),

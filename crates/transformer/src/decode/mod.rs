@@ -211,14 +211,7 @@ impl RecordDecoder {
             }
         }
         let group = match self.group_source {
-            GroupSource::BlobPath(group) => {
-                if let Some(own) = self.record_group.filter(|own| *own != group) {
-                    let path = String::from(tree_partition_path(&tree));
-                    self.rescue
-                        .add(path, DriftKind::Misfit, own.to_string().as_bytes());
-                }
-                group
-            }
+            GroupSource::BlobPath(group) => group,
             GroupSource::Records { fallback } => self
                 .record_group
                 .or(fallback)
@@ -341,14 +334,16 @@ impl RecordDecoder {
                     Some(b'-' | b'0'..=b'9') => scalar::int64(scanner.number()?),
                     _ => None,
                 };
-                match value {
-                    Some(group) => self.record_group = Some(group),
-                    None => {
-                        *scanner = start;
-                        self.misfit(child, scanner, depth)?;
-                    }
+                let fits = match self.group_source {
+                    GroupSource::BlobPath(group) => value == Some(group),
+                    GroupSource::Records { .. } => value.is_some(),
+                };
+                if fits {
+                    self.record_group = value;
+                    return Ok(());
                 }
-                Ok(())
+                *scanner = start;
+                self.misfit(child, scanner, depth)
             }
             Target::Column(index, column_type) => {
                 let start = *scanner;
@@ -535,13 +530,6 @@ impl RecordDecoder {
             paths: std::mem::take(&mut self.drift),
         }
     }
-}
-
-fn tree_partition_path(tree: &WireTree) -> &str {
-    let mut children = tree.nodes.iter().flat_map(|node| &node.children);
-    children
-        .find(|child| matches!(child.target, Target::Partition))
-        .map_or("", |child| &child.path)
 }
 
 /// A string that holds a JSON number.

@@ -556,7 +556,7 @@ fn a_record_of_another_group_than_its_blob_keeps_its_own_rescued() {
     let rows = decoded(&decoder.take_batch().unwrap());
     assert!(rows.iter().all(|row| row["rbac_group_id"] == 5));
     let rescued: Vec<_> = rows.iter().map(|row| row.get("_rescued_data")).collect();
-    assert_eq!(rescued, [None, Some(&json!({"Group": 6})), None]);
+    assert_eq!(rescued, [None, Some(&json!({"Group": "6"})), None]);
 }
 
 #[test]

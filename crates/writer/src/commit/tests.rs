@@ -6,6 +6,7 @@ use crate::fixtures::{
     OTHER_ORG, commit, committed, dataset, lakes, now, paths, request, settings_of, snapshot,
     snapshot_of, stage, staged, with_settings_of,
 };
+use crate::layout;
 
 fn manifest(outcome: &CommitOutcome) -> &Manifest {
     match outcome {

@@ -1,0 +1,151 @@
+//! `quarantine`: what was set aside, and the way back.
+
+use indicatif::HumanCount;
+use pipeline::report::QuarantineReport;
+use pipeline::{Quarantine, QuarantinedSnapshot, Replayed};
+
+use crate::arguments::{QuarantineArguments, QuarantineCommand, QuarantineSelection};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::{output, signals};
+
+pub(super) async fn run(command: &QuarantineCommand) -> Result<ExitCode, Failure> {
+    match command {
+        QuarantineCommand::List(arguments) => list(arguments).await,
+        QuarantineCommand::Show {
+            quarantine,
+            reason,
+            limit,
+        } => show(quarantine, reason.as_deref(), *limit).await,
+        QuarantineCommand::Replay(arguments) => replay(arguments).await,
+    }
+}
+
+async fn list(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
+    let settings = super::settings(&arguments.quarantine.pipeline, [])?;
+    let quarantine = Quarantine::open(&settings)?;
+    let only = arguments.quarantine.snapshot.as_ref();
+    let found = quarantine.list(only).await?;
+    if arguments.json {
+        output::json(&found)?;
+    } else if found.is_empty() {
+        output::line("nothing is set aside")?;
+    } else {
+        output::line(&found.iter().map(listed).collect::<String>())?;
+    }
+    Ok(ExitCode::Done)
+}
+
+async fn show(
+    selection: &QuarantineSelection,
+    reason: Option<&str>,
+    limit: Option<usize>,
+) -> Result<ExitCode, Failure> {
+    let settings = super::settings(&selection.pipeline, [])?;
+    let quarantine = Quarantine::open(&settings)?;
+    let mut left = limit.unwrap_or(usize::MAX);
+    for snapshot in quarantine.list(selection.snapshot.as_ref()).await? {
+        for file in &snapshot.files {
+            let records = quarantine.records(file).await?;
+            let wanted = records
+                .iter()
+                .filter(|record| reason.is_none_or(|reason| reason == record.reason));
+            for record in wanted {
+                if left == 0 {
+                    return Ok(ExitCode::Done);
+                }
+                left -= 1;
+                output::json_line(record)?;
+            }
+        }
+    }
+    Ok(ExitCode::Done)
+}
+
+async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
+    let settings = super::settings(&arguments.quarantine.pipeline, [])?;
+    let stop = signals::cancelled_by_signal();
+    let quarantine = Quarantine::open(&settings)?;
+    let only = arguments.quarantine.snapshot.as_ref();
+    let replayed = quarantine.replay(only, &stop).await?;
+    if arguments.json {
+        output::json(&replayed)?;
+    } else if replayed.is_empty() {
+        output::line("nothing is set aside in published snapshots")?;
+    } else {
+        output::line(&replayed.iter().map(told).collect::<String>())?;
+    }
+    Ok(ExitCode::Done)
+}
+
+fn listed(snapshot: &QuarantinedSnapshot) -> String {
+    let state = match snapshot.published {
+        true => "published",
+        false => "not published: its run failed or was refused",
+    };
+    let head = format!("{}  {state}\n", snapshot.snapshot);
+    head + &reasons(&snapshot.reasons)
+}
+
+fn told(replayed: &Replayed) -> String {
+    let mut out = match replayed.rows_added {
+        0 => format!("{}  unchanged: nothing passes\n", replayed.snapshot),
+        rows => format!(
+            "{}  {} rows added in {} files\n",
+            replayed.snapshot,
+            HumanCount(rows),
+            HumanCount(replayed.files_added)
+        ),
+    };
+    out.push_str(&reasons(&replayed.remaining));
+    if replayed.cut > 0 {
+        out.push_str(&format!(
+            "  {} of these were longer than work.max_line_bytes: only their beginning is kept, and they cannot come back\n",
+            HumanCount(replayed.cut)
+        ));
+    }
+    out
+}
+
+fn reasons(reasons: &[QuarantineReport]) -> String {
+    let lines = reasons.iter().map(|report| {
+        let records = HumanCount(report.records).to_string();
+        format!("  {records:>9} {}\n", report.reason)
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_added_and_what_stays_is_told() {
+        let replayed = Replayed {
+            snapshot: "20220726T100100Z-47d41a0c".parse().unwrap(),
+            rows_added: 1200,
+            files_added: 2,
+            remaining: vec![QuarantineReport {
+                reason: "line_too_long".to_owned(),
+                records: 3,
+            }],
+            cut: 3,
+        };
+        let text = told(&replayed);
+        assert!(text.starts_with("20220726T100100Z-47d41a0c  1,200 rows added in 2 files\n"));
+        assert!(
+            text.contains("        3 line_too_long\n  3 of these were longer"),
+            "{text}"
+        );
+        let nothing = Replayed {
+            rows_added: 0,
+            remaining: Vec::new(),
+            cut: 0,
+            ..replayed
+        };
+        assert_eq!(
+            told(&nothing),
+            "20220726T100100Z-47d41a0c  unchanged: nothing passes\n"
+        );
+    }
+}

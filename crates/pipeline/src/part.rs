@@ -1,0 +1,197 @@
+//! One part: the pieces of its segments, in order, into its files. Staged whole, or nothing of it is left.
+
+use std::collections::{BTreeMap, HashMap};
+
+use dataset::Partition;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use transformer::{BlobCounts, DriftKind};
+use writer::{StagedFile, StagedFileWriter};
+
+use crate::error::PipelineError;
+use crate::events::{Event, Observer};
+use crate::plan::{Part, PlannedBlob};
+use crate::quarantine_file::QuarantineWriter;
+use crate::report::{self, BlobReport};
+use crate::segment::Piece;
+use crate::unique_key::KeyHash;
+use crate::work::Workshop;
+
+/// What working on a part gives back: uploaded, not yet visible.
+#[derive(Debug, Default)]
+pub(crate) struct StagedPart {
+    pub(crate) files: Vec<StagedFile>,
+    pub(crate) blobs: Vec<BlobReport>,
+    pub(crate) drift: HashMap<(String, DriftKind), u64>,
+    pub(crate) quarantined: BTreeMap<&'static str, u64>,
+    pub(crate) quarantine_files: Vec<String>,
+    /// Hashes of the unique keys, for each of `blobs`.
+    keys: Vec<Vec<KeyHash>>,
+}
+
+/// A segment on its way to its part: what its job makes, and how the job ended.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Given back when the part has taken all of it.
+    pub(crate) turn: OwnedSemaphorePermit,
+    pub(crate) pieces: mpsc::Receiver<Piece>,
+    pub(crate) job: oneshot::Receiver<Result<Result<(), PipelineError>, PipelineError>>,
+}
+
+/// A segment that was started, or why its blobs could not be brought.
+pub(crate) type SegmentResult = Result<Started, PipelineError>;
+
+impl Workshop {
+    /// Takes the pieces of a part's segments, in order, into the part's files.
+    pub(crate) async fn assemble(
+        &self,
+        part: &Part,
+        segments: mpsc::Receiver<SegmentResult>,
+        observer: &Observer,
+    ) -> Result<StagedPart, PipelineError> {
+        let mut files = BTreeMap::new();
+        let mut staged = StagedPart::default();
+        let mut filled = self
+            .fill(part, segments, &mut files, &mut staged, observer)
+            .await;
+        // After an error the open files are thrown away, and with them those that are staged already.
+        for file in files.into_values() {
+            match (&filled, file) {
+                (Ok(()), file) => match file.finish().await {
+                    Ok(file) => staged.files.extend(file),
+                    Err(error) => filled = Err(error.into()),
+                },
+                (Err(_), file) => {
+                    if let Err(error) = file.abort().await {
+                        tracing::warn!(%error, part = part.number, "an upload could not be aborted");
+                    }
+                }
+            }
+        }
+        if let Err(error) = filled {
+            if let Err(error) = writer::abort_files(&self.lake, &staged.files).await {
+                tracing::warn!(%error, part = part.number, "staged files could not be thrown away");
+            }
+            return Err(error);
+        }
+        observer(Event::PartStaged {
+            part: part.number,
+            rows: staged.files.iter().map(|file| file.rows).sum(),
+            bytes: staged.files.iter().map(|file| file.bytes).sum(),
+        });
+        Ok(staged)
+    }
+
+    async fn fill(
+        &self,
+        part: &Part,
+        mut segments: mpsc::Receiver<SegmentResult>,
+        files: &mut BTreeMap<i64, StagedFileWriter>,
+        staged: &mut StagedPart,
+        observer: &Observer,
+    ) -> Result<(), PipelineError> {
+        let snapshot = &self.settings.snapshot;
+        let mut quarantine = QuarantineWriter::new(
+            &self.lake,
+            &snapshot.dataset,
+            &snapshot.id(),
+            format!("part-{:05}", part.number),
+        );
+        for _ in &part.segments {
+            let Some(started) = segments.recv().await else {
+                return Err(PipelineError::Cancelled);
+            };
+            let mut started = started?;
+            while let Some(piece) = started.pieces.recv().await {
+                match piece {
+                    Piece::RowGroup {
+                        rbac_group_id,
+                        row_group,
+                    } => {
+                        if let Some(file) = files.get_mut(&rbac_group_id) {
+                            file.append(row_group).await?;
+                        } else {
+                            let generated_date = snapshot.generated_date();
+                            let partition = Partition {
+                                generated_date,
+                                rbac_group_id,
+                            };
+                            let format = &self.settings.format;
+                            let file = StagedFileWriter::new(
+                                &self.lake,
+                                format,
+                                &self.run_id,
+                                partition,
+                                part.number,
+                            )?;
+                            files
+                                .entry(rbac_group_id)
+                                .or_insert(file)
+                                .append(row_group)
+                                .await?;
+                        }
+                    }
+                    Piece::Quarantined { blob, records } => {
+                        for record in &records {
+                            *staged.quarantined.entry(record.reason.code()).or_default() += 1;
+                        }
+                        quarantine.add(&blob, &records).await?;
+                    }
+                    Piece::BlobDone { blob, counts, keys } => {
+                        observer(Event::BlobDone {
+                            blob: blob.path.clone(),
+                            records: counts.records,
+                            quarantined: counts.quarantined,
+                        });
+                        staged.add(&blob, counts, keys);
+                    }
+                }
+            }
+            started.job.await.map_err(|_| {
+                PipelineError::Defect("a job ended without an answer".to_owned())
+            })???;
+            drop(started.turn);
+        }
+        staged.quarantine_files = quarantine.finish().await?;
+        Ok(())
+    }
+}
+
+impl StagedPart {
+    /// Number of records set aside, by the reason's code.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
+        let reasons = self.quarantined.iter();
+        reasons
+            .map(|(reason, records)| ((*reason).to_owned(), *records))
+            .collect()
+    }
+
+    /// The blobs and the hashes of their unique keys, which are not kept.
+    pub(crate) fn take_keys(&mut self) -> impl Iterator<Item = (String, Vec<KeyHash>)> {
+        let blobs = self.blobs.iter().map(|blob| blob.blob.clone());
+        blobs.zip(std::mem::take(&mut self.keys))
+    }
+
+    fn add(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: Vec<KeyHash>) {
+        self.keys.push(keys);
+        for (key, records) in counts.drift {
+            *self.drift.entry(key).or_default() += records;
+        }
+        self.blobs.push(BlobReport {
+            blob: blob.path.clone(),
+            bytes: blob.bytes,
+            records_read: counts.records,
+            rows_written: counts.rows,
+            records_quarantined: counts.quarantined,
+            rows_rescued: counts.rows_rescued,
+        });
+    }
+}
+
+impl From<DriftKind> for report::DriftKind {
+    fn from(kind: DriftKind) -> Self {
+        match kind {
+            DriftKind::Unnamed => Self::Unnamed,
+            DriftKind::Misfit => Self::Misfit,
+        }
+    }
+}

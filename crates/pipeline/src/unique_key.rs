@@ -1,0 +1,176 @@
+//! Whether the unique key is unique: a hash of every row's key, compared over the whole snapshot before the commit.
+//!
+//! Memory: 16 bytes a row, for a moment twice as many; 12 are the key's hash and 4 say which blob it is of. Two different keys
+//! are taken for one with a chance below 1e-14 for ten million rows. The keys themselves are not kept: the report names blobs,
+//! and a query of the table the keys.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use dataset::Dataset;
+use rayon::slice::ParallelSliceMut;
+
+use crate::report::DuplicateKeyReport;
+
+/// Keys that are told as examples.
+const EXAMPLES: usize = 5;
+/// Blobs that are told of one key.
+const BLOBS_OF_EXAMPLE: usize = 4;
+/// The bits of a [`KeyHash`] that are not the hash.
+const BLOB_BITS: u32 = 32;
+
+/// Hash of a key in the upper bits, zeros or the number of a blob in the lower ones.
+pub(crate) type KeyHash = u128;
+
+/// Hashes the unique keys of rows.
+#[derive(Debug)]
+pub(crate) struct KeyHasher {
+    columns: Vec<String>,
+    converter: RowConverter,
+}
+
+impl KeyHasher {
+    pub(crate) fn new(dataset: &Dataset) -> Result<Self, ArrowError> {
+        let schema = dataset.file_schema();
+        let fields = dataset.unique_key.iter().map(|name| {
+            let field = schema.field_with_name(name)?;
+            Ok(SortField::new(field.data_type().clone()))
+        });
+        Ok(Self {
+            converter: RowConverter::new(fields.collect::<Result<_, ArrowError>>()?)?,
+            columns: dataset.unique_key.clone(),
+        })
+    }
+
+    /// Adds the hash of every row's key.
+    pub(crate) fn add(
+        &self,
+        rows: &RecordBatch,
+        hashes: &mut Vec<KeyHash>,
+    ) -> Result<(), ArrowError> {
+        let hasher = BuildHasherDefault::<DefaultHasher>::new();
+        let schema = rows.schema();
+        let columns = self.columns.iter().map(|name| {
+            let index = schema.index_of(name)?;
+            Ok(rows.column(index).clone())
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
+        let keys = self.converter.convert_columns(&columns)?;
+        hashes.extend(keys.iter().map(|key| {
+            let one = hasher.hash_one(key.as_ref());
+            let other = hasher.hash_one((one, key.as_ref()));
+            (KeyHash::from(one) << 64 | KeyHash::from(other)) >> BLOB_BITS << BLOB_BITS
+        }));
+        Ok(())
+    }
+}
+
+/// Keys that come more than once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Duplicates {
+    /// Rows whose key another row has: of three rows with one key, two.
+    pub(crate) rows: u64,
+    /// A few of the keys: the blobs that they are in.
+    pub(crate) examples: Vec<DuplicateKeyReport>,
+}
+
+/// Finds the keys that come more than once, of blobs and the hashes of their keys. Runs on the threads that it is called on.
+pub(crate) fn duplicates(blobs: Vec<(String, Vec<KeyHash>)>) -> Duplicates {
+    let mut names = Vec::with_capacity(blobs.len());
+    let mut hashes = Vec::with_capacity(blobs.iter().map(|(_, hashes)| hashes.len()).sum());
+    for (blob, (name, of_blob)) in (0_u32..).zip(blobs) {
+        names.push(name);
+        hashes.extend(of_blob.into_iter().map(|hash| hash | KeyHash::from(blob)));
+    }
+    hashes.par_sort_unstable();
+    let mut found = Duplicates::default();
+    let same_key = |one: &KeyHash, other: &KeyHash| one >> BLOB_BITS == other >> BLOB_BITS;
+    for rows in hashes.chunk_by(same_key).filter(|rows| rows.len() > 1) {
+        found.rows += rows.len() as u64 - 1;
+        if found.examples.len() < EXAMPLES {
+            let mut blobs: Vec<usize> = rows.iter().map(|row| *row as u32 as usize).collect();
+            blobs.dedup();
+            let blobs = blobs.into_iter().take(BLOBS_OF_EXAMPLE);
+            found.examples.push(DuplicateKeyReport {
+                rows: rows.len() as u64,
+                blobs: blobs.filter_map(|blob| names.get(blob).cloned()).collect(),
+            });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Array, StringArray, new_null_array};
+
+    use super::*;
+
+    fn hashes(keys: &[&str]) -> Vec<KeyHash> {
+        let dataset = Dataset::built_in("info_gathering").unwrap();
+        let schema = dataset.file_schema();
+        let columns = schema.fields().iter().map(|field| {
+            if field.name() == "device_id" {
+                Arc::new(StringArray::from(keys.to_vec())) as Arc<dyn Array>
+            } else {
+                new_null_array(field.data_type(), keys.len())
+            }
+        });
+        let nullable: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone().with_nullable(true))
+            .collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(nullable));
+        let rows = RecordBatch::try_new(schema, columns.collect()).unwrap();
+        let mut hashes = Vec::new();
+        KeyHasher::new(&dataset)
+            .unwrap()
+            .add(&rows, &mut hashes)
+            .unwrap();
+        hashes
+    }
+
+    #[test]
+    fn keys_that_come_twice_are_counted_with_the_blobs_that_they_are_in() {
+        let blobs = vec![
+            ("one".to_owned(), hashes(&["a", "b", "c"])),
+            ("two".to_owned(), hashes(&["d", "a", "e"])),
+            ("three".to_owned(), hashes(&["a", "f", "f"])),
+        ];
+        let mut found = duplicates(blobs);
+        assert_eq!(found.rows, 3);
+        found.examples.sort_by_key(|example| example.rows);
+        assert_eq!(
+            found.examples,
+            [
+                DuplicateKeyReport {
+                    rows: 2,
+                    blobs: vec!["three".to_owned()]
+                },
+                DuplicateKeyReport {
+                    rows: 3,
+                    blobs: ["one", "two", "three"].map(str::to_owned).to_vec()
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn different_keys_are_no_duplicates_and_examples_are_few() {
+        let keys: Vec<String> = (0..2000).map(|number| format!("{number:040x}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let once = vec![("one".to_owned(), hashes(&keys))];
+        assert_eq!(duplicates(once), Duplicates::default());
+        let twice = vec![
+            ("one".to_owned(), hashes(&keys)),
+            ("two".to_owned(), hashes(&keys)),
+        ];
+        let found = duplicates(twice);
+        assert_eq!((found.rows, found.examples.len()), (2000, EXAMPLES));
+    }
+}

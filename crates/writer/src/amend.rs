@@ -1,0 +1,404 @@
+//! Rows added to a published snapshot: records that were set aside and pass now join the snapshot that they are of.
+//!
+//! | step | readers of the record see | readers of a glob see | a crash after it leaves |
+//! |---|---|---|---|
+//! | 0 lock (local disk), check that the snapshot is as it was read | as published | the old files | open uploads |
+//! | 1 write down what is begun, complete the uploads | as published | old and added files | added files that are written down |
+//! | 2 **publish**: a log entry that adds the files, or the swap of `latest` | as amended | likewise | a `latest` that is behind |
+//! | 3 write the amended manifest beside the published one, swap `latest` | as amended | likewise | the old manifest, stale files |
+//! | 4 delete these, and files that no manifest lists | as amended | likewise | nothing |
+//!
+//! Without a log the manifest is written before the swap. The amended manifest names the quarantine files of what is still
+//! set aside, so that rows and records set aside change places in one act: amending again adds nothing. What a crash leaves is
+//! finished or undone as after a commit's.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::begun::Begun;
+use crate::commit::{abort, complete_uploads, info, sorted};
+use crate::delta_log::LogEntry;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::latest::{CurrentSnapshot, Latest};
+use crate::layout;
+use crate::manifest::{BlobCounts, Manifest, ManifestFile};
+use crate::staged_file::StagedFile;
+use crate::staging;
+use crate::store::Lake;
+use crate::table::{Table, TableFormat, TableSettings, TableState};
+
+/// Swaps of `latest` that may be lost to commits of other dates and organisations.
+const SWAP_ATTEMPTS: u32 = 40;
+const SWAP_PAUSE: Duration = Duration::from_millis(20);
+
+/// What is to be added to a snapshot.
+#[derive(Debug, Clone)]
+pub struct AmendRequest {
+    /// The snapshot as it was read: no other state of it is amended.
+    pub published: Manifest,
+    /// [`dataset::Dataset::fingerprint`] of the schema that the rows were decoded with.
+    pub schema_fingerprint: String,
+    /// The run that adds them.
+    pub run_id: String,
+    /// Version of the program.
+    pub program_version: String,
+    /// The time now.
+    pub committed_at: DateTime<Utc>,
+    /// The staged files of the rows, with numbers that the snapshot does not have.
+    pub files: Vec<StagedFile>,
+    /// Every blob of the snapshot, its counts after the amendment.
+    pub blobs: Vec<BlobCounts>,
+    /// Rows whose unique key another row has, after the amendment.
+    pub duplicate_keys: u64,
+    /// The files of what is still set aside, in place of the published ones.
+    pub quarantine_files: Vec<String>,
+    /// How the table is committed.
+    pub table: TableSettings,
+}
+
+/// What became of an amendment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AmendOutcome {
+    /// The rows are part of the snapshot.
+    Amended {
+        /// The snapshot as it is now.
+        manifest: Box<Manifest>,
+        /// Stale files that could not be deleted.
+        not_deleted: Vec<String>,
+    },
+    /// The snapshot was replaced or amended since it was read. The staged files were thrown away.
+    Outdated,
+}
+
+/// Adds staged files to a published snapshot.
+///
+/// # Errors
+/// [`Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open. After an error of the
+/// store the uploads have been aborted, and the snapshot is as before unless the swap itself failed without an answer.
+pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> {
+    let manifest = amended(request);
+    check(request, &manifest)?;
+    let (dataset, now) = (&manifest.dataset, request.committed_at);
+    let lock = lake.lock_commits(dataset).await?;
+    let table = Table::new(lake, dataset, request.table);
+    let state = table.read(now).await?;
+    if !is_current(&state.latest, &request.published) {
+        abort(lake, dataset, &request.run_id, &request.files).await?;
+        return Ok(AmendOutcome::Outdated);
+    }
+    let begun = Begun::new(manifest.clone(), false);
+    begun.write(lake).await?;
+    if let Err(error) = complete_uploads(lake, &request.files).await {
+        if let Err(error) = abort(lake, dataset, &request.run_id, &request.files).await {
+            tracing::warn!(%error, "could not abort all uploads");
+        }
+        // Without a lock somebody else may be completing the same names.
+        if lock.is_some() || request.table.single_writer {
+            table.undo(&begun, &table.read(now).await?).await?;
+        }
+        return Err(error);
+    }
+    let (state, published) = publish(&table, request, &manifest, &begun, state).await?;
+    if !published {
+        table.undo(&begun, &state).await?;
+        staging::clear(lake, dataset, &request.run_id).await?;
+        return Ok(AmendOutcome::Outdated);
+    }
+    let not_deleted = match finish(&table, request, &manifest, &begun, state).await {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            tracing::warn!(%error, "could not delete what the amendment replaced");
+            stale(request, &manifest)
+        }
+    };
+    drop(lock);
+    Ok(AmendOutcome::Amended {
+        manifest: Box::new(manifest),
+        not_deleted,
+    })
+}
+
+/// Step 4.
+async fn finish(
+    table: &Table<'_>,
+    request: &AmendRequest,
+    manifest: &Manifest,
+    begun: &Begun,
+    state: TableState,
+) -> Result<()> {
+    let state = table.publish(state, None, request.committed_at).await?;
+    failpoint::reached("latest");
+    table.delete_strays(&state, manifest).await?;
+    table.lake.delete(&stale(request, manifest)).await?;
+    begun.delete(table.lake).await?;
+    staging::clear(table.lake, &manifest.dataset, &request.run_id).await
+}
+
+/// The published manifest, and quarantine files whose records are rows now.
+fn stale(request: &AmendRequest, manifest: &Manifest) -> Vec<String> {
+    let kept: HashSet<&String> = manifest.quarantine_files.iter().collect();
+    let replaced = request.published.quarantine_files.iter();
+    let mut stale: Vec<String> = replaced
+        .filter(|path| !kept.contains(path))
+        .cloned()
+        .collect();
+    stale.push(request.published.path());
+    stale
+}
+
+fn amended(request: &AmendRequest) -> Manifest {
+    let mut files = request.published.files.clone();
+    files.extend(request.files.iter().map(ManifestFile::from));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Manifest {
+        schema_fingerprint: request.schema_fingerprint.clone(),
+        run_id: request.run_id.clone(),
+        program_version: request.program_version.clone(),
+        committed_at: request.committed_at,
+        rows: files.iter().map(|file| file.rows).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
+        duplicate_keys: request.duplicate_keys,
+        amendment: request.published.amendment + 1,
+        quarantine_files: sorted(request.quarantine_files.clone()),
+        files,
+        blobs: request.blobs.clone(),
+        ..request.published.clone()
+    }
+}
+
+/// What must hold of an amendment, beside what holds of every snapshot.
+fn check(request: &AmendRequest, manifest: &Manifest) -> Result<()> {
+    let broken = |invariant: &'static str, message: String| {
+        Err(Error::Invariant {
+            snapshot: manifest.snapshot.to_string(),
+            invariant,
+            message,
+        })
+    };
+    let mut paths = HashSet::new();
+    if let Some(file) = manifest.files.iter().find(|file| !paths.insert(&file.path)) {
+        return broken("paths are distinct", format!("`{}` comes twice", file.path));
+    }
+    let date = manifest.identity().generated_date();
+    for file in &request.files {
+        let (dataset, id) = (&manifest.dataset, &manifest.snapshot);
+        let expected = layout::part(dataset, &file.partition, id, file.number);
+        if file.path != expected || file.partition.generated_date != date || file.rows == 0 {
+            let message = format!("`{}` with {} rows", file.path, file.rows);
+            return broken(
+                "paths are those of the layout, and files have rows",
+                message,
+            );
+        }
+    }
+    let blobs = request.published.blobs.iter().zip(&request.blobs);
+    let same_records = request.published.blobs.len() == request.blobs.len()
+        && blobs.clone().all(|(before, after)| {
+            before.path == after.path
+                && before.records == after.records
+                && before.rows <= after.rows
+                && after.rows.checked_add(after.quarantined) == Some(after.records)
+        });
+    if !same_records {
+        let message = "the counts of the blobs differ from those published".to_owned();
+        return broken("records are written or quarantined", message);
+    }
+    let rows: u64 = request.blobs.iter().map(|blob| blob.rows).sum();
+    if rows != manifest.rows {
+        let message = format!("{} rows in files, {rows} from blobs", manifest.rows);
+        return broken("file rows are blob rows", message);
+    }
+    Ok(())
+}
+
+fn is_current(latest: &Latest, manifest: &Manifest) -> bool {
+    let date = manifest.identity().generated_date();
+    latest
+        .current(&manifest.org_id, date)
+        .is_some_and(|current| {
+            current.manifest == manifest.path() && current.run_id == manifest.run_id
+        })
+}
+
+/// The act that makes the rows the snapshot's: false if the snapshot is no longer as it was read.
+async fn publish(
+    table: &Table<'_>,
+    request: &AmendRequest,
+    manifest: &Manifest,
+    begun: &Begun,
+    mut state: TableState,
+) -> Result<(TableState, bool)> {
+    let now = request.committed_at;
+    let has_log = request.table.format == TableFormat::Delta;
+    if !has_log {
+        manifest.write(table.lake).await?;
+    }
+    for attempt in 1..=SWAP_ATTEMPTS {
+        // Who took it for dead deletes its files.
+        if !begun.is_there(table.lake).await? {
+            return Ok((state, false));
+        }
+        let before = state.log.version;
+        let won = if has_log && before.is_some() {
+            let entry = LogEntry {
+                columns: None,
+                add: added(request, manifest),
+                remove: Vec::new(),
+                transaction: None,
+                operation: "WRITE",
+                info: info(manifest),
+                committed_at: now,
+            };
+            table.log.commit(&state.log, entry).await?.is_some()
+        } else {
+            state.latest.put(CurrentSnapshot::from(manifest), now);
+            let alone = request.table.single_writer;
+            state.latest.swap(table.lake, &state.seen, alone).await?
+        };
+        if won {
+            failpoint::reached("log-entry");
+            manifest.write(table.lake).await?;
+            return Ok((table.read(now).await?, true));
+        }
+        tokio::time::sleep(SWAP_PAUSE * attempt).await;
+        state = table.read(now).await?;
+        if is_current(&state.latest, manifest) {
+            // The store took the entry or the swap, and its answer was lost.
+            manifest.write(table.lake).await?;
+            return Ok((state, true));
+        }
+        if !is_current(&state.latest, &request.published) {
+            return Ok((state, false));
+        }
+    }
+    Ok((state, false))
+}
+
+fn added<'a>(request: &AmendRequest, manifest: &'a Manifest) -> Vec<&'a ManifestFile> {
+    let paths: HashSet<&String> = request.files.iter().map(|file| &file.path).collect();
+    let files = manifest.files.iter();
+    files.filter(|file| paths.contains(&file.path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{committed, dataset, lakes, settings_of, snapshot, stage};
+
+    /// An amendment of the one snapshot of `lake` by two rows of group 1.
+    async fn request(lake: &Lake, run_id: &str) -> AmendRequest {
+        let snapshot = snapshot(26, 10);
+        let published = Manifest::read(lake, "devices", &snapshot.id())
+            .await
+            .unwrap()
+            .unwrap();
+        let rows = 1_000_000..1_000_002;
+        let file = stage(lake, &snapshot, run_id, 1, 7, rows).await.unwrap();
+        let mut blobs = published.blobs.clone();
+        blobs[0].rows += 2;
+        blobs[0].quarantined -= 2;
+        AmendRequest {
+            schema_fingerprint: dataset().fingerprint(),
+            run_id: run_id.to_owned(),
+            program_version: "0.0.0".to_owned(),
+            committed_at: published.committed_at,
+            files: vec![file],
+            blobs,
+            duplicate_keys: 0,
+            quarantine_files: Vec::new(),
+            table: settings_of(lake),
+            published,
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_join_the_snapshot_exactly_once() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let first = request(&lake, "replay").await;
+            let second = request(&lake, "late").await;
+            let before = first.published.clone();
+            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &first).await.unwrap() else {
+                panic!("not amended");
+            };
+            assert_eq!((manifest.rows, manifest.amendment), (before.rows + 2, 1));
+            assert_eq!(manifest.records_quarantined, 0);
+            let read = Manifest::read(&lake, "devices", &before.snapshot).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
+            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            assert!(proven.is_proven(), "{:?}", proven.problems);
+            assert_eq!(lake.get(&before.path()).await.unwrap(), None);
+
+            assert_eq!(amend(&lake, &second).await.unwrap(), AmendOutcome::Outdated);
+            let read = Manifest::read(&lake, "devices", &before.snapshot).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
+            assert_eq!(lake.list("_lake/devices/staging").await.unwrap(), []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_later_snapshot_takes_the_place_of_an_amended_one_with_all_its_files() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let amendment = request(&lake, "replay").await;
+            let late = request(&lake, "late").await;
+            amend(&lake, &amendment).await.unwrap();
+            committed(&lake, &snapshot(26, 11), "next", 20).await;
+            let files = lake.list("devices").await.unwrap();
+            let id = snapshot(26, 11).id();
+            let mut parts = files.iter().filter(|file| file.path.ends_with(".parquet"));
+            assert!(parts.all(|file| file.path.contains(id.as_str())));
+            assert_eq!(lake.list("_lake/devices/snapshots").await.unwrap().len(), 1);
+            assert_eq!(amend(&lake, &late).await.unwrap(), AmendOutcome::Outdated);
+            assert_eq!(lake.list("devices").await.unwrap(), files);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_is_overwritten() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let crashed = request(&lake, "crashed").await;
+            complete_uploads(&lake, &crashed.files).await.unwrap();
+            amended(&crashed).write(&lake).await.unwrap();
+
+            let again = request(&lake, "again").await;
+            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &again).await.unwrap() else {
+                panic!("not amended");
+            };
+            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            assert!(proven.is_proven(), "{:?}", proven.problems);
+        }
+    }
+
+    #[tokio::test]
+    async fn counts_that_do_not_add_up_are_refused_before_anything_is_touched() {
+        let (_folder, [lake, ..]) = lakes();
+        committed(&lake, &snapshot(26, 10), "run", 20).await;
+        let request = request(&lake, "replay").await;
+        let refused = |change: fn(&mut AmendRequest)| {
+            let mut request = request.clone();
+            change(&mut request);
+            let lake = lake.clone();
+            async move { amend(&lake, &request).await.unwrap_err().to_string() }
+        };
+        for error in [
+            refused(|request| request.blobs[0].rows += 1).await,
+            refused(|request| request.blobs.clear()).await,
+            refused(|request| request.files.clear()).await,
+            refused(|request| request.files.push(request.files[0].clone())).await,
+            refused(|request| request.files[0].number = 8).await,
+        ] {
+            assert!(error.contains("20220726T100100Z-47d41a0c"), "{error}");
+        }
+        let read = Manifest::read(&lake, "devices", &snapshot(26, 10).id()).await;
+        assert_eq!(read.unwrap(), Some(request.published));
+    }
+}

@@ -1,0 +1,278 @@
+//! Input that means harm costs an error, or a quarantined record, and nothing else: no row lost, no file elsewhere, no
+//! memory without bound.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use simulator::SnapshotOptions;
+
+use crate::harness::api::Api;
+use crate::harness::blobs::{Blobs, files_below, gzip, path};
+use crate::harness::lake::Lake;
+use crate::harness::pipeline::Pipeline;
+use crate::harness::program::Ran;
+use crate::harness::readers::Reader::DuckDb;
+use crate::harness::truth::Truth;
+
+/// Far below what any of these inputs would take whole, far above what a run of a few records takes.
+const MEMORY: u64 = 400 << 20;
+
+const GOOD: &[u8] = b"{\"DeviceId\":\"good\"}\n";
+
+/// Runs with its peak of memory watched.
+#[track_caller]
+fn run_within_memory(pipeline: &Pipeline, arguments: &[&str]) -> Ran {
+    let running = pipeline.start("run", &[&["--json"], arguments].concat());
+    let mut peak = 0;
+    while let Some(memory) = running.peak_memory() {
+        peak = peak.max(memory);
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(peak > 0 && peak < MEMORY, "{peak} bytes at its peak");
+    running.wait()
+}
+
+/// One member of `count` times `block`.
+fn repeated(block: &[u8], count: usize) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..count {
+        encoder.write_all(block).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+/// The run ends with the code and the words, and the lake has no table.
+#[track_caller]
+fn is_refused(ran: Ran, lake: &Lake, words: &[&str]) {
+    let ran = ran.exits_with(1);
+    ran.says(words);
+    assert!(lake.state().is_empty(), "{:?}", lake.state().keys());
+}
+
+#[test]
+fn a_gzip_bomb_is_an_error_that_names_the_blob() {
+    // 1 GiB of blank lines in 1 MiB.
+    let bomb = repeated(&[b'\n'; 1 << 20], 1 << 10);
+    let (blobs, lake) = (Blobs::none(), Lake::on_disk());
+    blobs.add(&path(Some(7), 1), &gzip(GOOD));
+    blobs.add(&path(Some(7), 2), &bomb);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let ran = run_within_memory(&pipeline, &[]);
+    is_refused(ran, &lake, &["part-00002", "inflate"]);
+}
+
+#[test]
+fn a_line_of_300_mb_is_quarantined_or_an_error_and_never_held_whole() {
+    let (blobs, lake) = (Blobs::none(), Lake::on_disk());
+    let long: Vec<u8> = [
+        GOOD,
+        b"{\"DeviceId\":\"",
+        &vec![b'x'; 300 << 20],
+        b"\"}\n{\"DeviceId\":\"after\"}\n",
+    ]
+    .concat();
+    blobs.add(&path(Some(7), 1), &gzip(&long));
+    drop(long);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let limits = ["--set", "work.max_inflate_ratio=100000"];
+    let ran = run_within_memory(&pipeline, &limits).exits_with(0);
+    let report = ran.json();
+    assert_eq!(
+        (&report["rows_written"], &report["records_quarantined"]),
+        (&2.into(), &1.into())
+    );
+    let quarantined: u64 = lake
+        .files()
+        .iter()
+        .filter(|(path, _)| path.contains("/quarantine/"))
+        .map(|(_, bytes)| bytes.len() as u64)
+        .sum();
+    assert!((1..70 << 20).contains(&quarantined), "{quarantined}");
+}
+
+#[test]
+fn records_that_mean_harm_are_quarantined_and_the_others_kept() {
+    let deep = |open: &str, close: &str| {
+        let (open, close) = (open.repeat(100_000), close.repeat(100_000));
+        format!("{{\"DeviceId\":\"deep\",\"X\":{open}1{close}}}\n").into_bytes()
+    };
+    let inner = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let lines = [
+        GOOD.to_vec(),
+        deep("[", "]"),
+        deep("{\"a\":", "}"),
+        vec![b'['; 100_000],
+        b"\n{\"DeviceId\":\"bad \xff\xfe\"}\n".to_vec(),
+        b"{\"DeviceId\":\"\xc0\xaf\"}\n{\"Device\xed\xa0\x80Id\":\"surrogate\"}\n".to_vec(),
+        b"{\"DeviceId\":\"nul\0\"}\n\0\0\0\0\n\0{\"DeviceId\":\"a\"}\n".to_vec(),
+        b"{\"DeviceId\":\"escaped \\u0000 nul\",\"DeviceName\":\"\\u0000\"}\n".to_vec(),
+        format!("{{\"DeviceId\":\"deep info\",\"DeviceGatheredInfo\":\"{inner}\"}}\n").into_bytes(),
+        b"{\"DeviceId\":\"../../../etc/passwd\",\"RbacGroupId\":\"../../x\"}\n".to_vec(),
+        b"{\"DeviceId\":1e999999}\n{\"DeviceId\":\"a\",\"OsBuild\":1e999}\n".to_vec(),
+        b"{\"DeviceId\":\"half \\ud800\"}\n".to_vec(),
+    ]
+    .concat();
+    let (blobs, lake) = (Blobs::of_lines(Some(7), &lines), Lake::on_disk());
+    let truth = Truth::of(&blobs);
+    assert!(truth.rows.len() >= 4 && truth.quarantined.len() >= 8);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let report = run_within_memory(&pipeline, &[]).exits_with(0).json();
+    assert_eq!(report["records_quarantined"], truth.quarantined.len());
+    DuckDb.values(&lake.on_this_machine().table()).is(&truth);
+}
+
+/// Group segments that would lead elsewhere, as they may stand in a path.
+const GROUPS: &[&str] = &[
+    "../../x",
+    "..%2F..%2Fx",
+    "%2e%2e",
+    "x",
+    "-",
+    "1%00",
+    "1%0a",
+    "99999999999999999999",
+    "",
+];
+
+#[test]
+fn a_group_in_a_listing_that_is_no_number_is_an_error_and_writes_nowhere() {
+    let blobs = Blobs::of_lines(Some(7), GOOD);
+    for group in GROUPS {
+        let url = format!(
+            "{{origin}}/temp-1/{}?sig=hidden-signature",
+            path(Some(7), 9).replace("_RbacGroupId=7", &format!("_RbacGroupId={group}"))
+        );
+        extra_url_is_refused(&blobs, &url, &[]);
+    }
+}
+
+#[track_caller]
+fn extra_url_is_refused(blobs: &Blobs, url: &str, words: &[&str]) {
+    let lake = Lake::on_disk();
+    let script = format!("[[fault]]\nat = \"listings\"\nwhat = {{ extra_url = {url:?} }}");
+    let api = Api::faulty(blobs, &script);
+    let pipeline = Pipeline::from_faulty_api(&api, &lake);
+    let ran = pipeline.command("run", &["-vv"]).exits_with(1);
+    assert!(!ran.stderr.contains("hidden"), "{url}\n{}", ran.stderr);
+    is_refused(ran, &lake, words);
+    let beside = files_below(pipeline.folder());
+    assert!(
+        beside
+            .iter()
+            .all(|path| path == "pipeline.toml" || path.starts_with("state/")),
+        "{beside:?}"
+    );
+}
+
+#[test]
+fn a_group_on_disk_that_is_no_number_is_an_error() {
+    for group in ["..", "%2e%2e%2fx", "x", "9".repeat(30).as_str()] {
+        let (blobs, lake) = (Blobs::of_lines(Some(7), GOOD), Lake::on_disk());
+        let bad = path(Some(8), 9).replace("_RbacGroupId=8", &format!("_RbacGroupId={group}"));
+        blobs.add(&bad, &gzip(GOOD));
+        let ran = Pipeline::from_files(&blobs, &lake).command("run", &[]);
+        is_refused(ran, &lake, &["_RbacGroupId"]);
+    }
+}
+
+#[test]
+fn a_blob_url_that_leads_to_a_host_off_the_list_is_refused_before_it_is_asked() {
+    let blobs = Blobs::of_lines(Some(7), GOOD);
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let query = "?sig=hidden-signature";
+    for (host, word) in [
+        (format!("http://127.0.0.2:{port}"), "127.0.0.2"),
+        ("https://evil.example".to_owned(), "evil.example"),
+        (
+            "https://blob.core.windows.net.evil.example".to_owned(),
+            "evil.example",
+        ),
+        (
+            "https://acc.blob.core.windows.net@evil.example".to_owned(),
+            "evil.example",
+        ),
+        ("http://acc.blob.core.windows.net".to_owned(), "https"),
+        ("file://".to_owned(), "https"),
+        ("gopher://127.0.0.1".to_owned(), "https"),
+    ] {
+        let url = format!("{host}/temp-1/{}{query}", path(Some(7), 9));
+        extra_url_is_refused(&blobs, &url, &[word]);
+    }
+    assert!(listener.accept().is_err(), "the host was asked");
+}
+
+#[test]
+fn redirects_are_followed_nowhere() {
+    let blobs = Blobs::of_lines(Some(7), GOOD);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let elsewhere = format!(
+        "http://{}/hidden?sig=hidden",
+        listener.local_addr().unwrap()
+    );
+    for at in [
+        "\"token\"",
+        "\"listings\"",
+        "{ heads = \"*\" }",
+        "{ blobs = \"*\" }",
+    ] {
+        let lake = Lake::on_disk();
+        let script =
+            format!("[[fault]]\nat = {at}\nwhat = {{ redirect = {{ to = {elsewhere:?} }} }}");
+        let api = Api::faulty(&blobs, &script);
+        let ran = Pipeline::from_faulty_api(&api, &lake).command("run", &["-vv"]);
+        assert!(!ran.stderr.contains("hidden"), "{}", ran.stderr);
+        is_refused(ran, &lake, &["redirect"]);
+    }
+    assert!(listener.accept().is_err(), "the redirect was followed");
+}
+
+#[test]
+fn an_answer_of_100_mb_is_refused_and_not_held() {
+    let (blobs, lake) = (Blobs::of_lines(Some(7), GOOD), Lake::on_disk());
+    let script = "[[fault]]\nat = \"listings\"\nwhat = { huge = { mebibytes = 100 } }";
+    let api = Api::faulty(&blobs, script);
+    let pipeline = Pipeline::from_faulty_api(&api, &lake);
+    let ran = run_within_memory(&pipeline, &[]);
+    is_refused(ran, &lake, &["longer than"]);
+}
+
+#[test]
+fn hundreds_of_megabytes_of_words_in_a_refusal_are_cut_short() {
+    let (blobs, lake) = (Blobs::of_lines(Some(7), GOOD), Lake::on_disk());
+    let words = "x".repeat(20 << 20);
+    let script = format!(
+        "[[fault]]\nat = {{ blobs = \"*\" }}\nwhat = {{ answer = {{ status = 403, body = \"{words}\" }} }}"
+    );
+    let api = Api::faulty(&blobs, &script);
+    let ran = run_within_memory(&Pipeline::from_faulty_api(&api, &lake), &[]);
+    assert!(ran.stderr.len() < 10_000 && ran.stdout.len() < 10_000);
+    is_refused(ran, &lake, &["part-00001"]);
+}
+
+#[test]
+fn a_snapshot_whose_blobs_all_inflate_to_nothing_is_not_taken_for_a_shrunk_one() {
+    let lake = Lake::on_disk();
+    let day = SnapshotOptions {
+        devices: 50,
+        ..SnapshotOptions::default()
+    };
+    Pipeline::from_files(&Blobs::simulated(&day), &lake).run();
+    let before = lake.state();
+    let empty = Blobs::none();
+    for part in 1..4 {
+        let tomorrow = path(Some(7), part).replace("2026-05-03", "2026-05-04");
+        empty.add(&tomorrow, &gzip(b""));
+    }
+    Pipeline::from_files(&empty, &lake)
+        .command("run", &[])
+        .exits_with(3)
+        .says(&["empty"]);
+    assert!(lake.state() == before, "the lake changed");
+}
