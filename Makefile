@@ -59,6 +59,20 @@ soak: ## Hundreds of runs under random faults: no row lost or doubled (SOAK_SEED
 	cargo build --workspace --bins --locked
 	cargo test --workspace --test end_to_end --locked -- --ignored --exact --nocapture soak::soak
 
+FUZZ_SECONDS ?= 120
+FUZZ_TARGETS := record blob blob_path signed_url listing
+# libFuzzer needs flags that the stable compiler takes only when told that it is not: a nightly one goes first.
+FUZZ_TOOLCHAIN := $(shell rustup toolchain list 2>/dev/null | grep -q '^nightly' && echo +nightly)
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZ_SECONDS: what comes from outside; findings go to fuzz/artifacts
+	tools/install.sh cargo-fuzz
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		RUSTC_BOOTSTRAP=1 PATH="$$PWD/.tools/cargo-fuzz/bin:$$PATH" cargo $(FUZZ_TOOLCHAIN) fuzz run $$target \
+			fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=16384; \
+	done
+
 .PHONY: bench-memory
 bench-memory: build ## Peak memory for 200,000 and 1,000,000 devices, and their ratio
 	python3 tools/bench_memory.py $(BINARY)

@@ -55,13 +55,13 @@ fn is_refused(ran: Ran, lake: &Lake, words: &[&str]) {
 
 #[test]
 fn a_gzip_bomb_is_an_error_that_names_the_blob() {
-    // 1 GiB of blank lines in 1 MiB.
-    let bomb = repeated(&[b'\n'; 1 << 20], 1 << 10);
+    // 128 MiB of blank lines in 128 KiB.
+    let bomb = repeated(&[b'\n'; 1 << 20], 1 << 7);
     let (blobs, lake) = (Blobs::none(), Lake::on_disk());
     blobs.add(&path(Some(7), 1), &gzip(GOOD));
     blobs.add(&path(Some(7), 2), &bomb);
     let pipeline = Pipeline::from_files(&blobs, &lake);
-    let ran = run_within_memory(&pipeline, &[]);
+    let ran = run_within_memory(&pipeline, &["--set", "work.max_inflate_ratio=50"]);
     is_refused(ran, &lake, &["part-00002", "inflate"]);
 }
 

@@ -218,12 +218,10 @@ fn fill_a_lake(days: &[Day], seeds: impl Fn() -> Option<u64>, figures: &Mutex<Fi
     }
 }
 
-/// Paths whose files differ. Quarantined records may stay behind when a run fails: they are of use, and the next commit of
-/// the snapshot replaces them.
+/// Paths whose files differ.
 fn changed(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let paths = one.keys().chain(other.keys());
     let differ = paths.filter(|path| one.get(*path) != other.get(*path));
-    let differ = differ.filter(|path| !path.starts_with("_lake/info_gathering/quarantine/"));
     differ.cloned().collect()
 }
 

@@ -1,6 +1,7 @@
 //! One part: the pieces of its segments, in order, into its files. Staged whole, or nothing of it is left.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use dataset::Partition;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -94,7 +95,9 @@ impl Workshop {
             &self.lake,
             &snapshot.dataset,
             &snapshot.id(),
-            format!("part-{:05}", part.number),
+            // Runs of one snapshot at once do not overwrite or delete each other's.
+            format!("{}-part-{:05}", self.run_id, part.number),
+            Arc::clone(&self.quarantine_files),
         );
         for _ in &part.segments {
             let Some(started) = segments.recv().await else {

@@ -23,7 +23,7 @@ use crate::events::Observer;
 use crate::gate::Refusal;
 use crate::part::{StagedPart, Started};
 use crate::plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
-use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
+use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord, WrittenFiles};
 use crate::report::QuarantineReport;
 use crate::segment::{Outlet, Piece, Rows, SegmentSettings};
 use crate::settings::{DuplicateKeys, Settings};
@@ -273,7 +273,8 @@ impl<'a> Quarantine<'a> {
     ) -> Result<Cut, PipelineError> {
         let name = format!("part-{:05}-cut", part.number);
         let (dataset, snapshot) = (&published.dataset, &published.snapshot);
-        let mut writer = QuarantineWriter::new(&self.lake, dataset, snapshot, name);
+        let mut writer =
+            QuarantineWriter::new(&self.lake, dataset, snapshot, name, WrittenFiles::default());
         let mut cut = Cut::default();
         for file in &published.quarantine_files {
             let (beginnings, whole): (Vec<_>, Vec<_>) = self

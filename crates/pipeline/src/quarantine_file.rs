@@ -2,6 +2,8 @@
 //!
 //! One file a part, or several numbered ones where a part has much: memory is bounded by the size of one.
 
+use std::sync::{Arc, Mutex};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dataset::SnapshotId;
@@ -89,17 +91,28 @@ pub(crate) struct QuarantineWriter {
     name: String,
     lines: Vec<u8>,
     written: Vec<String>,
+    written_in_run: WrittenFiles,
 }
+
+/// The paths of all quarantine files that a run has written, those of parts that failed included.
+pub(crate) type WrittenFiles = Arc<Mutex<Vec<String>>>;
 
 impl QuarantineWriter {
     /// `name` is what the files' names begin with.
-    pub(crate) fn new(lake: &Lake, dataset: &str, snapshot: &SnapshotId, name: String) -> Self {
+    pub(crate) fn new(
+        lake: &Lake,
+        dataset: &str,
+        snapshot: &SnapshotId,
+        name: String,
+        written_in_run: WrittenFiles,
+    ) -> Self {
         Self {
             lake: lake.clone(),
             folder: layout::quarantine(dataset, snapshot),
             name,
             lines: Vec::new(),
             written: Vec::new(),
+            written_in_run,
         }
     }
 
@@ -136,6 +149,10 @@ impl QuarantineWriter {
         let number = self.written.len();
         let path = format!("{}/{}-{number:04}.jsonl", self.folder, self.name);
         let lines = std::mem::take(&mut self.lines);
+        // Before the write: one that fails may have written all the same.
+        if let Ok(mut written) = self.written_in_run.lock() {
+            written.push(path.clone());
+        }
         self.lake.put(&path, lines.into()).await?;
         self.written.push(path);
         Ok(())
@@ -181,7 +198,13 @@ mod tests {
             record(2, b"\xff\xfe", Reason::InvalidUtf8 { column: 1 }),
             record(3, b"long", Reason::LineTooLong { limit: 4 }),
         ];
-        let mut writer = QuarantineWriter::new(&lake, "x", &snapshot, "part-00000".to_owned());
+        let mut writer = QuarantineWriter::new(
+            &lake,
+            "x",
+            &snapshot,
+            "part-00000".to_owned(),
+            WrittenFiles::default(),
+        );
         writer.add("blob", &records).await.unwrap();
         let [path] = &writer.finish().await.unwrap()[..] else {
             panic!("one file");

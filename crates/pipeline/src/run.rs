@@ -231,6 +231,10 @@ async fn publish(
     };
     if let Err(error) = passed.await {
         workshop.throw_away(&staged).await;
+        // What the gate refuses can be looked at.
+        if !matches!(error, PipelineError::Refused(_)) {
+            workshop.discard_quarantine().await;
+        }
         return Err(error);
     }
 

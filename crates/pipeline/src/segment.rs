@@ -4,6 +4,7 @@
 //! and one row group, whatever the size of the blobs.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -105,6 +106,19 @@ impl Outlet {
     }
 }
 
+/// Gives bytes while somebody wants what is made of them: a blob whose records are long or none stops in its midst.
+struct WhileWanted<'a, R> {
+    reader: R,
+    outlet: &'a Outlet,
+}
+
+impl<R: Read> Read for WhileWanted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.outlet.still_wanted().map_err(io::Error::other)?;
+        self.reader.read(buffer)
+    }
+}
+
 /// Decodes and encodes one segment.
 pub(crate) fn work(
     settings: &SegmentSettings,
@@ -148,8 +162,16 @@ pub(crate) fn work(
                 what: format!("read the spool of blob {}", blob.path),
                 source,
             })?;
+        let reader = WhileWanted {
+            reader,
+            outlet: &outlet,
+        };
         let mut decoder = decode_blob(reader, group_source, &mut records, limits);
-        while let Some(progress) = decoder.next_batch().map_err(failed)? {
+        while let Some(progress) = decoder.next_batch().map_err(|error| {
+            // What stopped the job is the reason, and not that its blob ended early.
+            let stopped = outlet.still_wanted().err();
+            stopped.unwrap_or_else(|| failed(error))
+        })? {
             outlet.still_wanted()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
             key_hasher
@@ -316,6 +338,32 @@ impl<'a> Rows<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_come_while_they_are_wanted() {
+        let (pieces, receiver) = mpsc::channel(1);
+        let cancel = CancellationToken::new();
+        let outlet = Outlet { pieces, cancel };
+        let mut reader = WhileWanted {
+            reader: &[1, 2, 3][..],
+            outlet: &outlet,
+        };
+        let mut one = [0];
+        assert_eq!(reader.read(&mut one).unwrap(), 1);
+        drop(receiver);
+        assert!(reader.read(&mut one).is_err());
+        let (pieces, _receiver) = mpsc::channel(1);
+        let outlet = Outlet {
+            pieces,
+            cancel: outlet.cancel,
+        };
+        outlet.cancel.cancel();
+        let mut reader = WhileWanted {
+            reader: &[1][..],
+            outlet: &outlet,
+        };
+        assert!(reader.read(&mut one).is_err());
+    }
 
     #[test]
     fn the_lower_limit_of_inflation_counts_and_small_blobs_are_free() {

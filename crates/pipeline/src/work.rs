@@ -29,6 +29,7 @@ use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::part::{SegmentResult, StagedPart, Started};
 use crate::plan::{Part, Plan, PlannedBlob};
+use crate::quarantine_file::WrittenFiles;
 use crate::segment::{self, InflateLimits, SegmentSettings};
 use crate::settings::{Settings, SourceKind};
 use crate::unique_key::{self, Duplicates};
@@ -53,6 +54,7 @@ pub(crate) struct Workshop {
     retry_delay: Duration,
     /// One permit for each segment that may be computed or wait for its turn in the part's file.
     turns: Arc<Semaphore>,
+    pub(crate) quarantine_files: WrittenFiles,
 }
 
 /// A part that is being made, and what has been told of it.
@@ -157,6 +159,7 @@ impl Workshop {
                 fallback_group: settings.source.rbac_group_id,
             }),
             turns: Arc::new(Semaphore::new(pool.threads() * SEGMENTS_A_THREAD)),
+            quarantine_files: WrittenFiles::default(),
             pool,
             downloads: settings.work.downloads,
             parts_in_flight: settings.work.parts_in_flight,
@@ -180,6 +183,7 @@ impl Workshop {
             Ok(()) => Ok(work),
             Err(error) => {
                 self.throw_away(&work.parts).await;
+                self.discard_quarantine().await;
                 Err(error)
             }
         }
@@ -353,6 +357,18 @@ impl Workshop {
         if let Err(error) = writer::abort(&self.lake, dataset, &self.run_id, &files).await {
             // There is an error to report already.
             tracing::warn!(%error, "staged files could not be thrown away");
+        }
+    }
+
+    /// Deletes the records that the run has set aside: those of a snapshot that was not even judged are of no use.
+    pub(crate) async fn discard_quarantine(&self) {
+        let written = self.quarantine_files.lock();
+        let written = written.map(|files| files.clone()).unwrap_or_default();
+        if written.is_empty() {
+            return;
+        }
+        if let Err(error) = self.lake.delete(&written).await {
+            tracing::warn!(%error, "quarantine files could not be deleted");
         }
     }
 

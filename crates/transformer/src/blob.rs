@@ -125,7 +125,8 @@ impl<R: Read> BlobDecoder<'_, R> {
                     });
                 }
             };
-            bytes += line.bytes.len();
+            // Counted with its newline: a blob of blank lines gives its caller a say as well.
+            bytes += line.bytes.len() + 1;
             let decoded = if line.too_long {
                 let limit = self.limits.line_bytes;
                 Err(Reason::LineTooLong { limit })
