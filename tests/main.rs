@@ -7,6 +7,11 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a matrix prints its figures"
+)]
 
 mod harness;
 
