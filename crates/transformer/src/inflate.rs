@@ -10,7 +10,7 @@ const COMPRESSED_BUFFER: usize = 128 * 1024;
 
 /// Inflates a gzip stream of one or more members. Reading fails with `UnexpectedEof` where the stream is cut, with
 /// `InvalidInput` where it is not gzip, is corrupt, or goes on after its last member with something that is no member, and
-/// with an error that holds [`TooLarge`] where it inflates to more than `limit` bytes.
+/// with an error that holds a `TooLarge` where it inflates to more than `limit` bytes.
 pub fn inflate(compressed: impl Read + Send, limit: u64) -> impl Read + Send {
     let compressed = BufReader::with_capacity(COMPRESSED_BUFFER, compressed);
     Limited {
