@@ -14,6 +14,7 @@
 //! Speed comes from expecting keys in the order of the last record (a comparison in place of a search) and from unescaping a
 //! nested JSON string once, into a buffer that is kept.
 
+mod collections;
 mod rescue;
 mod scalar;
 mod scan;
@@ -30,12 +31,13 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use dataset::{ColumnType, Dataset, Snapshot};
 
+use collections::{nested, string_list, string_map};
 pub use rescue::DriftKind;
 use rescue::Rescue;
 use scan::{JsonError, JsonErrorKind, RawText, Scanner};
 use wire_tree::{Child, Target, WireTree, join};
 
-use crate::columns::{Column, Items, KeyValueColumns, NestedColumn, TextColumn};
+use crate::columns::Column;
 use crate::quarantine::Reason;
 
 /// Which partition a blob's rows belong to.
@@ -557,176 +559,6 @@ fn json_text<'a>(text: RawText<'a>, buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer.extend_from_slice(text.raw);
     buffer.push(b'"');
     buffer
-}
-
-/// Reads a list or map that may be held by a JSON string.
-fn nested(
-    text: Option<RawText<'_>>,
-    buffer: &mut Vec<u8>,
-    scanner: &mut Scanner<'_>,
-    depth: usize,
-    mut read: impl FnMut(&mut Scanner<'_>, usize) -> Result<bool, JsonError>,
-) -> Result<bool, JsonError> {
-    match text {
-        None => read(scanner, depth),
-        Some(text) => {
-            let mut inner = Scanner::new(text.value(buffer));
-            let fits = read(&mut inner, 0).and_then(|fits| inner.end().map(|()| fits));
-            Ok(fits.unwrap_or(false))
-        }
-    }
-}
-
-/// Reads an array of strings and nulls as a row of `lists`.
-fn string_list(
-    lists: &mut NestedColumn<TextColumn>,
-    scanner: &mut Scanner<'_>,
-    depth: usize,
-) -> Result<bool, JsonError> {
-    if scanner.peek() != Some(b'[') {
-        return Ok(false);
-    }
-    scanner.enter(depth)?;
-    let mut buffer = Vec::new();
-    if !scanner.closes(b']') {
-        loop {
-            let items = lists.items();
-            match scanner.peek() {
-                Some(b'"') => {
-                    scanner.step();
-                    items.push(scanner.string()?.value(&mut buffer));
-                }
-                Some(b'n') => {
-                    scanner.literal(b"null")?;
-                    items.push_null();
-                }
-                _ => return Ok(false),
-            }
-            if !scanner.comma_or(b']')? {
-                break;
-            }
-        }
-    }
-    lists.close_row();
-    Ok(true)
-}
-
-/// Reads an object of strings and nulls as a row of `maps`.
-fn string_map(
-    maps: &mut NestedColumn<KeyValueColumns>,
-    scanner: &mut Scanner<'_>,
-    depth: usize,
-) -> Result<bool, JsonError> {
-    if scanner.peek() != Some(b'{') {
-        return Ok(false);
-    }
-    scanner.enter(depth)?;
-    let mut buffer = Vec::new();
-    let mut keys_differ = DifferingKeys::default();
-    let mut misfits = Vec::new();
-    if !scanner.closes(b'}') {
-        loop {
-            scanner.key_quote()?;
-            let key = scanner.string()?.value(&mut buffer);
-            keys_differ.add(key);
-            let items = maps.items();
-            items.keys.push(key);
-            scanner.colon()?;
-            match scanner.peek() {
-                Some(b'"') => {
-                    scanner.step();
-                    items.values.push(scanner.string()?.value(&mut buffer));
-                }
-                Some(b'n') => {
-                    scanner.literal(b"null")?;
-                    items.values.push_null();
-                }
-                _ => {
-                    misfits.push(items.values.count_rows());
-                    scanner.value(depth + 1)?;
-                    items.values.push_null();
-                }
-            }
-            if !scanner.comma_or(b'}')? {
-                break;
-            }
-        }
-    }
-    let fits = if keys_differ.surely {
-        misfits.is_empty()
-    } else {
-        keep_last_values(maps, &misfits)
-    };
-    maps.close_row();
-    Ok(fits)
-}
-
-/// Whether the keys of a map surely differ: a small filter in front of the exact check.
-#[derive(Debug)]
-struct DifferingKeys {
-    seen: [u64; 4],
-    surely: bool,
-}
-
-impl Default for DifferingKeys {
-    fn default() -> Self {
-        Self {
-            seen: [0; 4],
-            surely: true,
-        }
-    }
-}
-
-impl DifferingKeys {
-    #[inline]
-    fn add(&mut self, key: &[u8]) {
-        let mixed = key.iter().fold(key.len() as u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        });
-        let (word, bit) = ((mixed >> 62) as usize, 1 << (mixed >> 56 & 63));
-        self.surely &= self.seen[word] & bit == 0;
-        self.seen[word] |= bit;
-    }
-}
-
-/// Of the open row's entries with one key, keeps the last. False if one of `misfits` is kept.
-#[cold]
-fn keep_last_values(maps: &mut NestedColumn<KeyValueColumns>, misfits: &[usize]) -> bool {
-    let start = maps.open_row();
-    let KeyValueColumns { keys, values } = maps.items();
-    let mut last_of_key: HashMap<&[u8], usize> = HashMap::new();
-    let end = keys.count_rows();
-    for row in start..end {
-        last_of_key.insert(keys.get(row), row);
-    }
-    if misfits
-        .iter()
-        .any(|row| last_of_key.get(keys.get(*row)) == Some(row))
-    {
-        return false;
-    }
-    if last_of_key.len() == end - start {
-        return true;
-    }
-    let kept: Vec<(Vec<u8>, Option<Vec<u8>>)> = (start..end)
-        .filter(|row| last_of_key.get(keys.get(*row)) == Some(row))
-        .map(|row| {
-            (
-                keys.get(row).to_vec(),
-                values.value(row).map(<[u8]>::to_vec),
-            )
-        })
-        .collect();
-    maps.items().cut(start);
-    let KeyValueColumns { keys, values } = maps.items();
-    for (key, value) in kept {
-        keys.push(&key);
-        match value {
-            Some(value) => values.push(&value),
-            None => values.push_null(),
-        }
-    }
-    true
 }
 
 impl From<JsonError> for Reason {
