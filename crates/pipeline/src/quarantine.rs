@@ -378,7 +378,7 @@ impl<'a> Quarantine<'a> {
             keys.push((file.path.clone(), hashes));
         }
         let job = workshop
-            .start_job(move || unique_key::duplicates(&keys))
+            .start_job(move || unique_key::duplicates(keys))
             .await?;
         job.await
             .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))?

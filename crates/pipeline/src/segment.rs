@@ -195,6 +195,7 @@ pub(crate) fn work(
             }
         }
         let counts = decoder.finish();
+        keys.shrink_to_fit();
         outlet.give(Piece::BlobDone { blob, counts, keys })?;
     }
     rows.finish(&outlet)

@@ -326,7 +326,7 @@ impl Workshop {
     ) -> Result<Duplicates, PipelineError> {
         let blobs: Vec<_> = staged.iter_mut().flat_map(StagedPart::take_keys).collect();
         let job = self
-            .start_job(move || unique_key::duplicates(&blobs))
+            .start_job(move || unique_key::duplicates(blobs))
             .await?;
         job.await
             .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))?

@@ -3,6 +3,7 @@
 //! A column is behind the others while its value has not been seen, and is filled with nulls when it is next written to or
 //! finished; so an absent key costs nothing. Knows nothing of JSON.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -164,6 +165,15 @@ impl TextColumn {
         self.nulls.append_non_null();
     }
 
+    /// Adds the text of an earlier row, which has one.
+    #[inline]
+    pub(crate) fn push_again(&mut self, row: usize) {
+        let (start, end) = (self.start_of(row), self.ends[row]);
+        self.bytes.extend_from_within(start..end);
+        self.ends.push(self.bytes.len());
+        self.nulls.append_non_null();
+    }
+
     pub(crate) fn push_null(&mut self) {
         self.ends.push(self.bytes.len());
         self.nulls.append_null();
@@ -299,6 +309,8 @@ pub(crate) struct NestedColumn<I> {
     items: I,
     /// Where each row ends in `items`.
     ends: Vec<usize>,
+    /// The items of the last row that has any.
+    last_filled_row: Range<usize>,
     nulls: NullBufferBuilder,
 }
 
@@ -341,6 +353,7 @@ impl<I: Items> NestedColumn<I> {
         Self {
             items,
             ends: Vec::new(),
+            last_filled_row: 0..0,
             nulls: NullBufferBuilder::new(0),
         }
     }
@@ -355,7 +368,16 @@ impl<I: Items> NestedColumn<I> {
         self.ends.last().copied().unwrap_or(0)
     }
 
+    /// The items of the last row that was closed and has any; none if it was taken back or finished since.
+    pub(crate) fn last_filled_row(&self) -> Range<usize> {
+        self.last_filled_row.clone()
+    }
+
     pub(crate) fn close_row(&mut self) {
+        let filled = self.open_row()..self.items.count();
+        if !filled.is_empty() {
+            self.last_filled_row = filled;
+        }
         self.ends.push(self.items.count());
         self.nulls.append_non_null();
     }
@@ -366,6 +388,9 @@ impl<I: Items> NestedColumn<I> {
         self.nulls.truncate(row.min(rows));
         let items = self.open_row();
         self.items.cut(items);
+        if self.last_filled_row.end > items {
+            self.last_filled_row = 0..0;
+        }
         if rows < row {
             self.ends.resize(row, items);
             self.nulls.append_n_nulls(row - rows);
@@ -377,6 +402,7 @@ impl<I: Items> NestedColumn<I> {
     ) -> Result<(OffsetBuffer<i32>, Option<arrow::buffer::NullBuffer>), ArrowError> {
         let offsets = offsets(&self.ends)?;
         self.ends.clear();
+        self.last_filled_row = 0..0;
         Ok((offsets, self.nulls.finish()))
     }
 }

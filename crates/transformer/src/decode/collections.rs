@@ -39,7 +39,7 @@ pub(super) fn string_list(
             let items = lists.items();
             match scanner.peek() {
                 Some(b'"') => {
-                    scanner.step();
+                    scanner.step_quote();
                     items.push(scanner.string()?.value(&mut buffer));
                 }
                 Some(b'n') => {
@@ -68,29 +68,37 @@ pub(super) fn string_map(
     }
     scanner.enter(depth)?;
     let mut buffer = Vec::new();
-    let mut keys_differ = DifferingKeys::default();
     let mut misfits = Vec::new();
+    // Keys that differed in an earlier row differ in this one.
+    let mut earlier = maps.last_filled_row();
+    let mut as_earlier = true;
     if !scanner.closes(b'}') {
         loop {
-            scanner.key_quote()?;
-            let key = scanner.string()?.value(&mut buffer);
-            keys_differ.add(key);
-            let items = maps.items();
-            items.keys.push(key);
-            scanner.colon()?;
+            scanner.peek();
+            let KeyValueColumns { keys, values } = maps.items();
+            let row = earlier.next().filter(|_| as_earlier);
+            match row {
+                Some(row) if scanner.take_plain_key(keys.get(row)) => keys.push_again(row),
+                _ => {
+                    as_earlier = false;
+                    scanner.key_quote()?;
+                    keys.push(scanner.string()?.value(&mut buffer));
+                    scanner.colon()?;
+                }
+            }
             match scanner.peek() {
                 Some(b'"') => {
-                    scanner.step();
-                    items.values.push(scanner.string()?.value(&mut buffer));
+                    scanner.step_quote();
+                    values.push(scanner.string()?.value(&mut buffer));
                 }
                 Some(b'n') => {
                     scanner.literal(b"null")?;
-                    items.values.push_null();
+                    values.push_null();
                 }
                 _ => {
-                    misfits.push(items.values.count_rows());
+                    misfits.push(values.count_rows());
                     scanner.value(depth + 1)?;
-                    items.values.push_null();
+                    values.push_null();
                 }
             }
             if !scanner.comma_or(b'}')? {
@@ -98,7 +106,7 @@ pub(super) fn string_map(
             }
         }
     }
-    let fits = if keys_differ.surely {
+    let fits = if as_earlier || keys_surely_differ(maps) {
         misfits.is_empty()
     } else {
         keep_last_values(maps, &misfits)
@@ -107,32 +115,21 @@ pub(super) fn string_map(
     Ok(fits)
 }
 
-/// Whether the keys of a map surely differ: a small filter in front of the exact check.
-#[derive(Debug)]
-struct DifferingKeys {
-    seen: [u64; 4],
-    surely: bool,
-}
-
-impl Default for DifferingKeys {
-    fn default() -> Self {
-        Self {
-            seen: [0; 4],
-            surely: true,
-        }
-    }
-}
-
-impl DifferingKeys {
-    #[inline]
-    fn add(&mut self, key: &[u8]) {
+/// Whether the keys of the open row surely differ: a small filter in front of the exact check.
+fn keys_surely_differ(maps: &mut NestedColumn<KeyValueColumns>) -> bool {
+    let start = maps.open_row();
+    let keys = &maps.items().keys;
+    let mut seen = [0_u64; 4];
+    (start..keys.count_rows()).all(|row| {
+        let key = keys.get(row);
         let mixed = key.iter().fold(key.len() as u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         });
         let (word, bit) = ((mixed >> 62) as usize, 1 << (mixed >> 56 & 63));
-        self.surely &= self.seen[word] & bit == 0;
-        self.seen[word] |= bit;
-    }
+        let first = seen[word] & bit == 0;
+        seen[word] |= bit;
+        first
+    })
 }
 
 /// Of the open row's entries with one key, keeps the last. False if one of `misfits` is kept.

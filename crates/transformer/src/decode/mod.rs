@@ -11,8 +11,9 @@
 //! | a key twice in one object                               | the last value, as in `serde_json`                          |
 //! | no JSON object, or no unique key                        | quarantined, whole                                          |
 //!
-//! Speed comes from expecting keys in the order of the last record (a comparison in place of a search) and from unescaping a
-//! nested JSON string once, into a buffer that is kept.
+//! Speed comes from expecting keys in the order of the last record (a comparison in place of a search) and from reading a nested
+//! JSON string where it lies. One that is not written plainly is unescaped first, into a buffer that is kept; both ways give the
+//! same row.
 
 mod collections;
 mod rescue;
@@ -35,7 +36,7 @@ use collections::{nested, string_list, string_map};
 pub use rescue::DriftKind;
 use rescue::Rescue;
 use scan::{JsonError, JsonErrorKind, RawText, Scanner};
-use wire_tree::{Child, Target, WireTree, join};
+use wire_tree::{Child, Node, Target, WireTree, join};
 
 use crate::columns::Column;
 use crate::quarantine::Reason;
@@ -89,11 +90,17 @@ struct RequiredColumn {
 /// What a decoder remembers of an object's keys.
 #[derive(Debug, Default)]
 struct NodeState {
-    /// The child that followed each child last time; the last entry is the first child.
-    followed_by: Vec<usize>,
-    /// For each child, the visit in which it was last seen.
-    seen_in: Vec<u64>,
+    /// One for each child; a last one stands for the beginning.
+    children: Vec<ChildState>,
     visit: u64,
+}
+
+#[derive(Debug, Clone)]
+struct ChildState {
+    /// The child that followed last time.
+    followed_by: usize,
+    /// The visit in which it was last seen.
+    seen_in: u64,
 }
 
 /// A batch of rows.
@@ -119,8 +126,13 @@ impl RecordDecoder {
     pub fn new(dataset: &Dataset, snapshot: &Snapshot) -> Self {
         let tree = Arc::new(WireTree::new(dataset));
         let node_states = tree.nodes.iter().map(|node| NodeState {
-            followed_by: (1..=node.children.len()).chain([0]).collect(),
-            seen_in: vec![0; node.children.len()],
+            children: (1..=node.children.len())
+                .chain([0])
+                .map(|followed_by| ChildState {
+                    followed_by,
+                    seen_in: 0,
+                })
+                .collect(),
             visit: 0,
         });
         let required = dataset
@@ -250,43 +262,51 @@ impl RecordDecoder {
         }
         let mut last = node.children.len();
         loop {
-            scanner.key_quote()?;
-            let expected = self.node_states[node_index].followed_by[last];
+            scanner.peek();
+            let expected = self.node_states[node_index].children[last].followed_by;
             let found = match node.children.get(expected) {
-                Some(child) if scanner.take(&child.key_and_colon) => Some(expected),
-                _ => {
-                    let key = scanner.string()?;
-                    scanner.colon()?;
-                    let key = key.value(&mut self.text);
-                    match node.child_of_key(key) {
-                        Some(found) => {
-                            self.node_states[node_index].followed_by[last] = found;
-                            Some(found)
-                        }
-                        None => {
-                            // The text is valid UTF-8 and so is every part of it between quotes.
-                            let path = join(&node.path, from_utf8(key).unwrap_or_default());
-                            let value = scanner.value(depth + 1)?;
-                            self.rescue.add(path, DriftKind::Unnamed, value);
-                            None
-                        }
-                    }
-                }
+                Some(child) if scanner.take_key(child.written.as_ref()) => Some(expected),
+                _ => self.unexpected_key(node, node_index, last, scanner, depth)?,
             };
             if let Some(found) = found {
                 last = found;
                 let child = &node.children[found];
                 let state = &mut self.node_states[node_index];
-                if state.seen_in[found] == state.visit {
+                let seen_in = std::mem::replace(&mut state.children[found].seen_in, state.visit);
+                if seen_in == state.visit {
                     self.forget(tree, child);
                 }
-                self.node_states[node_index].seen_in[found] = self.node_states[node_index].visit;
                 self.child_value(tree, child, scanner, depth + 1, level)?;
             }
             if !scanner.comma_or(b'}')? {
                 return Ok(());
             }
         }
+    }
+
+    /// Reads a key that is not the one that followed `last` before; a child, or none if the schema does not name it: its value is
+    /// then rescued.
+    fn unexpected_key(
+        &mut self,
+        node: &Node,
+        node_index: usize,
+        last: usize,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+    ) -> Result<Option<usize>, JsonError> {
+        scanner.key_quote()?;
+        let key = scanner.string()?;
+        scanner.colon()?;
+        let key = key.value(&mut self.text);
+        if let Some(found) = node.child_of_key(key) {
+            self.node_states[node_index].children[last].followed_by = found;
+            return Ok(Some(found));
+        }
+        // The text is valid UTF-8 and so is every part of it between quotes.
+        let path = join(&node.path, from_utf8(key).unwrap_or_default());
+        let value = scanner.value(depth + 1)?;
+        self.rescue.add(path, DriftKind::Unnamed, value);
+        Ok(None)
     }
 
     /// Takes back what an earlier value of the same key left behind.
@@ -329,7 +349,7 @@ impl RecordDecoder {
                 let start = *scanner;
                 let value = match first {
                     Some(b'"') => {
-                        scanner.step();
+                        scanner.step_quote();
                         let text = scanner.string()?;
                         scalar::int64(text.value(&mut self.text))
                     }
@@ -382,8 +402,15 @@ impl RecordDecoder {
         scanner: &mut Scanner<'_>,
         level: usize,
     ) -> Result<(), JsonError> {
+        if self.nested_in_place(tree, node, scanner, level) {
+            return Ok(());
+        }
         let start = *scanner;
-        scanner.step();
+        if scanner.is_inside() {
+            // What it lies in is unescaped, and then read again.
+            return Err(scanner.error(JsonErrorKind::InvalidEscape));
+        }
+        scanner.step_quote();
         if self.unescaped.len() == level + 1 {
             self.unescaped.push(Vec::new());
         }
@@ -410,6 +437,31 @@ impl RecordDecoder {
         self.misfit(child, scanner, 0)
     }
 
+    /// Decodes the object in a JSON string where it lies. False if that cannot be done; nothing of it is then left behind.
+    fn nested_in_place(
+        &mut self,
+        tree: &WireTree,
+        node: usize,
+        scanner: &mut Scanner<'_>,
+        level: usize,
+    ) -> bool {
+        let (start, rescued, record_group) = (*scanner, self.rescue.mark(), self.record_group);
+        let Some(mut inside) = scanner.inside() else {
+            return false;
+        };
+        if inside.peek() == Some(b'{')
+            && self.object(tree, node, &mut inside, 0, level).is_ok()
+            && scanner.leave(inside)
+        {
+            return true;
+        }
+        *scanner = start;
+        self.forget_node(tree, node);
+        self.rescue.back_to(rescued);
+        self.record_group = record_group;
+        false
+    }
+
     /// Reads a value into its column. False if it does not fit; the column and the scanner are then anywhere.
     #[inline]
     fn column_value(
@@ -424,7 +476,7 @@ impl RecordDecoder {
         column.end_before(self.rows);
         let text = match first {
             Some(b'"') => {
-                scanner.step();
+                scanner.step_quote();
                 Some(scanner.string()?)
             }
             _ => None,

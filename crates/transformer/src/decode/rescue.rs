@@ -39,6 +39,16 @@ impl Rescue {
         self.entries.clear();
     }
 
+    /// How far entries go now, for [`Rescue::back_to`].
+    pub(crate) fn mark(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets what came since the mark.
+    pub(crate) fn back_to(&mut self, mark: usize) {
+        self.entries.truncate(mark);
+    }
+
     pub(crate) fn add(&mut self, path: String, kind: DriftKind, value: &[u8]) {
         let value = value.to_vec();
         self.entries.push(Entry::Value { path, kind, value });

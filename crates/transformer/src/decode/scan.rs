@@ -2,6 +2,10 @@
 //!
 //! Accepts exactly the texts that `serde_json` turns into a `Value`: its nesting limit, its refusal of lone surrogates and of
 //! numbers beyond f64 included. The input must be valid UTF-8. What the values mean is not its business.
+//!
+//! A scanner also reads JSON inside a JSON string where it lies, without unescaping it first: there a quote is written `\"`, and
+//! one level deeper `\\\"`. It reads only plain writing in this way, and refuses all else (other escapes, whole values, white
+//! space other than blanks); its caller then unescapes the string and reads that.
 
 use std::fmt;
 
@@ -61,13 +65,19 @@ pub(crate) struct RawText<'a> {
 
 impl<'a> RawText<'a> {
     /// The string's value; `buffer` is overwritten if it has to be unescaped.
+    #[inline(always)]
     pub(crate) fn value<'b>(self, buffer: &'b mut Vec<u8>) -> &'b [u8]
     where
         'a: 'b,
     {
-        if !self.escaped {
-            return self.raw;
+        if self.escaped {
+            self.unescape(buffer);
+            return buffer;
         }
+        self.raw
+    }
+
+    fn unescape(self, buffer: &mut Vec<u8>) {
         buffer.clear();
         let mut rest = self.raw;
         while let Some(run) = memchr::memchr(b'\\', rest) {
@@ -83,7 +93,6 @@ impl<'a> RawText<'a> {
             }
         }
         buffer.extend_from_slice(rest);
-        buffer
     }
 }
 
@@ -143,34 +152,156 @@ fn hex4(text: &[u8], at: usize) -> Option<u32> {
     })
 }
 
+/// How a quote is written in a text, in a JSON string, and in a JSON string in a JSON string.
+const QUOTES: [&[u8]; LEVELS] = [b"\"", b"\\\"", b"\\\\\\\""];
+/// How deep JSON in JSON strings is read where it lies; deeper ones are unescaped.
+const LEVELS: usize = 3;
+
+/// A key as it is usually written at each level: between quotes and with a colon behind.
+#[derive(Debug)]
+pub(crate) struct WrittenKey([Vec<u8>; LEVELS]);
+
+impl WrittenKey {
+    /// None for a key that cannot be written without escapes.
+    pub(crate) fn new(key: &str) -> Option<Self> {
+        let plain = !key
+            .bytes()
+            .any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+        plain.then(|| Self(QUOTES.map(|quote| [quote, key.as_bytes(), quote, b":"].concat())))
+    }
+}
+
+/// Whether `text` starts with `start`. Eight bytes at a time: for texts as short as keys, faster than a call of `memcmp`.
+#[inline(always)]
+fn starts_with(text: &[u8], start: &[u8]) -> bool {
+    let Some(text) = text.get(..start.len()) else {
+        return false;
+    };
+    let (Some(text_end), Some(end)) = (text.last_chunk::<8>(), start.last_chunk::<8>()) else {
+        return text == start;
+    };
+    let (words, _) = text.as_chunks::<8>();
+    let (start_words, _) = start.as_chunks::<8>();
+    words
+        .iter()
+        .zip(start_words)
+        .all(|(word, other)| word == other)
+        && text_end == end
+}
+
 /// A position in one text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    /// In how many JSON strings what is read lies; less than `LEVELS`.
+    level: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self {
+            text,
+            at: 0,
+            level: 0,
+        }
+    }
+
+    /// Reads the JSON in the string that comes next where it lies. None if it lies too deep for that.
+    #[inline]
+    pub(crate) fn inside(&self) -> Option<Self> {
+        (self.level + 1 < LEVELS).then(|| Self {
+            at: self.at + QUOTES[self.level].len(),
+            level: self.level + 1,
+            ..*self
+        })
+    }
+
+    /// Goes on behind the string that `inside` read, unless something is left of it.
+    #[inline]
+    pub(crate) fn leave(&mut self, mut inside: Self) -> bool {
+        inside.peek();
+        self.at = inside.at;
+        let ends = self.at_quote();
+        self.step_quote();
+        ends
+    }
+
+    /// Whether this reads inside a JSON string.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.level > 0
+    }
+
+    #[inline(always)]
+    fn at_quote(&self) -> bool {
+        let text = &self.text[self.at..];
+        match self.level {
+            0 => text.first() == Some(&b'"'),
+            1 => text.first_chunk() == Some(b"\\\""),
+            _ => text.first_chunk() == Some(b"\\\\\\\""),
+        }
+    }
+
+    /// Steps over a quote that `peek` showed.
+    #[inline(always)]
+    pub(crate) fn step_quote(&mut self) {
+        self.at += QUOTES[self.level].len();
+    }
+
+    /// Steps over a key and its colon if it comes next, written as usual.
+    #[inline(always)]
+    pub(crate) fn take_key(&mut self, key: Option<&WrittenKey>) -> bool {
+        key.is_some_and(|key| {
+            let written = &key.0[self.level];
+            let next = starts_with(&self.text[self.at..], written);
+            self.at += if next { written.len() } else { 0 };
+            next
+        })
+    }
+
+    /// Steps over the string `plain` and a colon if they come next, written without escapes or spaces.
+    #[inline]
+    pub(crate) fn take_plain_key(&mut self, plain: &[u8]) -> bool {
+        let mut behind = *self;
+        if !behind.at_quote() {
+            return false;
+        }
+        behind.step_quote();
+        if !starts_with(&self.text[behind.at..], plain) {
+            return false;
+        }
+        behind.at += plain.len();
+        if !behind.at_quote() {
+            return false;
+        }
+        behind.step_quote();
+        let next = self.text.get(behind.at) == Some(&b':');
+        if next {
+            self.at = behind.at + 1;
+        }
+        next
     }
 
     pub(crate) fn error(&self, kind: JsonErrorKind) -> JsonError {
         JsonError { kind, at: self.at }
     }
 
-    /// Skips white space and shows the next byte.
-    #[inline]
+    /// Skips white space and shows the next byte, and `"` for a quote of this level.
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         loop {
             match self.text.get(self.at) {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                Some(b' ') => self.at += 1,
+                Some(b'\t' | b'\n' | b'\r') if self.level == 0 => self.at += 1,
+                Some(b'"' | b'\\') if self.level > 0 => {
+                    return Some(if self.at_quote() { b'"' } else { b'\\' });
+                }
                 next => return next.copied(),
             }
         }
     }
 
-    /// Steps over the byte that `peek` showed.
+    /// Steps over the byte that `peek` showed, which was no quote.
     #[inline]
     pub(crate) fn step(&mut self) {
         self.at += 1;
@@ -227,7 +358,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn key_quote(&mut self) -> Result<(), JsonError> {
         match self.peek() {
             Some(b'"') => {
-                self.step();
+                self.step_quote();
                 Ok(())
             }
             _ => Err(self.unexpected(JsonErrorKind::ExpectedKey)),
@@ -254,13 +385,21 @@ impl<'a> Scanner<'a> {
         Err(self.error(JsonErrorKind::UnexpectedEnd))
     }
 
-    /// The string whose opening quote was stepped over; its escapes are checked and kept.
+    /// The string whose opening quote was stepped over; its escapes are checked and kept, or refused inside a JSON string.
     #[inline]
     pub(crate) fn string(&mut self) -> Result<RawText<'a>, JsonError> {
         let start = self.at;
         let mut escaped = false;
         loop {
             match self.next_special()? {
+                _ if self.level > 0 => {
+                    let raw = &self.text[start..self.at];
+                    if !self.at_quote() {
+                        return Err(self.error(JsonErrorKind::InvalidEscape));
+                    }
+                    self.step_quote();
+                    return Ok(RawText { raw, escaped });
+                }
                 b'"' => {
                     let raw = &self.text[start..self.at];
                     self.at += 1;
@@ -277,6 +416,8 @@ impl<'a> Scanner<'a> {
 
     /// The string whose opening quote was stepped over, unescaped to the start of `buffer`, which grows as needed and keeps
     /// its length: one pass where `string` and `value` take two. Gives the value's length.
+    ///
+    /// For a text that lies in no JSON string.
     pub(crate) fn unescape(&mut self, buffer: &mut Vec<u8>) -> Result<usize, JsonError> {
         // An unescaped text is never longer than its escaped form; eight bytes are written at a time.
         let bound = self.text.len() - self.at + 8;
@@ -328,8 +469,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The value that starts at the next byte, as written. `depth` is how many arrays and objects it lies in.
+    /// The value that starts at the next byte, as written; refused inside a JSON string. `depth` is how many arrays and objects
+    /// it lies in.
     pub(crate) fn value(&mut self, depth: usize) -> Result<&'a [u8], JsonError> {
+        if self.level > 0 {
+            return Err(self.error(JsonErrorKind::ExpectedValue));
+        }
         self.peek();
         let start = self.at;
         self.skip(depth)?;
@@ -339,7 +484,7 @@ impl<'a> Scanner<'a> {
     fn skip(&mut self, depth: usize) -> Result<(), JsonError> {
         match self.peek() {
             Some(b'"') => {
-                self.step();
+                self.step_quote();
                 self.string().map(drop)
             }
             Some(b'{') => {

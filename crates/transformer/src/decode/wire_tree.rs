@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use dataset::{ColumnType, Dataset};
 
+use super::scan::WrittenKey;
+
 /// The tree; node 0 is the record.
 #[derive(Debug)]
 pub(crate) struct WireTree {
@@ -24,8 +26,8 @@ pub(crate) struct Node {
 /// A key that the schema names.
 #[derive(Debug)]
 pub(crate) struct Child {
-    /// The key with its closing quote and a colon: what usually follows its opening quote.
-    pub(crate) key_and_colon: Vec<u8>,
+    /// None for a key that needs escapes; it is found by its value.
+    pub(crate) written: Option<WrittenKey>,
     pub(crate) path: String,
     pub(crate) target: Target,
 }
@@ -92,9 +94,8 @@ impl Node {
     fn add_child(&mut self, key: &str, target: Target) {
         self.by_key
             .insert(key.as_bytes().to_vec(), self.children.len());
-        // A key that needs escapes never comes in this form, and is found by its value.
         self.children.push(Child {
-            key_and_colon: format!("{key}\":").into_bytes(),
+            written: WrittenKey::new(key),
             path: join(&self.path, key),
             target,
         });
