@@ -73,9 +73,20 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS: what comes from outside; findings go
 			fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=16384; \
 	done
 
+BENCH := .tools/bench/bin/python3 benches/bench.py $(BINARY)
+BENCH_ROUNDS ?= 5
+
+.PHONY: bench
+bench: build bench-tools ## Time, memory and bytes against DuckDB, Polars, ClickHouse and PySpark -> benches/RESULTS.md (BENCH_ROUNDS)
+	$(BENCH) --rounds $(BENCH_ROUNDS) --results benches/RESULTS.md
+
 .PHONY: bench-memory
-bench-memory: build ## Peak memory for 200,000 and 1,000,000 devices, and their ratio
-	python3 tools/bench_memory.py $(BINARY)
+bench-memory: build bench-tools ## Peak memory by size and shape of the snapshot; fails where it misses its marks
+	$(BENCH) --rounds $(BENCH_ROUNDS) --parts memory --must-pass
+
+.PHONY: bench-tools
+bench-tools:
+	tools/install.sh java bench
 
 .PHONY: clean
 clean: ## Remove what was built and the demo's lake; installed tools stay

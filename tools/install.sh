@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that demo and tests need, each pinned: tools/install.sh TOOL...
-# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, moto), java, azurite, garage, cargo-fuzz.
+# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, moto), bench (DuckDB, Polars, chdb, PySpark),
+# java, azurite, garage, cargo-fuzz.
 #
 # A tool lies in the cache, in a folder named after its version, so that fresh clones find it built; `.tools/NAME` points there.
 # DEFENDER_LAKE_TOOLS moves the cache (default: ~/.cache/defender-lake). What cannot be installed is an error, never skipped.
@@ -75,6 +76,13 @@ install_readers() {
     once readers "$(digest "$pins" "$here/requirements-demo.txt")" python_packages "$pins"
 }
 
+install_bench() {
+    need python3 python3 python3-venv
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "the benchmark needs Python 3.11 or later"
+    local pins=$here/requirements-bench.txt
+    once bench "$(digest "$pins" "$here/requirements-demo.txt")" python_packages "$pins"
+}
+
 # Major version of the java on the path; 0 where there is none.
 java_major() {
     local major
@@ -121,12 +129,12 @@ install_cargo-fuzz() {
     once cargo-fuzz "$CARGO_FUZZ_VERSION" cargo_fuzz_build
 }
 
-[ $# -gt 0 ] || fail "name the tools: demo, readers, java, azurite, garage, cargo-fuzz"
+[ $# -gt 0 ] || fail "name the tools: demo, readers, bench, java, azurite, garage, cargo-fuzz"
 mkdir -p "$cache"
 : >"$log"
 for tool in "$@"; do
     case $tool in
-        demo | readers | java | azurite | garage | cargo-fuzz) "install_$tool" ;;
-        *) fail "no tool is called \`$tool\`: demo, readers, java, azurite, garage, cargo-fuzz" ;;
+        demo | readers | bench | java | azurite | garage | cargo-fuzz) "install_$tool" ;;
+        *) fail "no tool is called \`$tool\`: demo, readers, bench, java, azurite, garage, cargo-fuzz" ;;
     esac
 done

@@ -1,0 +1,297 @@
+"""The benchmark: defender-lake and its peers do the same job in turn, and defender-lake's own marks are measured.
+
+    .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 5] [--parts peers memory cost]
+
+Prints tables, and writes them to a file with --results. Fails if the tools' outputs differ, if one cannot read another's
+files, and with --must-pass if a mark is missed.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import marks
+import measure
+import program
+import report
+import snapshots
+from marks import Mark
+from measure import Cost, Failed
+
+DEVICES = 200_000
+BLOBS = 16
+JSON_OF_ONE_BLOB = 2_000_000_000
+DEVICES_OF_SMALL_GROUP = 100
+DEVICES_OF_SMALL_RUN = 100
+# Spark takes tens of seconds, and so do runs of large snapshots: of these, fewer are made.
+MOST_SLOW_ROUNDS = 3
+
+OWN = "defender-lake"
+OWN_FROM_SIMULATOR = "defender-lake, from the simulator"
+PEERS = {"DuckDB": "duckdb", "Polars": "polars", "ClickHouse (chdb)": "chdb", "PySpark": "pyspark"}
+RULES = "attack surface reduction rules"
+PEER_SCRIPTS = Path(__file__).parent / "peers"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all parts share. `devices` other than DEVICES scales every snapshot, for a trial."""
+
+    binary: Path
+    folder: Path
+    rounds: int
+    devices: int
+
+    @property
+    def slow_rounds(self) -> int:
+        return min(self.rounds, MOST_SLOW_ROUNDS)
+
+    @contextmanager
+    def snapshot(self, devices: int, blobs: int = BLOBS, groups: int | None = None) -> Iterator[Path]:
+        """A generated snapshot that is deleted with the context."""
+        folder = self.folder / f"snapshot-{devices}-{blobs}"
+        try:
+            say(f"generating {devices:,} devices in {blobs} blobs")
+            yield snapshots.generate(self.binary, folder, devices, blobs, groups)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def run(self, source: program.Source, rounds: int) -> Cost:
+        """Runs of defender-lake, by their medians."""
+        return measure.median_of([self.run_once(source) for _ in range(rounds)])
+
+    def run_once(self, source: program.Source) -> Cost:
+        folder = self.folder / "run"
+        try:
+            return program.run(self.binary, source, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part's findings: text for the results, and marks."""
+
+    text: str
+    marks: list[Mark]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def peers(bench: Bench) -> Section:
+    """All tools do the job in turn, round by round; their outputs are compared, and read by all."""
+    with bench.snapshot(bench.devices) as snapshot, program.simulator(bench.binary, snapshot) as simulator:
+        jobs: dict[str, Callable[[Path], Cost]] = {
+            OWN: lambda folder: program.run(bench.binary, program.files(snapshot), folder),
+            OWN_FROM_SIMULATOR: lambda folder: program.run(bench.binary, simulator, folder),
+        } | {tool: lambda folder, script=script: peer_job(script, snapshot, folder) for tool, script in PEERS.items()}
+        folders = {tool: bench.folder / f"output-{at}" for at, tool in enumerate(jobs)}
+        tables = {tool: program.table(folder) if tool not in PEERS else folder for tool, folder in folders.items()}
+
+        costs: dict[str, list[Cost]] = {tool: [] for tool in jobs}
+        for round_number in range(bench.rounds):
+            for tool, job in jobs.items():
+                if tool == "PySpark" and round_number >= bench.slow_rounds:
+                    continue
+                shutil.rmtree(folders[tool], ignore_errors=True)
+                cost = job(folders[tool])
+                costs[tool].append(cost)
+                say(f"round {round_number + 1}: {tool}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s, {cost.peak / 1e6:.0f} MB")
+        compare(tables)
+        size = f"{snapshots.json_bytes(snapshot) / 1e6:,.0f} MB of JSON, {snapshots.compressed_bytes(snapshot) / 1e6:.0f} MB of gzip"
+
+    medians = {tool: measure.median_of(of_tool) for tool, of_tool in costs.items()}
+    written = {tool: data_bytes(table) for tool, table in tables.items()}
+    own, own_bytes = medians[OWN], written[OWN]
+    rows = [
+        (
+            tool,
+            *figure(cost.wall, own.wall, "{:.2f}"),
+            *figure(cost.cpu, own.cpu, "{:.2f}"),
+            *figure(cost.peak / 1e6, own.peak / 1e6, "{:.0f}"),
+            *figure(written[tool] / 1e6, own_bytes / 1e6, "{:.2f}"),
+        )
+        for tool, cost in medians.items()
+    ]
+    head = ("tool", "wall, s", "ratio", "CPU, s", "ratio", "peak, MB", "ratio", "output, MB", "ratio")
+    text = (
+        f"## The same job by others\n\n{bench.devices:,} devices in {BLOBS} blobs: {size}. Medians of {bench.rounds} rounds "
+        f"({bench.slow_rounds} of PySpark), in each of which the tools took turns; ratios to defender-lake.\n\n"
+        f"{report.table(head, rows)}\n\n"
+        "Every tool wrote the same totals: rows of each group, nested values, sums of times to the microsecond; and every\n"
+        "tool reads every other's files. A peer writes the schema's columns. defender-lake also writes `generated_time`, `org_id`\n"
+        "and `_rescued_data`, checks every count and checksum, and commits to a Delta log. All run as processes of their own, start and imports\n"
+        "included, with two threads on the same two cores; zstd level 1 everywhere. The scripts are in [peers](peers).\n"
+    )
+    of_peers = {tool: cost for tool, cost in medians.items() if tool in PEERS}
+    return Section(
+        text,
+        [
+            marks.wall(own.wall, {tool: cost.wall for tool, cost in of_peers.items()}),
+            marks.output_bytes(own_bytes, {tool: written[tool] for tool in of_peers}),
+            marks.simulator(own.wall, medians[OWN_FROM_SIMULATOR].wall),
+        ],
+    )
+
+
+def peer_job(script: str, snapshot: Path, folder: Path) -> Cost:
+    return measure.cost_of([sys.executable, PEER_SCRIPTS / f"{script}_job.py", snapshot, folder], folder.parent)
+
+
+def figure(value: float, own: float, form: str) -> tuple[str, str]:
+    return form.format(value), f"{value / own:.2f}"
+
+
+def data_bytes(table: Path) -> int:
+    return sum(file.stat().st_size for file in table.glob("generated_date=*/*/*.parquet"))
+
+
+def compare(tables: dict[str, Path]) -> None:
+    """Fails unless all tables have the same totals, and every peer reads the same of all of them."""
+    totals = ask_peer("totals.py", *tables.values())
+    own = totals[str(tables[OWN])]
+    for tool, table in tables.items():
+        if different := [f"{name}: {own[name]} and {value}" for name, value in totals[str(table)].items() if value != own[name]]:
+            raise Failed(f"{OWN} and {tool} wrote different totals: {'; '.join(different)}")
+    say(f"all wrote the same totals: {own}")
+    for peer, script in PEERS.items():
+        read = ask_peer("read_back.py", script, *tables.values())
+        rows, rules, _ = of_own = read[str(tables[OWN])]
+        if any(values != of_own for values in read.values()) or (rows, rules) != (own["rows"], own[RULES]):
+            raise Failed(f"{peer} reads differently what all wrote: {read}")
+        say(f"{peer} reads the same in all files: {of_own}")
+
+
+def ask_peer(script: str, *arguments: str | Path) -> dict:
+    """What a script of the peers prints, by its own process: what this one has in memory would count as its children's."""
+    done = subprocess.run([sys.executable, PEER_SCRIPTS / script, *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"{script} {' '.join(map(str, arguments))} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def memory(bench: Bench) -> Section:
+    """Peak memory of defender-lake for snapshots of different shapes, from files and from the simulator."""
+
+    def peaks(snapshot: Path, rounds: int) -> tuple[float, float]:
+        from_files = bench.run(program.files(snapshot), rounds)
+        with program.simulator(bench.binary, snapshot) as simulator:
+            from_simulator = bench.run(simulator, rounds)
+        say(f"peak {from_files.peak / 1e6:.0f} MB from files, {from_simulator.peak / 1e6:.0f} MB from the simulator")
+        return from_files.peak, from_simulator.peak
+
+    of_shape: dict[str, tuple[float, float]] = {}
+    usual = f"{bench.devices:,} devices, {BLOBS} blobs"
+    with bench.snapshot(bench.devices) as snapshot:
+        of_shape[usual] = peaks(snapshot, bench.rounds)
+        json_per_device = snapshots.json_bytes(snapshot) / bench.devices
+        groups = bench.devices // DEVICES_OF_SMALL_GROUP
+        say(f"regrouping into {groups:,} groups of {DEVICES_OF_SMALL_GROUP} devices")
+        regrouped = snapshots.regroup(snapshot, bench.folder / "regrouped", DEVICES_OF_SMALL_GROUP)
+        of_shape[f"{groups:,} groups of {DEVICES_OF_SMALL_GROUP} devices"] = peaks(regrouped, bench.slow_rounds)
+        shutil.rmtree(regrouped)
+    with bench.snapshot(5 * bench.devices) as snapshot:
+        of_shape["5 times the devices"] = peaks(snapshot, bench.slow_rounds)
+    in_one_blob = round(JSON_OF_ONE_BLOB / json_per_device * 1.01 * bench.devices / DEVICES)
+    with bench.snapshot(in_one_blob, blobs=1, groups=1) as snapshot:
+        blobs = snapshots.blobs(snapshot)
+        if len(blobs) != 1:
+            raise Failed(f"simulate wrote {len(blobs)} blobs, not one")
+        shape = f"one blob of {snapshots.json_bytes(snapshot) / 1e9:.1f} GB of JSON"
+        of_shape[shape] = peaks(snapshot, bench.slow_rounds)
+
+    rows, growths = [], []
+    for shape, of_sources in of_shape.items():
+        ratios = [peak / peak_of_usual for peak, peak_of_usual in zip(of_sources, of_shape[usual], strict=True)]
+        rows.append((shape, *(cell for peak, ratio in zip(of_sources, ratios) for cell in (f"{peak / 1e6:.0f}", f"{ratio:.2f}"))))
+        if shape != usual:
+            growths.append(marks.peak_growth(shape, max(ratios)))
+    head = ("snapshot", "from files, MB", "ratio", "from the simulator, MB", "ratio")
+    text = f"## Peak memory\n\nResident, as the kernel counted it; ratios to the first line.\n\n{report.table(head, rows)}\n"
+    return Section(text, [marks.peak(max(of_shape[usual])), *growths])
+
+
+def cost(bench: Bench) -> Section:
+    """CPU time per device from small to large snapshots, and what a run costs that has nearly nothing to do."""
+    costs: dict[int, Cost] = {}
+    for devices in (DEVICES_OF_SMALL_RUN, bench.devices // 10, bench.devices, 10 * bench.devices):
+        with bench.snapshot(devices) as snapshot:
+            rounds = bench.rounds if devices <= bench.devices else bench.slow_rounds
+            costs[devices] = bench.run(program.files(snapshot), rounds)
+        say(f"{devices:,} devices: {costs[devices].wall:.3f} s, CPU {costs[devices].cpu:.3f} s")
+    small = costs[DEVICES_OF_SMALL_RUN]
+    beyond = {
+        devices: (of.cpu - small.cpu) / (devices - DEVICES_OF_SMALL_RUN)
+        for devices, of in costs.items()
+        if devices != DEVICES_OF_SMALL_RUN
+    }
+    rows = [
+        (
+            f"{devices:,}",
+            f"{of.wall:.3f}",
+            f"{of.cpu:.3f}",
+            f"{of.cpu / devices * 1e6:.1f}",
+            f"{beyond[devices] * 1e6:.1f}" if devices in beyond else "",
+            f"{of.peak / 1e6:.0f}",
+        )
+        for devices, of in costs.items()
+    ]
+    head = ("devices", "wall, s", "CPU, s", "CPU per device, µs", "beyond the first line's, µs", "peak, MB")
+    text = f"## Cost by size\n\nFrom files, in {BLOBS} blobs.\n\n{report.table(head, rows)}\n"
+    return Section(text, [marks.cpu_per_device(beyond), marks.fixed_cost(DEVICES_OF_SMALL_RUN, small.wall)])
+
+
+PARTS = {"peers": peers, "memory": memory, "cost": cost}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("binary", type=Path)
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each, of which the median counts (default: 5)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--results", type=Path, help="write the tables to this file")
+    parser.add_argument("--must-pass", action="store_true", help="fail if a mark is missed")
+    parser.add_argument("--devices", type=int, default=DEVICES, help="for a trial: scales all snapshots")
+    parser.add_argument("--folder", type=Path, help="where 5 GB are free (default: the system's folder for temporary files)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    measure.keep_to_cores()
+    binary = options.binary.resolve()
+    machine = report.machine()
+    with tempfile.TemporaryDirectory(prefix="defender-lake-bench-", dir=options.folder) as folder:
+        bench = Bench(binary, Path(folder), options.rounds, options.devices)
+        sections = []
+        for part in options.parts:
+            section = PARTS[part](bench)
+            print(f"{section.text}\n{report.marks(section.marks)}\n", flush=True)
+            sections.append(section)
+    found = [mark for section in sections for mark in section.marks]
+    if options.results:
+        today = datetime.now(timezone.utc).date()
+        head = (
+            f"# Results of the benchmark\n\n`make bench` wrote this on {today}: `benches/bench.py {' '.join(sys.argv[1:])}`.\n\n"
+            f"* Machine: {machine}\n* Versions: {report.versions(binary)}\n\n## Marks\n\n{report.marks(found)}\n"
+        )
+        options.results.write_text("\n".join([head, *(section.text for section in sections)]))
+    if options.must_pass and not all(mark.passed for mark in found):
+        raise Failed("a mark is missed")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as failure:
+        raise SystemExit(f"bench: {failure}") from None

@@ -1,0 +1,83 @@
+"""The marks that defender-lake set itself, and whether what was measured reaches them."""
+
+from dataclasses import dataclass
+
+WALL_OF_FASTEST_PEER = 0.25
+PEAK_MB = 150
+PEAK_GROWTH = 1.15
+CPU_SPREAD = 1.15
+SIMULATOR_TO_FILES = 1.15
+FIXED_SECONDS = 0.150
+
+
+@dataclass(frozen=True)
+class Mark:
+    """`goal` and `measured` are the ends of a sentence that begins with `what`."""
+
+    what: str
+    goal: str
+    measured: str
+    passed: bool
+
+
+def wall(own: float, peers: dict[str, float]) -> Mark:
+    fastest = min(peers, key=peers.__getitem__)
+    ratio = own / peers[fastest]
+    return Mark(
+        "wall time, of the fastest peer's",
+        f"at most {WALL_OF_FASTEST_PEER}",
+        f"{ratio:.2f} ({own:.2f} s; {fastest} {peers[fastest]:.2f} s)",
+        ratio <= WALL_OF_FASTEST_PEER,
+    )
+
+
+def output_bytes(own: int, peers: dict[str, int]) -> Mark:
+    smallest = min(peers, key=peers.__getitem__)
+    return Mark(
+        "output bytes, of the smallest peer's",
+        "at most 1",
+        f"{own / peers[smallest]:.3f} ({own:,}; {smallest} {peers[smallest]:,})",
+        own <= peers[smallest],
+    )
+
+
+def simulator(from_files: float, from_simulator: float) -> Mark:
+    ratio = from_simulator / from_files
+    return Mark(
+        "wall time from the simulator over loopback, of that from files",
+        f"at most {SIMULATOR_TO_FILES}",
+        f"{ratio:.2f} ({from_simulator:.2f} s; files {from_files:.2f} s)",
+        ratio <= SIMULATOR_TO_FILES,
+    )
+
+
+def peak(peak_bytes: float) -> Mark:
+    return Mark(
+        "peak memory", f"at most {PEAK_MB} MB", f"{peak_bytes / 1e6:.0f} MB", peak_bytes <= PEAK_MB * 1_000_000
+    )
+
+
+def peak_growth(snapshot: str, ratio: float) -> Mark:
+    return Mark(
+        f"peak memory for {snapshot}, of the usual", f"at most {PEAK_GROWTH}", f"{ratio:.2f}", ratio <= PEAK_GROWTH
+    )
+
+
+def cpu_per_device(seconds: dict[int, float]) -> Mark:
+    """Of devices -> CPU seconds of each device, beyond what a run costs that has nearly none."""
+    spread = max(seconds.values()) / min(seconds.values())
+    return Mark(
+        "CPU time per device beyond the fixed cost, the largest of the smallest",
+        f"at most {CPU_SPREAD}",
+        f"{spread:.2f} (" + ", ".join(f"{devices:,}: {each * 1e6:.1f} µs" for devices, each in seconds.items()) + ")",
+        spread <= CPU_SPREAD,
+    )
+
+
+def fixed_cost(devices: int, seconds: float) -> Mark:
+    return Mark(
+        f"wall time of a run of {devices} devices",
+        f"at most {FIXED_SECONDS * 1000:.0f} ms",
+        f"{seconds * 1000:.0f} ms",
+        seconds <= FIXED_SECONDS,
+    )

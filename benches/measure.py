@@ -1,0 +1,70 @@
+"""What a process costs: wall time, CPU time and peak memory, as the kernel counted them."""
+
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+# Every process that is measured, the simulator among them, has the same cores.
+CORES = 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`wall` and `cpu` in seconds; `cpu` is user and system time of the process and of the children that it waited for.
+    `peak` is the largest resident size in bytes that it or one of them had."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+class Failed(Exception):
+    """A command ended with an error; tells which, and what it said last."""
+
+
+def keep_to_cores() -> None:
+    """Holds this process and all that it starts on the first cores that it may use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < CORES:
+        raise Failed(f"{CORES} cores are needed, and {len(allowed)} is here")
+    os.sched_setaffinity(0, allowed[:CORES])
+
+
+def cost_of(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> Cost:
+    """Runs a command to its end in that folder, with the environment added to this one."""
+    os.sync()  # what an earlier command wrote is not written out on this one's time
+    with tempfile.TemporaryFile() as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            log.seek(0)
+            said = log.read().decode(errors="replace")[-2000:]
+            raise Failed(f"{' '.join(map(str, command))} ended with {process.returncode}: {said}")
+    # Before it becomes another program, a new process has its parent's memory, and the kernel counts that as its own.
+    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if usage.ru_maxrss <= own_peak:
+        raise Failed(f"a peak of {usage.ru_maxrss} KiB tells nothing: the benchmark itself has {own_peak} KiB")
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def median_of(costs: Sequence[Cost]) -> Cost:
+    """Each figure's own median."""
+    return Cost(
+        median(cost.wall for cost in costs), median(cost.cpu for cost in costs), round(median(cost.peak for cost in costs))
+    )

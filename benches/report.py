@@ -1,0 +1,53 @@
+"""Markdown: tables, the machine and the versions."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import measure
+from marks import Mark
+
+PEERS = ("duckdb", "polars", "chdb", "pyspark")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """All but the first column on the right; cells padded, so that it reads well as text."""
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(cells, widths)))
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join("-" * (width + 2) if at == 0 else "-" * (width + 1) + ":" for at, width in enumerate(widths))
+    return "\n".join([line(head), f"|{rule}|", *map(line, rows)])
+
+
+def marks(marks: Sequence[Mark]) -> str:
+    rows = [(mark.what, mark.goal, mark.measured, "pass" if mark.passed else "**miss**") for mark in marks]
+    return table(("mark", "goal", "measured", ""), rows)
+
+
+def machine() -> str:
+    """CPU, cores, memory, kernel and load."""
+    model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s*(\d+) kB", Path("/proc/meminfo").read_text())
+    return (
+        f"{model.group(1) if model else platform.machine()}, {measure.CORES} of {os.cpu_count()} cores, "
+        f"{int(memory.group(1)) * 1024 / 1e9:.0f} GB of memory, {platform.system()} {platform.release()}, "
+        f"load {os.getloadavg()[0]:.1f} before the first run"
+    )
+
+
+def versions(binary: Path) -> str:
+    """Of defender-lake with the commit of the sources around, of the peers and what they run on."""
+    own = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
+    ).stdout.strip()
+    java = subprocess.run(["java", "-version"], check=True, capture_output=True, text=True).stderr.splitlines()[0]
+    peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
+    return f"{own} ({commit or 'no git'}), {peers}, Python {platform.python_version()}, {java}"
