@@ -3,7 +3,7 @@
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,13 +53,13 @@ def simulator(binary: Path, snapshot: Path) -> Iterator[Source]:
         server.wait()
 
 
-def run(binary: Path, source: Source, folder: Path) -> Cost:
-    """One run into a new lake, `folder/lake`."""
+def run(binary: Path, source: Source, folder: Path, under: Sequence[str | Path] = ()) -> Cost:
+    """One run into a new lake, `folder/lake`; `under` is a command that runs it, such as perf with its options."""
     folder.mkdir(parents=True)
     Path(folder, "pipeline.toml").write_text(
         f'dataset = "info_gathering"\n{source.toml}[lake]\nroot = "lake"\n[work]\nthreads = {CORES}\n'
     )
-    return cost_of([binary, "run", "pipeline.toml", "--quiet"], folder, source.environment)
+    return cost_of([*under, binary, "run", "pipeline.toml", "--quiet"], folder, source.environment)
 
 
 def table(folder: Path) -> Path:

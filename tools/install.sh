@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that demo and tests need, each pinned: tools/install.sh TOOL...
 # TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, moto), bench (DuckDB, Polars, chdb, PySpark),
-# java, azurite, garage, cargo-fuzz.
+# java, azurite, garage, cargo-fuzz, perf.
 #
 # A tool lies in the cache, in a folder named after its version, so that fresh clones find it built; `.tools/NAME` points there.
 # DEFENDER_LAKE_TOOLS moves the cache (default: ~/.cache/defender-lake). What cannot be installed is an error, never skipped.
@@ -129,12 +129,17 @@ install_cargo-fuzz() {
     once cargo-fuzz "$CARGO_FUZZ_VERSION" cargo_fuzz_build
 }
 
-[ $# -gt 0 ] || fail "name the tools: demo, readers, bench, java, azurite, garage, cargo-fuzz"
+install_perf() {
+    need python3 python3
+    need perf linux-perf
+}
+
+[ $# -gt 0 ] || fail "name the tools: demo, readers, bench, java, azurite, garage, cargo-fuzz, perf"
 mkdir -p "$cache"
 : >"$log"
 for tool in "$@"; do
     case $tool in
-        demo | readers | bench | java | azurite | garage | cargo-fuzz) "install_$tool" ;;
-        *) fail "no tool is called \`$tool\`: demo, readers, bench, java, azurite, garage, cargo-fuzz" ;;
+        demo | readers | bench | java | azurite | garage | cargo-fuzz | perf) "install_$tool" ;;
+        *) fail "no tool is called \`$tool\`: demo, readers, bench, java, azurite, garage, cargo-fuzz, perf" ;;
     esac
 done
