@@ -74,10 +74,11 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS: what comes from outside; findings go
 	done
 
 BENCH := .tools/bench/bin/python3 benches/bench.py $(BINARY)
+# Runs of each, of which the median counts.
 BENCH_ROUNDS ?= 5
 
 .PHONY: bench
-bench: build bench-tools ## Time, memory and bytes against DuckDB, Polars, ClickHouse and PySpark -> benches/RESULTS.md (BENCH_ROUNDS)
+bench: build bench-tools ## Against DuckDB, Polars, ClickHouse and PySpark, and all marks -> benches/RESULTS.md
 	$(BENCH) --rounds $(BENCH_ROUNDS) --results benches/RESULTS.md
 
 .PHONY: bench-memory

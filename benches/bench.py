@@ -2,8 +2,8 @@
 
     .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 5] [--parts peers memory cost]
 
-Prints tables, and writes them to a file with --results. Fails if the tools' outputs differ, if one cannot read another's
-files, and with --must-pass if a mark is missed.
+Prints tables, and writes them to a file with --results. Fails if the tools' outputs differ, if one cannot read
+another's files, and with --must-pass if a mark is missed.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import marks
@@ -106,9 +106,11 @@ def peers(bench: Bench) -> Section:
                 shutil.rmtree(folders[tool], ignore_errors=True)
                 cost = job(folders[tool])
                 costs[tool].append(cost)
-                say(f"round {round_number + 1}: {tool}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s, {cost.peak / 1e6:.0f} MB")
+                peak = f"{cost.peak / 1e6:.0f} MB"
+                say(f"round {round_number + 1}: {tool}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s, {peak}")
         compare(tables)
-        size = f"{snapshots.json_bytes(snapshot) / 1e6:,.0f} MB of JSON, {snapshots.compressed_bytes(snapshot) / 1e6:.0f} MB of gzip"
+        json_size, gzip_size = snapshots.json_bytes(snapshot) / 1e6, snapshots.compressed_bytes(snapshot) / 1e6
+        size = f"{json_size:,.0f} MB of JSON, {gzip_size:.0f} MB of gzip"
 
     medians = {tool: measure.median_of(of_tool) for tool, of_tool in costs.items()}
     written = {tool: data_bytes(table) for tool, table in tables.items()}
@@ -125,13 +127,14 @@ def peers(bench: Bench) -> Section:
     ]
     head = ("tool", "wall, s", "ratio", "CPU, s", "ratio", "peak, MB", "ratio", "output, MB", "ratio")
     text = (
-        f"## The same job by others\n\n{bench.devices:,} devices in {BLOBS} blobs: {size}. Medians of {bench.rounds} rounds "
-        f"({bench.slow_rounds} of PySpark), in each of which the tools took turns; ratios to defender-lake.\n\n"
+        f"## The same job by others\n\n{bench.devices:,} devices in {BLOBS} blobs: {size}. Medians of rounds in which "
+        f"the tools took turns ({bench.rounds}; PySpark: {bench.slow_rounds}); ratios to defender-lake.\n\n"
         f"{report.table(head, rows)}\n\n"
-        "Every tool wrote the same totals: rows of each group, nested values, sums of times to the microsecond; and every\n"
-        "tool reads every other's files. A peer writes the schema's columns. defender-lake also writes `generated_time`, `org_id`\n"
-        "and `_rescued_data`, checks every count and checksum, and commits to a Delta log. All run as processes of their own, start and imports\n"
-        "included, with two threads on the same two cores; zstd level 1 everywhere. The scripts are in [peers](peers).\n"
+        "Every tool wrote the same totals: rows of each group, nested values, sums of times to the microsecond. Every\n"
+        "peer reads the same in all their files. A peer writes the schema's columns. defender-lake also writes\n"
+        "`generated_time`, `org_id` and `_rescued_data`, checks counts and checksums, and commits to a Delta log.\n\n"
+        "Each is a process of its own, start and imports included, with two threads on the same two cores; all write\n"
+        "zstd level 1. [The peers' scripts](peers) have an explicit schema, and are the fastest of some variants.\n"
     )
     of_peers = {tool: cost for tool, cost in medians.items() if tool in PEERS}
     return Section(
@@ -161,7 +164,8 @@ def compare(tables: dict[str, Path]) -> None:
     totals = ask_peer("totals.py", *tables.values())
     own = totals[str(tables[OWN])]
     for tool, table in tables.items():
-        if different := [f"{name}: {own[name]} and {value}" for name, value in totals[str(table)].items() if value != own[name]]:
+        of_tool = totals[str(table)]
+        if different := [f"{name}: {own[name]} and {of_tool[name]}" for name in own if of_tool[name] != own[name]]:
             raise Failed(f"{OWN} and {tool} wrote different totals: {'; '.join(different)}")
     say(f"all wrote the same totals: {own}")
     for peer, script in PEERS.items():
@@ -173,7 +177,7 @@ def compare(tables: dict[str, Path]) -> None:
 
 
 def ask_peer(script: str, *arguments: str | Path) -> dict:
-    """What a script of the peers prints, by its own process: what this one has in memory would count as its children's."""
+    """What a script of the peers prints. It is a process of its own to keep this one's memory small (see `measure`)."""
     done = subprocess.run([sys.executable, PEER_SCRIPTS / script, *arguments], capture_output=True, text=True)
     if done.returncode != 0:
         raise Failed(f"{script} {' '.join(map(str, arguments))} ended with {done.returncode}: {done.stderr[-2000:]}")
@@ -213,11 +217,13 @@ def memory(bench: Bench) -> Section:
     rows, growths = [], []
     for shape, of_sources in of_shape.items():
         ratios = [peak / peak_of_usual for peak, peak_of_usual in zip(of_sources, of_shape[usual], strict=True)]
-        rows.append((shape, *(cell for peak, ratio in zip(of_sources, ratios) for cell in (f"{peak / 1e6:.0f}", f"{ratio:.2f}"))))
+        cells = [(f"{peak / 1e6:.0f}", f"{ratio:.2f}") for peak, ratio in zip(of_sources, ratios, strict=True)]
+        rows.append((shape, *cells[0], *cells[1]))
         if shape != usual:
             growths.append(marks.peak_growth(shape, max(ratios)))
     head = ("snapshot", "from files, MB", "ratio", "from the simulator, MB", "ratio")
-    text = f"## Peak memory\n\nResident, as the kernel counted it; ratios to the first line.\n\n{report.table(head, rows)}\n"
+    about = "Resident, as the kernel counted it; ratios to the first line."
+    text = f"## Peak memory\n\n{about}\n\n{report.table(head, rows)}\n"
     return Section(text, [marks.peak(max(of_shape[usual])), *growths])
 
 
@@ -262,7 +268,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="write the tables to this file")
     parser.add_argument("--must-pass", action="store_true", help="fail if a mark is missed")
     parser.add_argument("--devices", type=int, default=DEVICES, help="for a trial: scales all snapshots")
-    parser.add_argument("--folder", type=Path, help="where 5 GB are free (default: the system's folder for temporary files)")
+    parser.add_argument("--folder", type=Path, help="where 2 GB are free (default: the system's for temporary files)")
     return parser.parse_args()
 
 
@@ -280,9 +286,10 @@ def main() -> None:
             sections.append(section)
     found = [mark for section in sections for mark in section.marks]
     if options.results:
-        today = datetime.now(timezone.utc).date()
+        today = datetime.now(UTC).date()
         head = (
-            f"# Results of the benchmark\n\n`make bench` wrote this on {today}: `benches/bench.py {' '.join(sys.argv[1:])}`.\n\n"
+            "# Results of the benchmark\n\n"
+            f"`make bench` wrote this on {today}: `benches/bench.py {' '.join(sys.argv[1:])}`.\n\n"
             f"* Machine: {machine}\n* Versions: {report.versions(binary)}\n\n## Marks\n\n{report.marks(found)}\n"
         )
         options.results.write_text("\n".join([head, *(section.text for section in sections)]))

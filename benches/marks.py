@@ -52,14 +52,12 @@ def simulator(from_files: float, from_simulator: float) -> Mark:
 
 
 def peak(peak_bytes: float) -> Mark:
-    return Mark(
-        "peak memory", f"at most {PEAK_MB} MB", f"{peak_bytes / 1e6:.0f} MB", peak_bytes <= PEAK_MB * 1_000_000
-    )
+    return Mark("peak memory", f"at most {PEAK_MB} MB", f"{peak_bytes / 1e6:.0f} MB", peak_bytes <= PEAK_MB * 1_000_000)
 
 
 def peak_growth(snapshot: str, ratio: float) -> Mark:
     return Mark(
-        f"peak memory for {snapshot}, of the usual", f"at most {PEAK_GROWTH}", f"{ratio:.2f}", ratio <= PEAK_GROWTH
+        f"peak memory for {snapshot}, of the usual", f"at most {PEAK_GROWTH}", f"{ratio:.3f}", ratio <= PEAK_GROWTH
     )
 
 

@@ -66,5 +66,7 @@ def cost_of(command: Sequence[str | Path], folder: Path, environment: Mapping[st
 def median_of(costs: Sequence[Cost]) -> Cost:
     """Each figure's own median."""
     return Cost(
-        median(cost.wall for cost in costs), median(cost.cpu for cost in costs), round(median(cost.peak for cost in costs))
+        wall=median(cost.wall for cost in costs),
+        cpu=median(cost.cpu for cost in costs),
+        peak=round(median(cost.peak for cost in costs)),
     )

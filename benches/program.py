@@ -27,7 +27,7 @@ def files(snapshot: Path) -> Source:
 
 @contextmanager
 def simulator(binary: Path, snapshot: Path) -> Iterator[Source]:
-    """Serves the snapshot on loopback as long as the context lasts. `simulate` prints its address and the credentials."""
+    """Serves the snapshot on loopback as long as the context lasts. `simulate` prints its address and credentials."""
     command = [binary, "simulate", "--serve", snapshot, "--no-rate-limit"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

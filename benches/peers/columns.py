@@ -17,7 +17,7 @@ BOOLS_IN_STRINGS = {"IsWindowsLtscVersionRunning", "CVE_2022_30190_Mitigated"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table. `path` are the JSON keys from the record down, `type` is one of the schema file's types."""
+    """A column of the table: `path` are the JSON keys from the record down, `type` is a type of the schema file."""
 
     name: str
     path: tuple[str, ...]

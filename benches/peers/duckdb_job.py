@@ -45,7 +45,9 @@ def main() -> None:
                 SELECT *, json_transform(info.{columns.SCANS}, '{json.dumps(scans)}') AS scans FROM records
             )
             SELECT {select}, DATE '{date}' AS generated_date, RbacGroupId AS rbac_group_id FROM scanned
-        ) TO '{output}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARTITION_BY (generated_date, rbac_group_id))
+        ) TO '{output}' (
+            FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARTITION_BY (generated_date, rbac_group_id)
+        )
     """)
 
 

@@ -17,9 +17,11 @@ TYPES = {
     "map<string, string>": pl.Map(pl.String, pl.String),
 }
 
+
 def value(column: columns.Column) -> pl.Expr:
-    expression = pl.col(column.path[0])
-    for key in column.path[1:]:
+    first, *keys = (key for key in column.path if key != columns.INFO)
+    expression = pl.col(first)
+    for key in keys:
         expression = expression.struct.field(key)
     if column.is_in_string():  # json_decode converts no strings
         expression = expression == "true" if column.type == "bool" else expression.cast(pl.Int64)
@@ -35,13 +37,11 @@ def main() -> None:
     scans = {
         kind: pl.Struct({key: TYPES[of] for key, of in keys.items()}) for kind, keys in columns.of_scans(table).items()
     }
-    info_field = pl.col(columns.INFO).struct.field
     (
         pl.scan_ndjson(blobs, schema=record)
         .with_columns(pl.col(columns.INFO).str.json_decode(pl.Struct(info)))
-        .with_columns(
-            pl.col(columns.INFO).struct.with_fields(info_field(columns.SCANS).str.json_decode(pl.Struct(scans)))
-        )
+        .unnest(columns.INFO)
+        .with_columns(pl.col(columns.SCANS).str.json_decode(pl.Struct(scans)))
         .select(
             *(value(column) for column in table),
             pl.lit(date).alias("generated_date"),

@@ -14,6 +14,7 @@ TYPES = {
     "map<string, string>": "MAP<STRING, STRING>",
 }
 
+
 def members(fields: dict[str, str]) -> str:
     return ", ".join(f"`{key}` {of}" for key, of in fields.items())
 

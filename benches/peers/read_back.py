@@ -1,5 +1,5 @@
-"""Reads tables as one of the peers does. `read_back.py PEER TABLE...` prints a JSON object, table -> [rows, rules, seconds]:
-all rows, all attack surface reduction rules, and the sum of `last_seen_time` in whole seconds."""
+"""Reads tables as one of the peers does. `read_back.py PEER TABLE...` prints a JSON object, table -> [rows, rules,
+seconds]: all rows, all attack surface reduction rules, and the sum of `last_seen_time` in whole seconds."""
 
 import json
 import sys
@@ -13,7 +13,9 @@ def duckdb_reads(tables: list[str]) -> Iterator[tuple[int, int, int]]:
 
     for table in tables:
         yield duckdb.sql(f"""
-            SELECT count(*), sum(cardinality(asr_configuration_states))::BIGINT, sum(epoch_us(last_seen_time) // 1000000)::BIGINT
+            SELECT count(*),
+                   sum(cardinality(asr_configuration_states))::BIGINT,
+                   sum(epoch_us(last_seen_time) // 1000000)::BIGINT
             FROM read_parquet('{table}/{FILES}', hive_partitioning = true)
         """).fetchall()[0]
 
