@@ -85,13 +85,10 @@ bench: build bench-tools ## Against DuckDB, Polars, ClickHouse and PySpark, and 
 bench-memory: build bench-tools ## Peak memory by size and shape of the snapshot; fails where it misses its marks
 	$(BENCH) --rounds $(BENCH_ROUNDS) --parts memory --must-pass
 
-# Frame pointers tell the profile who called: what memcpy costs counts for the stage that called it.
 .PHONY: profile
-profile: ## Where the CPU time goes, by stage and function, as perf samples it -> benches/PROFILE.md
+profile: build ## Where the CPU time goes, by stage and function, as perf samples it -> benches/PROFILE.md
 	tools/install.sh perf
-	RUSTFLAGS='-C force-frame-pointers=yes' CFLAGS='-fno-omit-frame-pointer' \
-		cargo build --profile profiling --locked --package cli
-	python3 benches/cpu_profile.py target/profiling/defender-lake --results benches/PROFILE.md
+	python3 benches/cpu_profile.py $(BINARY) --results benches/PROFILE.md
 
 .PHONY: bench-tools
 bench-tools:

@@ -1,9 +1,9 @@
 """Where defender-lake's CPU time goes, by stage and by function, as perf samples it.
 
-    python3 benches/cpu_profile.py target/profiling/defender-lake [--runs 10] [--results benches/PROFILE.md]
+    python3 benches/cpu_profile.py target/release/defender-lake [--runs 10] [--results benches/PROFILE.md]
 
-Needs perf, and a binary with symbols and frame pointers: `make profile` builds one. It samples the CPU clock, so that
-it also works on virtual machines, which have no hardware counters.
+The program is the one that is shipped: it has its symbols, and its unwind tables tell who called. perf samples the CPU
+clock, so that it also works on virtual machines, which have no hardware counters.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import snapshots
 from measure import Failed
 
 SAMPLES_PER_SECOND = 1999
+CALLERS = "dwarf,4096"  # by unwind tables, over the innermost bytes of the stack
 LEAST_SHARE = 0.01
 MOST_SHARE_OUTSIDE = 0.03
 
@@ -49,7 +50,7 @@ def stage_of(stack: Sequence[str]) -> str:
 def stacks_of_run(binary: Path, source: program.Source, folder: Path) -> Iterator[list[str]]:
     """The stacks of one run's samples, each from the innermost function to the outermost."""
     recorded = folder / "perf.data"
-    recording = ["perf", "record", "--quiet", "-e", "cpu-clock", "-F", str(SAMPLES_PER_SECOND), "--call-graph", "fp"]
+    recording = ["perf", "record", "--quiet", "-e", "cpu-clock", "-F", str(SAMPLES_PER_SECOND), "--call-graph", CALLERS]
     program.run(binary, source, folder / "run", under=[*recording, "-o", recorded, "--"])
     printing = ["perf", "script", "-i", recorded, "--no-inline", "-F", "ip,sym,dso"]
     printed = subprocess.run(printing, check=True, capture_output=True, text=True).stdout
@@ -68,6 +69,9 @@ def profile(binary: Path, runs: int) -> Counter[tuple[str, str]]:
         for _ in range(runs):
             for stack in stacks_of_run(binary, program.files(snapshot), Path(folder)):
                 samples[stack[0], stage_of(stack)] += 1
+    unknown = sum(count for (function, _), count in samples.items() if function == "[unknown]")
+    if unknown > MOST_SHARE_OUTSIDE * samples.total():
+        raise Failed(f"{unknown} of {samples.total()} samples have no name: is {binary} stripped of its symbols?")
     return samples
 
 
