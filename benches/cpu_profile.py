@@ -50,8 +50,9 @@ def stage_of(stack: Sequence[str]) -> str:
 def stacks_of_run(binary: Path, source: program.Source, folder: Path) -> Iterator[list[str]]:
     """The stacks of one run's samples, each from the innermost function to the outermost."""
     recorded = folder / "perf.data"
-    recording = ["perf", "record", "--quiet", "-e", "cpu-clock", "-F", str(SAMPLES_PER_SECOND), "--call-graph", CALLERS]
-    program.run(binary, source, folder / "run", under=[*recording, "-o", recorded, "--"])
+    recording = ["perf", "record", "--quiet", "--no-buildid-cache", "-o", recorded]
+    sampling = ["-e", "cpu-clock", "-F", str(SAMPLES_PER_SECOND), "--call-graph", CALLERS]
+    program.run(binary, source, folder / "run", under=[*recording, *sampling, "--"])
     printing = ["perf", "script", "-i", recorded, "--no-inline", "-F", "ip,sym,dso"]
     printed = subprocess.run(printing, check=True, capture_output=True, text=True).stdout
     for sample in printed.split("\n\n"):
