@@ -134,7 +134,7 @@ def peers(bench: Bench) -> Section:
         "peer reads the same in all their files. A peer writes the schema's columns. defender-lake also writes\n"
         "`generated_time`, `org_id` and `_rescued_data`, checks counts and checksums, and commits to a Delta log.\n\n"
         "Each is a process of its own, start and imports included, with two threads on the same two cores; all write\n"
-        "zstd level 1. [The peers' scripts](peers) have an explicit schema, and are the fastest of some variants.\n"
+        "zstd level 1. [The peers' scripts](peers) give them an explicit schema.\n"
     )
     of_peers = {tool: cost for tool, cost in medians.items() if tool in PEERS}
     return Section(
