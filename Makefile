@@ -85,6 +85,10 @@ bench: build bench-tools ## Against DuckDB, Polars, ClickHouse and PySpark, and 
 bench-memory: build bench-tools ## Peak memory by size and shape of the snapshot; fails where it misses its marks
 	$(BENCH) --rounds $(BENCH_ROUNDS) --parts memory --must-pass
 
+.PHONY: bench-stages
+bench-stages: ## Micro benchmarks: inflate, decode and encode, each on one thread, in GB/s of JSON
+	cargo bench --locked --package stage-benchmarks
+
 .PHONY: profile
 profile: build ## Where the CPU time goes, by stage and function, as perf samples it -> benches/PROFILE.md
 	tools/install.sh perf

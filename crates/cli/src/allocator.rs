@@ -1,9 +1,11 @@
 //! Tells the C library's allocator to give memory back early. Parquet's column writers are made and dropped by the hundred for
-//! every row group, and blocks that are kept for reuse leave holes: peak memory is halved, at no measurable cost in time.
+//! every row group, and blocks that are kept for reuse leave holes: peak memory is a third less. Smaller blocks would make it
+//! less again, but the system's page faults then cost a fifth of the CPU time (measured: 16 KiB 80 MB and 0.44 s in the system,
+//! 128 KiB 100 MB and 0.17 s, never 147 MB and 0.11 s, of 1.8 s in all).
 
 /// Blocks of this size and more are mapped by themselves, and returned to the system when they are freed.
 #[cfg(target_env = "gnu")]
-const MAPPED_BYTES: libc::c_int = 16 * 1024;
+const MAPPED_BYTES: libc::c_int = 128 * 1024;
 
 /// Sets the allocator up. To be called first, while the process has one thread.
 #[cfg(target_env = "gnu")]
