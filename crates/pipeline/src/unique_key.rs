@@ -96,10 +96,13 @@ pub(crate) fn duplicates(mut blobs: Vec<(String, Vec<KeyHash>)>) -> Duplicates {
                 let with_it = blobs
                     .iter()
                     .filter(|(_, of_blob)| of_blob.binary_search(&rows[0]).is_ok());
-                let names = with_it.map(|(name, _)| name.clone());
+                let mut names: Vec<String> = with_it.map(|(name, _)| name.clone()).collect();
+                // They come in the order in which their parts were done.
+                names.sort_unstable();
+                names.truncate(BLOBS_OF_EXAMPLE);
                 found.examples.push(DuplicateKeyReport {
                     rows: rows.len() as u64,
-                    blobs: names.take(BLOBS_OF_EXAMPLE).collect(),
+                    blobs: names,
                 });
             }
         }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::fixtures::Place;
 use crate::report::Outcome;
@@ -145,7 +143,7 @@ async fn a_schema_with_other_columns_is_refused() {
 }
 
 #[tokio::test]
-async fn a_part_without_rows_keeps_its_number_and_what_it_set_aside() {
+async fn a_part_without_rows_gets_them_and_keeps_what_is_still_bad() {
     let place = Place::new();
     place.blob(0, Some(7), "{\"DeviceId\":\"a\"}\n");
     place.blob(1, Some(8), "{\"Id\":\"b\"}\nbad\n");
