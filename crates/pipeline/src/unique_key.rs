@@ -162,7 +162,7 @@ mod tests {
                 },
                 DuplicateKeyReport {
                     rows: 3,
-                    blobs: ["one", "two", "three"].map(str::to_owned).to_vec()
+                    blobs: ["one", "three", "two"].map(str::to_owned).to_vec()
                 },
             ]
         );

@@ -393,7 +393,15 @@ mod tests {
             complete_uploads(&lake, &dead.files).await.unwrap();
 
             let mut alive = request(&lake, "living").await;
-            let file = stage(&lake, &snapshot(26, 10), "living", 1, 8, 5..7).await;
+            let file = stage(
+                &lake,
+                &snapshot(26, 10),
+                "living",
+                1,
+                8,
+                1_000_005..1_000_007,
+            )
+            .await;
             alive.files = vec![file.unwrap()];
             let AmendOutcome::Amended { manifest, .. } = amend(&lake, &alive).await.unwrap() else {
                 panic!("not amended");
