@@ -180,7 +180,7 @@ impl<'a> Quarantine<'a> {
             });
         }
         let part = Part {
-            number: own_number(&published, &mut || Uuid::new_v4().as_u128() as u32),
+            number: own_number(&published),
             rbac_group_id: None,
             segments: vec![Vec::new()],
         };
@@ -425,10 +425,11 @@ fn reports(reasons: impl IntoIterator<Item = (String, u64)>) -> Vec<QuarantineRe
 
 /// A number for the replay's files that no other file has: of the snapshot, of a replay that died, or of one at the same time,
 /// which may read another schema.
-fn own_number(manifest: &Manifest, random: &mut impl FnMut() -> u32) -> u32 {
+fn own_number(manifest: &Manifest) -> u32 {
     loop {
         // Beyond those of plans, as a rule.
-        let number = random().max(FIRST_OWN_NUMBER);
+        let random = Uuid::new_v4().as_u128() as u32;
+        let number = random.max(FIRST_OWN_NUMBER);
         let name = format!("-{number:05}.parquet");
         if !manifest.files.iter().any(|file| file.path.ends_with(&name)) {
             return number;
