@@ -182,6 +182,33 @@ fn crash_matrix(lake: &Lake, readers: &[&'static str]) {
 }
 
 #[test]
+fn a_run_that_dies_while_it_sets_records_aside_leaves_nothing_after_the_next() {
+    let lake = Lake::on_disk();
+    let blobs = Blobs::of_lines(Some(7), b"{\"DeviceId\":\"a\"}\nnot JSON\n");
+    let mut pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.set_variable("DEFENDER_LAKE_FAILPOINT", "temporary-file");
+    let died = pipeline.start("run", &[]).into_child().wait().unwrap();
+    assert_eq!(died.code(), None, "no file was written");
+    let temporary = |path: &String| path.ends_with(".tmp");
+    assert_eq!(
+        lake.files().keys().filter(|path| temporary(path)).count(),
+        1
+    );
+    pipeline.unset_variable("DEFENDER_LAKE_FAILPOINT");
+    let vacuum = pipeline.command("vacuum", &["--json"]).exits_with(0).json();
+    let found = vacuum["found"].as_array().unwrap();
+    assert!(!found.is_empty() && found.iter().all(|orphan| orphan["kind"] == "staged"));
+
+    // Another snapshot, which does not write to the same places.
+    let mut day = Day { made: Vec::new() };
+    day.next();
+    let next = day.next();
+    let pipeline = Pipeline::from_files(&next, &lake);
+    pipeline.run();
+    nothing_is_left_behind(&pipeline, &lake, "the run after it");
+}
+
+#[test]
 fn readers_see_the_old_or_the_new_snapshot_whatever_dies_on_disk() {
     crash_matrix(
         &Lake::on_disk(),

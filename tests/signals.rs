@@ -87,6 +87,11 @@ fn sigterm_during_uploads_ends_the_run_at_once_and_leaves_nothing_in_s3() {
 }
 
 #[test]
+fn sigterm_during_downloads_ends_the_run_at_once_and_leaves_nothing_in_azure() {
+    stops_at_once_and_leaves_nothing(&Lake::in_azurite(), "TERM", During::Downloads);
+}
+
+#[test]
 fn a_signal_during_a_wait_for_the_service_ends_the_run_at_once() {
     for at in ["\"token\"", "\"listings\""] {
         let script = format!(

@@ -173,7 +173,7 @@ fn soak() {
 fn fill_a_lake(days: &[Day], seeds: impl Fn() -> Option<u64>, figures: &Mutex<Figures>) {
     let lake = Lake::on_disk();
     let mut day = 0;
-    // A run that was killed may leave files staged, and files in the table that no commit names yet.
+    // A run that was killed may leave files staged, and files in the table that no commit names yet, until the next commit.
     let mut killed = false;
     while let Some(today) = days.get(day)
         && let Some(seed) = seeds()
@@ -200,11 +200,14 @@ fn fill_a_lake(days: &[Day], seeds: impl Fn() -> Option<u64>, figures: &Mutex<Fi
                 day += 1;
                 figures.rows_committed += today.truth.rows.len() as u64;
                 check_rows(&lake, &days[..day], &mut figures, seed);
+                let left = left_of_runs(&lake);
+                assert!(left.is_empty(), "seed {seed}: {left:?}");
+                killed = false;
             }
             _ => {
                 assert_eq!(ran.code, 1, "seed {seed}: {ran:?}");
                 let error = without_names(report["error"].as_str().unwrap());
-                figures.signals += u64::from(error.contains("cancelled"));
+                figures.signals += u64::from(error.contains("stopped before the commit"));
                 *figures.errors.entry(error).or_default() += 1;
                 let left = changed(&before, &lake.state());
                 assert!(
@@ -216,6 +219,14 @@ fn fill_a_lake(days: &[Day], seeds: impl Fn() -> Option<u64>, figures: &Mutex<Fi
         let open = lake.open_uploads();
         assert!(killed || open.is_empty(), "seed {seed}: {ran:?}\n{open:?}");
     }
+}
+
+/// What runs hold while they live.
+fn left_of_runs(lake: &Lake) -> Vec<String> {
+    let of_runs = |path: &String| {
+        path.contains("/staging/") || path.contains("/begun/") || path.ends_with(".tmp")
+    };
+    lake.files().into_keys().filter(of_runs).collect()
 }
 
 /// Paths whose files differ.

@@ -131,24 +131,19 @@ impl Lake {
 
     /// What a run that publishes nothing may not touch: all files but the run reports.
     pub(crate) fn state(&self) -> BTreeMap<String, Vec<u8>> {
-        let mut files = self.files();
-        files.retain(|path, _| !path.starts_with("_lake/info_gathering/runs/"));
-        files
+        self.on_this_machine().state()
     }
 
-    /// Uploads that were begun and neither completed nor aborted: keys of the store, or files of the staging folder.
+    /// Uploads that were begun and neither completed nor aborted: keys of the store, or files of the staging folder. None in
+    /// Azure, which forgets blocks that nobody committed by itself.
     pub(crate) fn open_uploads(&self) -> Vec<String> {
         match &self.place {
             Place::Folder(folder) => {
                 let files = files_below(folder.path()).into_iter();
                 files.filter(|path| path.contains("/staging/")).collect()
             }
+            Place::Prefix { store, .. } if store.kind == Kind::Azure => Vec::new(),
             Place::Prefix { store, prefix } => {
-                assert_eq!(
-                    store.kind,
-                    Kind::S3,
-                    "Azure has no list of uncommitted blocks"
-                );
                 let keys =
                     store_command(store, &["uploads", &format!("{}/{prefix}", store.bucket)]);
                 keys.lines().map(str::to_owned).collect()
@@ -182,6 +177,13 @@ impl OnDisk {
                 (path, bytes)
             })
             .collect()
+    }
+
+    /// As [`Lake::state`].
+    pub(crate) fn state(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.files();
+        files.retain(|path, _| !path.starts_with("_lake/info_gathering/runs/"));
+        files
     }
 
     /// The table's Parquet files alone, without its log.

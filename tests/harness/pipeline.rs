@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::api::Api;
 use super::blobs::Blobs;
 use super::lake::Lake;
-use super::program::{Ran, Running, defender_lake};
+use super::program::{Ran, Running};
 
 /// Settings of `[source]` with which a run gives up, or gets over a fault, within seconds.
 const SHORT_WAITS: &str = r#"no_progress_timeout = "700ms"
@@ -149,9 +149,15 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Runs a command of the program with just these arguments.
+    #[track_caller]
     pub(crate) fn plain(&self, command: &str, arguments: &[&str]) -> Ran {
+        self.start_plain(command, arguments).wait()
+    }
+
+    /// Starts a command of the program with just these arguments.
+    pub(crate) fn start_plain(&self, command: &str, arguments: &[&str]) -> Running {
         let all: Vec<&str> = [command].iter().chain(arguments).copied().collect();
-        defender_lake(self.folder(), &self.environment, &all)
+        Running::start(self.folder(), &self.environment, &all)
     }
 
     /// `run --json`, which must succeed; the run report.

@@ -52,6 +52,8 @@ impl Progress {
 
 struct Bars {
     status: ProgressBar,
+    /// What the status says when no wait is told.
+    doing: Mutex<String>,
     blobs: ProgressBar,
     bytes: ProgressBar,
     rows: ProgressBar,
@@ -79,6 +81,7 @@ impl Bars {
         status.enable_steady_tick(Duration::from_millis(120));
         Self {
             status,
+            doing: Mutex::default(),
             blobs: bar("blobs", "  {prefix:5} {bar:32} {human_pos}/{human_len}"),
             bytes: bar(
                 "bytes",
@@ -89,19 +92,21 @@ impl Bars {
         }
     }
 
+    fn doing(&self, what: String) {
+        self.status.set_message(what.clone());
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
     fn see(&self, event: &Event) {
         match event {
-            Event::Listing { dataset } => {
-                self.status.set_message(format!("{dataset}: listing blobs"));
-            }
+            Event::Listing { dataset } => self.doing(format!("{dataset}: listing blobs")),
             Event::Planned {
                 snapshot,
                 blobs,
                 parts,
                 bytes,
             } => {
-                self.status
-                    .set_message(format!("{snapshot}: {blobs} blobs into {parts} parts"));
+                self.doing(format!("{snapshot}: {blobs} blobs into {parts} parts"));
                 for (bar, length) in [
                     (&self.blobs, Some(*blobs)),
                     (&self.bytes, Some(*bytes)),
@@ -115,9 +120,7 @@ impl Bars {
                     bar.tick();
                 }
             }
-            Event::Unchanged { snapshot } => {
-                self.status.set_message(format!("{snapshot}: unchanged"));
-            }
+            Event::Unchanged { snapshot } => self.doing(format!("{snapshot}: unchanged")),
             Event::BytesRead { bytes } => match u64::try_from(*bytes) {
                 Ok(more) => self.bytes.inc(more),
                 Err(_) => self.bytes.dec(bytes.unsigned_abs()),
@@ -144,9 +147,11 @@ impl Bars {
                 self.status
                     .set_message(format!("waiting {} for {reason}", HumanDuration(*wait)));
             }
-            Event::Committing { files } => {
-                self.status.set_message(format!("committing {files} files"));
+            Event::WaitOver => {
+                let doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+                self.status.set_message(doing.clone());
             }
+            Event::Committing { files } => self.doing(format!("committing {files} files")),
             Event::Finished { .. } => self.clear(),
         }
     }
@@ -233,6 +238,7 @@ impl Lines {
             Event::Waiting { reason, wait } => {
                 tracing::info!(seconds = wait.as_secs(), "waiting for {reason}");
             }
+            Event::WaitOver => {}
             Event::Committing { files } => tracing::info!(files, "committing"),
             Event::Finished { report } => {
                 let (outcome, snapshot) = (
@@ -274,5 +280,39 @@ impl Lines {
             bytes_read = self.bytes_read.load(Ordering::Relaxed),
             "working"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::ProgressDrawTarget;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_stands_in_the_place_of_what_is_done_and_gives_it_back() {
+        let bars = Bars::new(&MultiProgress::with_draw_target(
+            ProgressDrawTarget::hidden(),
+        ));
+        let listing = Event::Listing {
+            dataset: "info_gathering".to_owned(),
+        };
+        let waiting = Event::Waiting {
+            reason: "the API's rate budget",
+            wait: Duration::from_secs(42),
+        };
+        bars.see(&listing);
+        bars.see(&waiting);
+        assert_eq!(
+            bars.status.message(),
+            "waiting 42 seconds for the API's rate budget"
+        );
+        bars.see(&Event::WaitOver);
+        assert_eq!(bars.status.message(), "info_gathering: listing blobs");
+        bars.see(&waiting);
+        // Downloads that had begun go on meanwhile.
+        bars.see(&Event::Committing { files: 3 });
+        bars.see(&Event::WaitOver);
+        assert_eq!(bars.status.message(), "committing 3 files");
     }
 }

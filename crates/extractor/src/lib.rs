@@ -39,7 +39,7 @@ pub use error::ExtractorError;
 pub use http_client::{HttpClient, HttpSettings};
 pub use listing::Listing;
 pub use local_files::{LocalBlob, discover};
-pub use rate_budget::{RateBudget, RateBudgetSettings};
+pub use rate_budget::{RateBudget, RateBudgetSettings, Wait, WaitObserver};
 pub use retry::{Jitter, RetryPolicy};
 pub use service_answer::ServiceAnswer;
 pub use signed_url::SignedUrl;

@@ -39,12 +39,25 @@ impl RateBudgetSettings {
     }
 }
 
+/// A wait for the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// It begins, and will take this long.
+    Begins(Duration),
+    /// It is over.
+    Ends,
+}
+
+/// Who is told of waits, as they begin and end. Must be quick and must not block.
+pub type WaitObserver = Arc<dyn Fn(Wait) + Send + Sync>;
+
 /// Counts calls. Clones share one count, as do all budgets over the same state file.
 #[derive(Clone)]
 pub struct RateBudget {
     settings: RateBudgetSettings,
     state: Arc<StateFile>,
     clock: Clock,
+    observer: WaitObserver,
 }
 
 /// Added to the service's windows: it sees a call later than we count it.
@@ -60,7 +73,14 @@ impl RateBudget {
             settings,
             state,
             clock,
+            observer: Arc::new(|_| {}),
         }
+    }
+
+    /// The same budget, which tells of waits.
+    #[must_use]
+    pub fn observed_by(self, observer: WaitObserver) -> Self {
+        Self { observer, ..self }
     }
 
     /// Waits until a call is allowed and counts it; an error, at once, if that would take longer than `max_wait`.
@@ -83,8 +103,10 @@ impl RateBudget {
                     max_wait,
                 });
             }
-            tracing::info!(seconds = wait.as_secs(), api, "waiting for the rate budget");
+            tracing::debug!(seconds = wait.as_secs(), api, "waiting for the rate budget");
+            (self.observer)(Wait::Begins(wait));
             tokio::time::sleep(wait).await;
+            (self.observer)(Wait::Ends);
             waited += wait;
         }
     }
@@ -142,6 +164,7 @@ impl fmt::Debug for RateBudget {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Mutex;
 
     use chrono::{DateTime, Utc};
     use tokio::time::Instant;
@@ -184,6 +207,38 @@ mod tests {
             }
         }
         assert!(calls[44] - calls[0] < TimeDelta::minutes(125));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_the_budget_and_for_a_postponement_are_told() {
+        let told: Arc<Mutex<Vec<Wait>>> = Arc::default();
+        let observer: WaitObserver = {
+            let told = Arc::clone(&told);
+            Arc::new(move |wait| told.lock().unwrap().push(wait))
+        };
+        let budget = budget(None, 90, &clock()).observed_by(observer);
+        for _ in 0..5 {
+            budget.acquire("a").await.unwrap();
+        }
+        assert_eq!(*told.lock().unwrap(), []);
+        budget.acquire("a").await.unwrap();
+        budget.postpone("b", Duration::from_secs(7)).await;
+        budget.acquire("b").await.unwrap();
+        // One that would take too long is refused and not waited for.
+        budget.postpone("b", Duration::from_secs(700)).await;
+        refused_wait(budget.acquire("b").await);
+        let told = told.lock().unwrap();
+        let [
+            Wait::Begins(minute),
+            Wait::Ends,
+            Wait::Begins(named),
+            Wait::Ends,
+        ] = told[..]
+        else {
+            panic!("{told:?}");
+        };
+        assert!((60..=61).contains(&minute.as_secs()), "{minute:?}");
+        assert!((6..=7).contains(&named.as_secs()), "{named:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -83,13 +83,15 @@ pub enum Event {
         /// What was told of the new one.
         reason: String,
     },
-    /// The run waits, for instance for the rate budget.
+    /// The run waits before it asks for a listing. Downloads under way go on.
     Waiting {
         /// What for.
-        reason: String,
+        reason: &'static str,
         /// How long.
         wait: Duration,
     },
+    /// The wait is over.
+    WaitOver,
     /// All parts are staged and the gate is open.
     Committing {
         /// Number of files that become visible.

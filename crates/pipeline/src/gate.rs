@@ -157,7 +157,8 @@ pub(crate) fn check(
         });
     }
     match last {
-        Some(last) if (rows as f64) < last.rows as f64 * gate.min_rows_ratio => {
+        // None at all is what `allow_empty` is about, however many there were.
+        Some(last) if rows > 0 && (rows as f64) < last.rows as f64 * gate.min_rows_ratio => {
             Err(Refusal::TooFewRows {
                 rows,
                 before: last.rows,
@@ -385,7 +386,7 @@ mod tests {
                 },
                 &empty,
                 0,
-                None
+                Some(13)
             ),
             Ok(())
         );

@@ -93,10 +93,9 @@ impl Workshop {
         let snapshot = &self.settings.snapshot;
         let mut quarantine = QuarantineWriter::new(
             &self.lake,
-            &snapshot.dataset,
-            &snapshot.id(),
-            // Runs of one snapshot at once do not overwrite or delete each other's.
-            format!("{}-part-{:05}", self.run_id, part.number),
+            snapshot,
+            &self.run_id,
+            format!("part-{:05}", part.number),
             Arc::clone(&self.quarantine_files),
         );
         for _ in &part.segments {

@@ -8,6 +8,7 @@
 //! again finds nothing to add. A record that was longer than `work.max_line_bytes` cannot come back: only its beginning is kept.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Utc;
 use dataset::{BlobPath, SnapshotId};
@@ -16,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use transformer::{BlobCounts, GroupSource, QuarantinedRecord, RecordDecoder};
+use uuid::Uuid;
 use writer::{AmendOutcome, AmendRequest, Lake, Latest, Manifest, layout};
 
 use crate::error::PipelineError;
@@ -23,7 +25,7 @@ use crate::events::Observer;
 use crate::gate::Refusal;
 use crate::part::{StagedPart, Started};
 use crate::plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
-use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord, WrittenFiles};
+use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
 use crate::report::QuarantineReport;
 use crate::segment::{Outlet, Piece, Rows, SegmentSettings};
 use crate::settings::{DuplicateKeys, Settings};
@@ -32,6 +34,8 @@ use crate::work::Workshop;
 
 /// Quarantine files that wait for the job.
 const FILES_AHEAD: usize = 1;
+/// The least number of a part of a replay.
+const FIRST_OWN_NUMBER: u32 = 1_000_000;
 /// Pieces that wait for the part's files.
 const PIECES: usize = 2;
 
@@ -132,6 +136,8 @@ impl<'a> Quarantine<'a> {
         cancel: &CancellationToken,
     ) -> Result<Vec<Replayed>, PipelineError> {
         let dataset = &self.settings.dataset.name;
+        // A replay that died may have published what the pointer does not show yet.
+        writer::tidy(&self.lake, dataset, self.settings.lake.table(), Utc::now()).await?;
         let latest = Latest::read(&self.lake, dataset).await?;
         let mut current: Vec<SnapshotId> = latest
             .snapshots
@@ -174,7 +180,7 @@ impl<'a> Quarantine<'a> {
             });
         }
         let part = Part {
-            number: next_number(&published),
+            number: own_number(&published),
             rbac_group_id: None,
             segments: vec![Vec::new()],
         };
@@ -191,8 +197,30 @@ impl<'a> Quarantine<'a> {
             crate::run::new_run_id(Utc::now()),
         )?;
         let _staging = writer::begin_run(&self.lake, &published.dataset, &workshop.run_id).await?;
+        let replayed = self
+            .decode_and_amend(&workshop, &part, published, cancel)
+            .await;
+        match &replayed {
+            Ok(replayed) if replayed.rows_added > 0 => {}
+            // The store may have taken an amendment that it did not answer, and its manifest then names what was written.
+            Err(PipelineError::Write(_)) => {}
+            _ => {
+                workshop.throw_away(&[]).await;
+                workshop.discard_quarantine().await;
+            }
+        }
+        replayed
+    }
+
+    async fn decode_and_amend(
+        &self,
+        workshop: &Workshop,
+        part: &Part,
+        published: Manifest,
+        cancel: &CancellationToken,
+    ) -> Result<Replayed, PipelineError> {
         let (staged, cut) = self
-            .decode_again(&workshop, &part, &published, cancel)
+            .decode_again(workshop, part, &published, cancel)
             .await?;
         let mut quarantine_files = cut.files;
         quarantine_files.extend(staged.quarantine_files.iter().cloned());
@@ -208,20 +236,11 @@ impl<'a> Quarantine<'a> {
             remaining: reports(remaining),
             cut: cut.records,
         };
-        let amended = if rows_added == 0 {
-            Ok(false)
-        } else {
-            let files = quarantine_files.clone();
-            self.amend(&workshop, published, staged, files, cancel)
-                .await
-        };
-        if !matches!(amended, Ok(true)) {
-            // No manifest names them.
-            if let Err(error) = self.lake.delete(&quarantine_files).await {
-                tracing::warn!(%error, "quarantine files of the replay could not be deleted");
-            }
+        if rows_added > 0 {
+            self.amend(workshop, published, staged, quarantine_files, cancel)
+                .await?;
         }
-        amended.map(|_| replayed)
+        Ok(replayed)
     }
 
     /// Reads the quarantine files and makes a part of what passes; what is cut goes into files of its own.
@@ -250,9 +269,9 @@ impl<'a> Quarantine<'a> {
         // The receiver is here.
         let _ = to_part.send(Ok(Started { turn, pieces, job })).await;
         drop(to_part);
-        let observer: Observer = std::sync::Arc::new(|_| {});
+        let observer: Observer = Arc::new(|_| {});
         let (cut, staged) = tokio::join!(
-            self.feed(to_job, part, published),
+            self.feed(to_job, workshop, part, published),
             workshop.assemble(part, segments, &observer)
         );
         let staged = staged?;
@@ -268,13 +287,17 @@ impl<'a> Quarantine<'a> {
     async fn feed(
         &self,
         to_job: mpsc::Sender<Vec<SetAsideRecord>>,
+        workshop: &Workshop,
         part: &Part,
         published: &Manifest,
     ) -> Result<Cut, PipelineError> {
-        let name = format!("part-{:05}-cut", part.number);
-        let (dataset, snapshot) = (&published.dataset, &published.snapshot);
-        let mut writer =
-            QuarantineWriter::new(&self.lake, dataset, snapshot, name, WrittenFiles::default());
+        let mut writer = QuarantineWriter::new(
+            &self.lake,
+            &published.identity(),
+            &workshop.run_id,
+            format!("part-{:05}-cut", part.number),
+            Arc::clone(&workshop.quarantine_files),
+        );
         let mut cut = Cut::default();
         for file in &published.quarantine_files {
             let (beginnings, whole): (Vec<_>, Vec<_>) = self
@@ -303,7 +326,7 @@ impl<'a> Quarantine<'a> {
         mut staged: StagedPart,
         quarantine_files: Vec<String>,
         cancel: &CancellationToken,
-    ) -> Result<bool, PipelineError> {
+    ) -> Result<(), PipelineError> {
         let checked = async {
             let duplicates = self.duplicates(workshop, &published, &mut staged).await?;
             let refused = self.settings.gate.duplicate_keys == DuplicateKeys::Refuse;
@@ -348,7 +371,7 @@ impl<'a> Quarantine<'a> {
                 if !not_deleted.is_empty() {
                     tracing::warn!(files = not_deleted.len(), "stale files stay behind");
                 }
-                Ok(true)
+                Ok(())
             }
             Ok(AmendOutcome::Outdated) => Err(PipelineError::SnapshotChanged { snapshot }),
             Err(error) => {
@@ -400,18 +423,18 @@ fn reports(reasons: impl IntoIterator<Item = (String, u64)>) -> Vec<QuarantineRe
         .collect()
 }
 
-/// A number that no part of the snapshot has: neither a file nor what was set aside of a part without one.
-fn next_number(manifest: &Manifest) -> u32 {
-    let files = manifest.files.iter().filter_map(|file| {
-        let name = file.path.strip_suffix(".parquet")?;
-        name.rsplit_once('-')?.1.parse::<u32>().ok()
-    });
-    let quarantine_files = manifest.quarantine_files.iter().filter_map(|path| {
-        let name = path.rsplit('/').next()?;
-        name.split('-').nth(1)?.parse::<u32>().ok()
-    });
-    let numbers = files.chain(quarantine_files);
-    numbers.max().map_or(0, |number| number.saturating_add(1))
+/// A number for the replay's files that no other file has: of the snapshot, of a replay that died, or of one at the same time,
+/// which may read another schema.
+fn own_number(manifest: &Manifest) -> u32 {
+    loop {
+        // Beyond those of plans, as a rule.
+        let random = Uuid::new_v4().as_u128() as u32;
+        let number = random.max(FIRST_OWN_NUMBER);
+        let name = format!("-{number:05}.parquet");
+        if !manifest.files.iter().any(|file| file.path.ends_with(&name)) {
+            return number;
+        }
+    }
 }
 
 /// The CPU's share: decodes records again, file by file, in the order in which they were set aside.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dataset::SnapshotId;
+use dataset::{Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 use transformer::QuarantinedRecord;
 use writer::{Lake, layout};
@@ -87,7 +87,8 @@ pub(crate) async fn read(lake: &Lake, path: &str) -> Result<Vec<SetAsideRecord>,
 #[derive(Debug)]
 pub(crate) struct QuarantineWriter {
     lake: Lake,
-    folder: String,
+    snapshot: Snapshot,
+    run_id: String,
     name: String,
     lines: Vec<u8>,
     written: Vec<String>,
@@ -98,17 +99,18 @@ pub(crate) struct QuarantineWriter {
 pub(crate) type WrittenFiles = Arc<Mutex<Vec<String>>>;
 
 impl QuarantineWriter {
-    /// `name` is what the files' names begin with.
+    /// `name` tells the files from others of the run.
     pub(crate) fn new(
         lake: &Lake,
-        dataset: &str,
-        snapshot: &SnapshotId,
+        snapshot: &Snapshot,
+        run_id: &str,
         name: String,
         written_in_run: WrittenFiles,
     ) -> Self {
         Self {
             lake: lake.clone(),
-            folder: layout::quarantine(dataset, snapshot),
+            snapshot: snapshot.clone(),
+            run_id: run_id.to_owned(),
             name,
             lines: Vec::new(),
             written: Vec::new(),
@@ -146,14 +148,18 @@ impl QuarantineWriter {
     }
 
     async fn write(&mut self) -> Result<(), PipelineError> {
-        let number = self.written.len();
-        let path = format!("{}/{}-{number:04}.jsonl", self.folder, self.name);
+        let (dataset, run_id) = (&self.snapshot.dataset, &self.run_id);
+        // Runs of one snapshot at once do not overwrite or delete each other's.
+        let name = format!("{}-{:04}", self.name, self.written.len());
+        let path = layout::quarantine_file(dataset, &self.snapshot.id(), run_id, &name);
         let lines = std::mem::take(&mut self.lines);
         // Before the write: one that fails may have written all the same.
         if let Ok(mut written) = self.written_in_run.lock() {
             written.push(path.clone());
         }
-        self.lake.put(&path, lines.into()).await?;
+        self.lake
+            .put_in_run(dataset, run_id, &path, lines.into())
+            .await?;
         self.written.push(path);
         Ok(())
     }
@@ -186,7 +192,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_str().unwrap();
         let lake = Lake::open(root, &std::collections::BTreeMap::new()).unwrap();
-        let snapshot: SnapshotId = "20220726T100100Z-47d41a0c".parse().unwrap();
+        let snapshot = Snapshot {
+            dataset: "x".to_owned(),
+            org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
+            generated_time: chrono::DateTime::UNIX_EPOCH,
+        };
         let record = |line, raw: &[u8], reason| QuarantinedRecord {
             line,
             offset: 7,
@@ -200,8 +210,8 @@ mod tests {
         ];
         let mut writer = QuarantineWriter::new(
             &lake,
-            "x",
             &snapshot,
+            "run",
             "part-00000".to_owned(),
             WrittenFiles::default(),
         );
@@ -209,7 +219,7 @@ mod tests {
         let [path] = &writer.finish().await.unwrap()[..] else {
             panic!("one file");
         };
-        assert!(path.ends_with("/part-00000-0000.jsonl"), "{path}");
+        assert!(path.ends_with("/run-part-00000-0000.jsonl"), "{path}");
         let read = read(&lake, path).await.unwrap();
         for (read, record) in read.iter().zip(&records) {
             assert_eq!(read.bytes().unwrap(), record.raw);

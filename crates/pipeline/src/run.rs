@@ -45,7 +45,7 @@ pub async fn plan(settings: &Settings, observer: &Observer) -> Result<Plan, Pipe
     observer(Event::Listing {
         dataset: settings.dataset.name.clone(),
     });
-    Ok(planned(settings, source::list(settings).await?)?.0)
+    Ok(planned(settings, source::list(settings, observer).await?)?.0)
 }
 
 fn planned(
@@ -170,7 +170,7 @@ async fn publish(
     let listed = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-        listed = source::list(settings) => listed?,
+        listed = source::list(settings, observer) => listed?,
     };
     let (mut plan, source) = planned(settings, listed)?;
     let snapshot = plan.snapshot.clone();

@@ -13,11 +13,12 @@ use dataset::{BlobPath, Snapshot, SnapshotId};
 use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, HttpClient,
     HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
-    UrlSource, discover,
+    UrlSource, Wait, WaitObserver, discover,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::PipelineError;
+use crate::events::{Event, Observer};
 use crate::gate::Refusal;
 use crate::plan::PlannedBlob;
 use crate::settings::{ApiSource, Auth, Retry, Settings, SourceKind};
@@ -36,15 +37,22 @@ pub(crate) struct Listed {
     pub(crate) source: BlobSource,
 }
 
-/// Finds the snapshot and the sizes of its blobs.
-pub(crate) async fn list(settings: &Settings) -> Result<Listed, PipelineError> {
+/// Finds the snapshot and the sizes of its blobs. Tells of waits, then and whenever the source lists again.
+pub(crate) async fn list(
+    settings: &Settings,
+    observer: &Observer,
+) -> Result<Listed, PipelineError> {
     match &settings.source.from {
-        SourceKind::Api(api) => list_api(settings, api).await,
+        SourceKind::Api(api) => list_api(settings, api, observer).await,
         SourceKind::Files(pattern) => list_files(settings, pattern),
     }
 }
 
-async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, PipelineError> {
+async fn list_api(
+    settings: &Settings,
+    api: &ApiSource,
+    observer: &Observer,
+) -> Result<Listed, PipelineError> {
     let (clock, jitter) = (Clock::system(), Jitter::from_entropy());
     let http = HttpClient::new(&HttpSettings {
         connect_timeout: api.timeouts.connect,
@@ -64,7 +72,7 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
             retry: policy(&api.api_retry),
         },
         credential(&api.auth),
-        RateBudget::new(budget, clock.clone()),
+        RateBudget::new(budget, clock.clone()).observed_by(waits_told_to(observer)),
         http.clone(),
         clock.clone(),
         jitter.clone(),
@@ -130,6 +138,19 @@ async fn list_api(settings: &Settings, api: &ApiSource) -> Result<Listed, Pipeli
         snapshot,
         blobs,
         source,
+    })
+}
+
+fn waits_told_to(observer: &Observer) -> WaitObserver {
+    let observer = Arc::clone(observer);
+    Arc::new(move |wait| {
+        observer(match wait {
+            Wait::Begins(wait) => Event::Waiting {
+                reason: "the API's rate budget",
+                wait,
+            },
+            Wait::Ends => Event::WaitOver,
+        });
     })
 }
 

@@ -96,10 +96,13 @@ pub(crate) fn duplicates(mut blobs: Vec<(String, Vec<KeyHash>)>) -> Duplicates {
                 let with_it = blobs
                     .iter()
                     .filter(|(_, of_blob)| of_blob.binary_search(&rows[0]).is_ok());
-                let names = with_it.map(|(name, _)| name.clone());
+                let mut names: Vec<String> = with_it.map(|(name, _)| name.clone()).collect();
+                // They come in the order in which their parts were done.
+                names.sort_unstable();
+                names.truncate(BLOBS_OF_EXAMPLE);
                 found.examples.push(DuplicateKeyReport {
                     rows: rows.len() as u64,
-                    blobs: names.take(BLOBS_OF_EXAMPLE).collect(),
+                    blobs: names,
                 });
             }
         }
@@ -159,7 +162,7 @@ mod tests {
                 },
                 DuplicateKeyReport {
                     rows: 3,
-                    blobs: ["one", "two", "three"].map(str::to_owned).to_vec()
+                    blobs: ["one", "three", "two"].map(str::to_owned).to_vec()
                 },
             ]
         );

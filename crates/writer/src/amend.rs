@@ -91,6 +91,7 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
     }
     let begun = Begun::new(manifest.clone(), false);
     begun.write(lake).await?;
+    failpoint::reached("begun");
     if let Err(error) = complete_uploads(lake, &request.files).await {
         if let Err(error) = abort(lake, dataset, &request.run_id, &request.files).await {
             tracing::warn!(%error, "could not abort all uploads");
@@ -101,6 +102,7 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         }
         return Err(error);
     }
+    failpoint::reached("uploads-completed");
     let (state, published) = publish(&table, request, &manifest, &begun, state).await?;
     if !published {
         table.undo(&begun, &state).await?;
@@ -373,6 +375,40 @@ mod tests {
             let AmendOutcome::Amended { manifest, .. } = amend(&lake, &again).await.unwrap() else {
                 panic!("not amended");
             };
+            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            assert!(proven.is_proven(), "{:?}", proven.problems);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_amendment_wrote_down_is_not_taken_for_the_one_that_was_published() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let dead = request(&lake, "dead").await;
+            Begun::new(amended(&dead), false)
+                .write(&lake)
+                .await
+                .unwrap();
+            complete_uploads(&lake, &dead.files).await.unwrap();
+
+            let mut alive = request(&lake, "living").await;
+            let file = stage(
+                &lake,
+                &snapshot(26, 10),
+                "living",
+                1,
+                8,
+                1_000_005..1_000_007,
+            )
+            .await;
+            alive.files = vec![file.unwrap()];
+            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &alive).await.unwrap() else {
+                panic!("not amended");
+            };
+            assert_eq!(manifest.run_id, "living");
+            let read = Manifest::read(&lake, "devices", &manifest.snapshot).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
             let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
             assert!(proven.is_proven(), "{:?}", proven.problems);
         }

@@ -122,15 +122,38 @@ pub async fn standing(
     settings: TableSettings,
     now: DateTime<Utc>,
 ) -> Result<Standing> {
-    let table = Table::new(lake, &snapshot.dataset, settings);
-    let mut state = table.read(now).await?;
-    if table.is_untidy(&state, now).await? {
-        let lock = lake.lock_commits(&snapshot.dataset).await?;
-        let alone = lock.is_some() || settings.single_writer;
-        table.tidy(table.read(now).await?, alone, now).await?;
-        state = table.read(now).await?;
-    }
+    let state = tidied(lake, &snapshot.dataset, settings, now).await?;
     Ok(decide(&state.latest, snapshot))
+}
+
+/// Finishes or undoes what dead runs have left, as [`standing`] does.
+///
+/// # Errors
+/// As for [`standing`].
+pub async fn tidy(
+    lake: &Lake,
+    dataset: &str,
+    settings: TableSettings,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    tidied(lake, dataset, settings, now).await.map(drop)
+}
+
+async fn tidied(
+    lake: &Lake,
+    dataset: &str,
+    settings: TableSettings,
+    now: DateTime<Utc>,
+) -> Result<TableState> {
+    let table = Table::new(lake, dataset, settings);
+    let state = table.read(now).await?;
+    if !table.is_untidy(&state, now).await? {
+        return Ok(state);
+    }
+    let lock = lake.lock_commits(dataset).await?;
+    let alone = lock.is_some() || settings.single_writer;
+    table.tidy(table.read(now).await?, alone, now).await?;
+    table.read(now).await
 }
 
 fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {

@@ -91,10 +91,10 @@ impl LogState {
         self.files.iter().map(|file| &file.snapshot).collect()
     }
 
-    /// Number of a snapshot's files in the table.
-    pub(crate) fn files_of(&self, snapshot: &SnapshotId) -> u64 {
+    /// Paths of a snapshot's files in the table, from the lake's root.
+    pub(crate) fn paths_of(&self, snapshot: &SnapshotId) -> BTreeSet<&str> {
         let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
-        of_it.count() as u64
+        of_it.map(|file| file.path.as_str()).collect()
     }
 
     /// Paths of all files of the table, from the lake's root.

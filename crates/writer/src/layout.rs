@@ -112,6 +112,22 @@ pub fn quarantine(dataset: &str, snapshot: &SnapshotId) -> String {
     format!("{}/{snapshot}", quarantines(dataset))
 }
 
+/// A file of records that a run's part has set aside: several numbered ones where there are many.
+pub fn quarantine_file(dataset: &str, snapshot: &SnapshotId, run_id: &str, name: &str) -> String {
+    format!("{}/{run_id}-{name}.jsonl", quarantine(dataset, snapshot))
+}
+
+/// The run that has set aside what is in a quarantine file of the snapshot.
+pub(crate) fn run_of_quarantine_file(
+    dataset: &str,
+    snapshot: &SnapshotId,
+    path: &str,
+) -> Option<String> {
+    let below = path.strip_prefix(&quarantine(dataset, snapshot))?;
+    let mut words = below.strip_prefix('/')?.splitn(3, '-');
+    Some(format!("{}-{}", words.next()?, words.next()?))
+}
+
 /// The report of a run.
 pub fn run_report(dataset: &str, run_id: &str) -> String {
     format!("{}/runs/{run_id}.json", control(dataset))
@@ -201,6 +217,16 @@ mod tests {
         assert_eq!(
             quarantine(dataset, &id),
             "_lake/info_gathering/quarantine/20220726T100100Z-47d41a0c"
+        );
+        let run = "20220726T110000Z-0a1b2c3d";
+        let file = quarantine_file(dataset, &id, run, "part-00005-0000");
+        assert_eq!(
+            file,
+            "_lake/info_gathering/quarantine/20220726T100100Z-47d41a0c/20220726T110000Z-0a1b2c3d-part-00005-0000.jsonl"
+        );
+        assert_eq!(
+            run_of_quarantine_file(dataset, &id, &file).as_deref(),
+            Some(run)
         );
         assert_eq!(
             run_report(dataset, "r1"),

@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::failpoint;
 use crate::store::ObjectInfo;
 
 /// The root folder, absolute.
@@ -45,20 +46,17 @@ impl LocalDisk {
     /// Replaces a file: temporary file beside it, fsync, rename, fsync of the folder.
     pub(crate) fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
         let target = self.file(path);
-        let folder = parent(&target)?;
-        create_folder(folder)?;
-        let temporary = folder.join(unique_name());
-        let written = File::create(&temporary).and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        });
-        let replaced = written.and_then(|()| fs::rename(&temporary, &target));
-        if replaced.is_err() {
-            // The first error is the one to report.
-            let _ = fs::remove_file(&temporary);
-        }
-        replaced?;
-        sync_folder(folder)
+        replace(&target, parent(&target)?, content)
+    }
+
+    /// The same with the temporary file in another folder.
+    pub(crate) fn replace_from(
+        &self,
+        temporary: &str,
+        path: &str,
+        content: &[u8],
+    ) -> io::Result<()> {
+        replace(&self.file(path), &self.file(temporary), content)
     }
 
     /// Creates a file with its whole content, if there is none: temporary file in the folder `temporary`, fsync, hard
@@ -191,6 +189,25 @@ impl LocalDisk {
         file.lock()?;
         Ok(FileLock { _file: file })
     }
+}
+
+fn replace(target: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = parent(target)?;
+    create_folder(folder)?;
+    create_folder(temporary)?;
+    let temporary = temporary.join(unique_name());
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    failpoint::reached("temporary-file");
+    let replaced = written.and_then(|()| fs::rename(&temporary, target));
+    if replaced.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced?;
+    sync_folder(folder)
 }
 
 fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {

@@ -92,20 +92,30 @@ pub(crate) async fn abandoned_runs(
         .collect();
     let mut abandoned = BTreeSet::new();
     for run in runs {
-        let is_dead = match &lake.store {
-            Store::Local(disk) => {
-                let lock = layout::run_lock(dataset, run);
-                blocking(disk, "lock", &lock, LocalDisk::is_unlocked).await?
-            }
-            Store::Remote(_) => {
-                single_writer || began(run).is_some_and(|began| now - began > RUN_LASTS)
-            }
-        };
-        if is_dead {
+        if is_dead(lake, dataset, run, single_writer, now).await? {
             abandoned.insert(run.to_owned());
         }
     }
     Ok(abandoned)
+}
+
+/// Whether a run is over, or died.
+pub(crate) async fn is_dead(
+    lake: &Lake,
+    dataset: &str,
+    run: &str,
+    single_writer: bool,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    Ok(match &lake.store {
+        Store::Local(disk) => {
+            let lock = layout::run_lock(dataset, run);
+            blocking(disk, "lock", &lock, LocalDisk::is_unlocked).await?
+        }
+        Store::Remote(_) => {
+            single_writer || began(run).is_some_and(|began| now - began > RUN_LASTS)
+        }
+    })
 }
 
 fn began(run_id: &str) -> Option<DateTime<Utc>> {
@@ -158,6 +168,9 @@ mod tests {
                 .unwrap();
             let abandoned = abandoned_runs(lake, "devices", false, now()).await.unwrap();
             assert!(abandoned.is_empty(), "{abandoned:?}");
+            if let Some(folder) = lake.local_path(&layout::staging("devices", run)) {
+                std::fs::write(folder.join(".1-0.tmp"), "half a docu").unwrap();
+            }
             drop(guard);
             let later = now() + TimeDelta::hours(25);
             let abandoned = abandoned_runs(lake, "devices", false, later).await.unwrap();

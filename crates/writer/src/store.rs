@@ -117,6 +117,29 @@ impl Lake {
         }
     }
 
+    /// The same for what a run writes before its commit. On local disk the temporary file lies with what the run has staged:
+    /// if the run dies, whoever tidies up that takes it along.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn put_in_run(
+        &self,
+        dataset: &str,
+        run_id: &str,
+        path: &str,
+        content: Bytes,
+    ) -> Result<()> {
+        let Store::Local(disk) = &self.store else {
+            return self.put(path, content).await;
+        };
+        self.check(path)?;
+        let staging = layout::staging(dataset, run_id);
+        blocking(disk, "write", path, move |disk, path| {
+            disk.replace_from(&staging, path, &content)
+        })
+        .await
+    }
+
     /// All objects below a folder, sorted by path.
     ///
     /// # Errors

@@ -131,13 +131,13 @@ impl<'a> Table<'a> {
         let in_log = log.snapshots();
         for snapshot in &in_log {
             // Rows may have been added to a snapshot that is current.
-            let files = log.files_of(snapshot);
+            let files = log.paths_of(snapshot);
             let listed = latest
                 .snapshots
                 .iter()
                 .find(|current| current.snapshot == **snapshot);
-            if listed.is_none_or(|listed| listed.files != files) {
-                let manifest = self.manifest(&latest, snapshot, files).await?;
+            if listed.is_none_or(|listed| listed.files != files.len() as u64) {
+                let manifest = self.manifest(&latest, snapshot, &files).await?;
                 latest.put(CurrentSnapshot::from(&manifest), now);
             }
         }
@@ -149,18 +149,21 @@ impl<'a> Table<'a> {
         Ok(latest)
     }
 
-    /// The manifest of a snapshot that has that many files in the log, if need be from what its commit wrote down
+    /// The manifest of a snapshot that has those files in the log, if need be from what its commit wrote down
     /// beforehand.
     async fn manifest(
         &self,
         latest: &Latest,
         snapshot: &SnapshotId,
-        files: u64,
+        files: &BTreeSet<&str>,
     ) -> Result<Manifest> {
         let first = layout::manifest(self.dataset, snapshot);
         let retired = latest.retired(snapshot);
         let path = retired.map_or(&first, |retired| &retired.was.manifest);
-        let is_whole = |manifest: &Manifest| manifest.files.len() as u64 == files;
+        let is_whole = |manifest: &Manifest| {
+            let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.path).collect();
+            listed == *files
+        };
         let published = Manifest::read_at(self.lake, path).await?;
         if let Some(manifest) = published.filter(is_whole) {
             return Ok(manifest);
@@ -177,7 +180,7 @@ impl<'a> Table<'a> {
             None => Err(Error::NotFound {
                 action: "read",
                 path: path.clone(),
-                message: format!("the table's log has {files} files of this snapshot"),
+                message: format!("the table's log has {} files of this snapshot", files.len()),
             }),
         }
     }

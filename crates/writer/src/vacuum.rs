@@ -6,6 +6,9 @@
 //! | note of what a commit has begun | the commit is not over |
 //! | staged file on local disk, temporary file | its run lives |
 //! | manifest | its snapshot is current or kept, or being committed |
+//! | quarantine file of a current snapshot | the snapshot's manifest names it, or its run lives |
+//!
+//! What was set aside of a snapshot that is not published stays: there may be no other trace of why it is not.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -14,6 +17,7 @@ use serde::Serialize;
 
 use crate::begun::Begun;
 use crate::error::Result;
+use crate::latest::Latest;
 use crate::layout;
 use crate::manifest::Manifest;
 use crate::staging;
@@ -120,6 +124,12 @@ pub async fn vacuum(
         .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
         .collect();
     let abandoned_runs = table.abandoned_runs(now).await?;
+    let set_aside = stale_quarantine(&table, &control, &state.latest, now).await?;
+    found.extend(
+        set_aside
+            .into_iter()
+            .map(|object| orphan(object, OrphanKind::Control)),
+    );
     for object in control {
         if let Some(kind) = abandoned(dataset, &object, &over, &kept, &abandoned_runs) {
             found.push(orphan(object, kind));
@@ -142,6 +152,42 @@ pub async fn vacuum(
         applied: apply,
         found,
     })
+}
+
+/// What dead runs have set aside of snapshots that others published.
+async fn stale_quarantine(
+    table: &Table<'_>,
+    control: &[ObjectInfo],
+    latest: &Latest,
+    now: DateTime<Utc>,
+) -> Result<Vec<ObjectInfo>> {
+    let (lake, dataset) = (table.lake, table.dataset);
+    let mut stale = Vec::new();
+    for current in &latest.snapshots {
+        let of_it: Vec<(&ObjectInfo, String)> = control
+            .iter()
+            .filter_map(|object| {
+                let run = layout::run_of_quarantine_file(dataset, &current.snapshot, &object.path)?;
+                Some((object, run))
+            })
+            .collect();
+        if of_it.is_empty() {
+            continue;
+        }
+        let Some(manifest) = Manifest::read_at(lake, &current.manifest).await? else {
+            continue;
+        };
+        let named: HashSet<String> = manifest.quarantine_files.into_iter().collect();
+        for (object, run) in of_it {
+            let single_writer = table.settings.single_writer;
+            if !named.contains(&object.path)
+                && staging::is_dead(lake, dataset, &run, single_writer, now).await?
+            {
+                stale.push(object.clone());
+            }
+        }
+    }
+    Ok(stale)
 }
 
 async fn files_of(lake: &Lake, manifest: &str) -> Result<Vec<String>> {
@@ -255,6 +301,32 @@ mod tests {
                     .len(),
                 2
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_run_has_set_aside_of_a_published_snapshot_is_found() {
+        let (_folder, [lake, ..]) = lakes();
+        committed(&lake, &snapshot(25, 10), "run", 5).await;
+        let (dead, alive) = ("20220726T110000Z-0a1b2c3d", "20220726T110000Z-4e5f6a7b");
+        let put = async |snapshot: &dataset::Snapshot, run: &str| {
+            let path = layout::quarantine_file("devices", &snapshot.id(), run, "part-00000-0000");
+            lake.put(&path, "{}".into()).await.unwrap();
+            path
+        };
+        let stale = put(&snapshot(25, 10), dead).await;
+        let living = put(&snapshot(25, 10), alive).await;
+        let unpublished = put(&snapshot(26, 10), dead).await;
+        let _guard = crate::begin_run(&lake, "devices", alive).await.unwrap();
+        let settings = settings_of(&lake);
+        let report = vacuum(&lake, "devices", settings, true, now())
+            .await
+            .unwrap();
+        assert_eq!(report.found.len(), 1, "{report:?}");
+        assert_eq!(report.found[0].path, stale);
+        assert_eq!(lake.get(&stale).await.unwrap(), None);
+        for path in [living, unpublished] {
+            assert!(lake.get(&path).await.unwrap().is_some(), "{path}");
         }
     }
 

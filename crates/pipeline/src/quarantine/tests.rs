@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::fixtures::Place;
 use crate::report::Outcome;
@@ -127,6 +125,31 @@ async fn records_that_a_mended_schema_reads_keep_their_group_and_are_checked_for
 }
 
 #[tokio::test]
+async fn a_replay_that_is_told_to_stop_or_refused_leaves_nothing() {
+    let place = Place::new();
+    let long = "x".repeat(2000);
+    place.blob(
+        0,
+        Some(7),
+        &format!("{{\"DeviceId\":\"a\"}}\n{{\"Id\":\"a\"}}\nbad\n{long}\n"),
+    );
+    place.publish(&[]).await;
+    let schema = mended_schema(&place);
+    let settings = place.settings(&[&schema, "gate.duplicate_keys=refuse"]);
+    let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();
+    let before = lake.list("_lake").await.unwrap();
+    let quarantine = Quarantine::open(&settings).unwrap();
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    let error = quarantine.replay(None, &stopped).await.unwrap_err();
+    assert!(matches!(error, PipelineError::Cancelled), "{error}");
+    assert_eq!(lake.list("_lake").await.unwrap(), before);
+    let error = quarantine.replay(None, &CancellationToken::new()).await;
+    assert!(matches!(error, Err(PipelineError::Refused(_))), "{error:?}");
+    assert_eq!(lake.list("_lake").await.unwrap(), before);
+}
+
+#[tokio::test]
 async fn a_schema_with_other_columns_is_refused() {
     let place = Place::new();
     place.blob(0, Some(7), "{\"DeviceId\":\"a\"}\nbad\n");
@@ -145,7 +168,7 @@ async fn a_schema_with_other_columns_is_refused() {
 }
 
 #[tokio::test]
-async fn a_part_without_rows_keeps_its_number_and_what_it_set_aside() {
+async fn a_part_without_rows_gets_them_and_keeps_what_is_still_bad() {
     let place = Place::new();
     place.blob(0, Some(7), "{\"DeviceId\":\"a\"}\n");
     place.blob(1, Some(8), "{\"Id\":\"b\"}\nbad\n");

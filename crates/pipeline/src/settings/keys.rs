@@ -523,7 +523,8 @@ pub const KEYS: &[Key] = &[
         Kind::Bool,
         Some("false"),
         "true",
-        "Whether a snapshot without any row, or an empty listing of a known organisation and time, may be published.",
+        "Whether a snapshot without any row, or an empty listing of a known organisation and time, may be published, \
+         whatever the last one held.",
     ),
     key(
         "gate.duplicate_keys",

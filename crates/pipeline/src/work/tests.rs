@@ -24,7 +24,9 @@ struct Outcome {
 /// Works on the place's blobs, after `spoil` had its way with the plan.
 async fn work(place: &Place, overrides: &[&str], spoil: impl FnOnce(&mut Plan)) -> Outcome {
     let settings = place.settings(overrides);
-    let listed = source::list(&settings).await.unwrap();
+    let listed = source::list(&settings, &(Arc::new(|_| {}) as Observer))
+        .await
+        .unwrap();
     let mut plan = Plan::new(listed.snapshot, listed.blobs, 1 << 20, 1 << 10).unwrap();
     spoil(&mut plan);
     let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();

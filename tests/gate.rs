@@ -1,0 +1,251 @@
+//! What the gate lets through: too many bad records, too few rows, none at all, the same device twice. Refused, the lake is as
+//! it was.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use simulator::SnapshotOptions;
+
+use crate::harness::api::Api;
+use crate::harness::blobs::{Blobs, ORG_ID, gzip, path};
+use crate::harness::lake::Lake;
+use crate::harness::pipeline::Pipeline;
+use crate::harness::readers::Reader::DuckDb;
+use crate::harness::truth::Truth;
+
+fn devices(devices: u32) -> SnapshotOptions {
+    SnapshotOptions {
+        devices,
+        groups: 3,
+        blobs: 4,
+        ..SnapshotOptions::default()
+    }
+}
+
+/// The lake's state but for what the gate refused, which can be looked at.
+fn published(lake: &Lake) -> BTreeMap<String, Vec<u8>> {
+    let mut state = lake.state();
+    state.retain(|path, _| !path.contains("/quarantine/"));
+    state
+}
+
+/// The run exits 3, says these words, and changes nothing.
+#[track_caller]
+fn is_refused(pipeline: &Pipeline, arguments: &[&str], words: &[&str]) -> Value {
+    let before = published(pipeline.lake());
+    let ran = pipeline.command("run", &[&["--json"], arguments].concat());
+    let ran = ran.exits_with(3);
+    ran.says(words);
+    let report = ran.json();
+    assert_eq!(report["outcome"], "refused");
+    assert!(published(pipeline.lake()) == before, "the lake changed");
+    report
+}
+
+/// Records of which so many are bad.
+fn lines(records: usize, bad: usize) -> Vec<u8> {
+    let good = (bad..records).map(|number| format!("{{\"DeviceId\":\"{number}\"}}\n"));
+    let bad = (0..bad).map(|_| "not JSON\n".to_owned());
+    good.chain(bad).collect::<String>().into_bytes()
+}
+
+#[test]
+fn bad_records_are_refused_where_they_are_more_than_the_number_and_more_than_the_share() {
+    for (number, share, passes) in [
+        ("1", "0.1", false),
+        ("2", "0.1", true),
+        ("1", "0.2", true),
+        ("0", "0", false),
+        ("0", "1", true),
+    ] {
+        let (blobs, lake) = (Blobs::of_lines(Some(7), &lines(10, 2)), Lake::on_disk());
+        let pipeline = Pipeline::from_files(&blobs, &lake);
+        let limits = [
+            "--set".to_owned(),
+            format!("gate.max_quarantined={number}"),
+            "--set".to_owned(),
+            format!("gate.max_quarantined_share={share}"),
+        ];
+        let limits = limits.each_ref().map(String::as_str);
+        if passes {
+            assert_eq!(pipeline.run_with(&limits)["records_quarantined"], 2);
+            DuckDb
+                .values(&lake.on_this_machine().table())
+                .is(&Truth::of(&blobs));
+        } else {
+            let report = is_refused(&pipeline, &limits, &["2 of 10 records", "max_quarantined"]);
+            assert_eq!(report["records_quarantined"], 2);
+        }
+    }
+}
+
+#[test]
+fn by_default_100_bad_records_pass_and_so_does_one_in_a_hundred() {
+    for (records, bad, passes) in [
+        (150, 100, true),
+        (150, 101, false),
+        (10_100, 101, true),
+        (10_000, 101, false),
+    ] {
+        let (blobs, lake) = (
+            Blobs::of_lines(Some(7), &lines(records, bad)),
+            Lake::on_disk(),
+        );
+        let pipeline = Pipeline::from_files(&blobs, &lake);
+        pipeline.replace(
+            "max_quarantined_share = 1.0\nmax_quarantined = 1000000\n",
+            "",
+        );
+        if passes {
+            assert_eq!(pipeline.run()["rows_written"], records - bad);
+        } else {
+            is_refused(&pipeline, &[], &["quarantined"]);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_shrank_below_half_of_the_last_is_refused_unless_that_is_accepted() {
+    let lake = Lake::on_disk();
+    let (first, second) = (devices(100), devices(50).next_day());
+    Pipeline::from_files(&Blobs::simulated(&first), &lake).run();
+    // Half is enough.
+    Pipeline::from_files(&Blobs::simulated(&second), &lake).run();
+    let third = SnapshotOptions {
+        devices: 24,
+        ..second.next_day()
+    };
+    let blobs = Blobs::simulated(&third);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    is_refused(&pipeline, &[], &["24 rows", "50 rows", "--accept-shrink"]);
+    pipeline.run_with(&["--accept-shrink"]);
+    for day in [&first, &second] {
+        blobs.add_simulated(day);
+    }
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&blobs));
+}
+
+#[test]
+fn another_ratio_can_be_set() {
+    let lake = Lake::on_disk();
+    let (first, second) = (devices(100), devices(90).next_day());
+    Pipeline::from_files(&Blobs::simulated(&first), &lake).run();
+    let blobs = Blobs::simulated(&second);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let strict = ["--set", "gate.min_rows_ratio=0.95"];
+    is_refused(&pipeline, &strict, &["90 rows", "100 rows"]);
+    pipeline.run_with(&["--set", "gate.min_rows_ratio=0.9"]);
+}
+
+#[test]
+fn an_empty_listing_is_refused_unless_allowed_and_known_and_is_then_a_snapshot_without_rows() {
+    let lake = Lake::on_disk();
+    let today = Blobs::simulated(&devices(50));
+    Pipeline::from_files(&today, &lake).run();
+    let nothing = Api::of(&Blobs::none());
+    let pipeline = Pipeline::from_api(&nothing, &lake);
+    is_refused(&pipeline, &[], &["the listing is empty", "--allow-empty"]);
+    is_refused(&pipeline, &["--allow-empty"], &["--org-id"]);
+
+    let tomorrow = "2026-05-04T10:01:00Z";
+    let known = ["--org-id", ORG_ID, "--generated-time", tomorrow];
+    is_refused(&pipeline, &known, &["the listing is empty"]);
+    let allowed = [&known[..], &["--allow-empty"]].concat();
+    let report = pipeline.run_with(&allowed);
+    assert_eq!(report["outcome"], "committed");
+    assert_eq!(report["snapshot"], "20260504T100100Z-47d41a0c");
+    assert_eq!(pipeline.run_with(&allowed)["outcome"], "unchanged");
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&today));
+    pipeline.command("verify", &[]).exits_with(0);
+
+    // The next day has rows again.
+    let after = devices(40).next_day().next_day();
+    Pipeline::from_files(&Blobs::simulated(&after), &lake).run();
+    today.add_simulated(&after);
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&today));
+}
+
+#[test]
+fn blobs_that_are_all_empty_are_refused_unless_allowed_and_then_replace_the_days_rows() {
+    let lake = Lake::on_disk();
+    let (yesterday, morning) = (devices(50), devices(50).next_day());
+    let rows = Blobs::simulated(&yesterday);
+    for day in [&yesterday, &morning] {
+        Pipeline::from_files(&Blobs::simulated(day), &lake).run();
+    }
+    let empty = Blobs::none();
+    for part in 1..4 {
+        let noon = path(Some(7), part).replace("2026-05-03/1001", "2026-05-04/1201");
+        empty.add(&noon, &gzip(b""));
+    }
+    let api = Api::of(&empty);
+    let pipeline = Pipeline::from_api(&api, &lake);
+    is_refused(&pipeline, &[], &["no rows", "--allow-empty"]);
+    let report = pipeline.run_with(&["--allow-empty"]);
+    assert_eq!(
+        (&report["blobs"], &report["rows_written"]),
+        (&json!(3), &json!(0))
+    );
+    assert_eq!(report["replaced"], "20260504T100100Z-47d41a0c");
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&rows));
+    pipeline.command("verify", &[]).exits_with(0);
+}
+
+/// Device `a` in two groups.
+fn moved_device() -> Blobs {
+    let blobs = Blobs::none();
+    let lines: [(i64, &[u8]); 3] = [
+        (7, b"{\"DeviceId\":\"a\"}\n{\"DeviceId\":\"b\"}\n"),
+        (8, b"{\"DeviceId\":\"c\"}\n{\"DeviceId\":\"a\"}\n"),
+        (9, b"{\"DeviceId\":\"d\"}\n"),
+    ];
+    for (group, lines) in lines {
+        blobs.add(&path(Some(group), 1), &gzip(lines));
+    }
+    blobs
+}
+
+#[test]
+fn a_device_in_two_groups_is_kept_twice_and_reported_with_its_blobs() {
+    let (blobs, lake) = (moved_device(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let report = pipeline.run();
+    assert_eq!(report["rows_written"], 5);
+    assert_eq!(report["duplicate_keys"], 1);
+    let both = [path(Some(7), 1), path(Some(8), 1)];
+    assert_eq!(
+        report["duplicate_key_examples"],
+        json!([{"rows": 2, "blobs": both}])
+    );
+    let table = DuckDb.values(&lake.on_this_machine().table());
+    table.is(&Truth::of(&blobs));
+    assert_eq!(table.column("device_id"), ["a", "a", "b", "c", "d"]);
+    assert_eq!(table.column("rbac_group_id"), [7, 8, 7, 8, 9]);
+    let manifest = &lake.files()["_lake/info_gathering/snapshots/20260503T100100Z-47d41a0c.json"];
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    assert_eq!(manifest["duplicate_keys"], 1);
+    pipeline.command("verify", &[]).exits_with(0);
+}
+
+#[test]
+fn a_device_in_two_groups_is_refused_where_the_setting_says_so() {
+    let (blobs, lake) = (moved_device(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let words = [path(Some(7), 1), path(Some(8), 1)];
+    let refuse = ["--set", "gate.duplicate_keys=refuse"];
+    let report = is_refused(&pipeline, &refuse, &words.each_ref().map(String::as_str));
+    assert_eq!(report["duplicate_keys"], 1);
+    assert!(lake.on_this_machine().table_files().is_empty());
+
+    // Unique keys pass, though the setting is there.
+    let unique = Blobs::simulated(&devices(20));
+    Pipeline::from_files(&unique, &lake).run_with(&refuse);
+}
