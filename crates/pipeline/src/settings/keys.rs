@@ -465,8 +465,8 @@ pub const KEYS: &[Key] = &[
     key(
         "work.batch_rows",
         from_to(1, 1 << 20),
-        Some("4096"),
-        "4096",
+        Some("1024"),
+        "1024",
         "Rows that are decoded before they are handed on.",
     ),
     key(
