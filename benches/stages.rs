@@ -61,6 +61,7 @@ static BLOB: LazyLock<Blob> = LazyLock::new(|| {
     while let Some(progress) = decoder.next_batch().unwrap() {
         batches.push(progress.batch.rows);
     }
+    drop(decoder);
     Blob {
         gzip,
         json,
