@@ -185,7 +185,7 @@ fn crash_matrix(lake: &Lake, readers: &[&'static str]) {
 fn readers_see_the_old_or_the_new_snapshot_whatever_dies_on_disk() {
     crash_matrix(
         &Lake::on_disk(),
-        &["deltalake", "polars", "manifest", "glob"],
+        &["deltalake", "polars", "chdb", "manifest", "glob"],
     );
 }
 
