@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::api::Api;
 use super::blobs::Blobs;
 use super::lake::Lake;
-use super::program::{Ran, Running, defender_lake};
+use super::program::{Ran, Running};
 
 /// Settings of `[source]` with which a run gives up, or gets over a fault, within seconds.
 const SHORT_WAITS: &str = r#"no_progress_timeout = "700ms"
@@ -151,7 +151,12 @@ impl<'a> Pipeline<'a> {
     /// Runs a command of the program with just these arguments.
     pub(crate) fn plain(&self, command: &str, arguments: &[&str]) -> Ran {
         let all: Vec<&str> = [command].iter().chain(arguments).copied().collect();
-        defender_lake(self.folder(), &self.environment, &all)
+        self.start_plain(&all).wait()
+    }
+
+    /// Starts the program with just these arguments.
+    pub(crate) fn start_plain(&self, arguments: &[&str]) -> Running {
+        Running::start(self.folder(), &self.environment, arguments)
     }
 
     /// `run --json`, which must succeed; the run report.

@@ -8,6 +8,7 @@
 //! again finds nothing to add. A record that was longer than `work.max_line_bytes` cannot come back: only its beginning is kept.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Utc;
 use dataset::{BlobPath, SnapshotId};
@@ -23,7 +24,7 @@ use crate::events::Observer;
 use crate::gate::Refusal;
 use crate::part::{StagedPart, Started};
 use crate::plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
-use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord, WrittenFiles};
+use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
 use crate::report::QuarantineReport;
 use crate::segment::{Outlet, Piece, Rows, SegmentSettings};
 use crate::settings::{DuplicateKeys, Settings};
@@ -132,6 +133,7 @@ impl<'a> Quarantine<'a> {
         cancel: &CancellationToken,
     ) -> Result<Vec<Replayed>, PipelineError> {
         let dataset = &self.settings.dataset.name;
+        writer::settle(&self.lake, dataset, self.settings.lake.table(), Utc::now()).await?;
         let latest = Latest::read(&self.lake, dataset).await?;
         let mut current: Vec<SnapshotId> = latest
             .snapshots
@@ -190,10 +192,19 @@ impl<'a> Quarantine<'a> {
             BlobSource::files(&[]),
             crate::run::new_run_id(Utc::now()),
         )?;
-        let _staging = writer::begin_run(&self.lake, &published.dataset, &workshop.run_id).await?;
-        let (staged, cut) = self
+        let (name, table) = (&published.dataset, self.settings.lake.table());
+        let _staging = writer::begin_run(&self.lake, name, &workshop.run_id, table).await?;
+        let (staged, cut) = match self
             .decode_again(&workshop, &part, &published, cancel)
-            .await?;
+            .await
+        {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                workshop.throw_away(&[]).await;
+                workshop.discard_quarantine().await;
+                return Err(error);
+            }
+        };
         let mut quarantine_files = cut.files;
         quarantine_files.extend(staged.quarantine_files.iter().cloned());
         let rows_added = staged.files.iter().map(|file| file.rows).sum();
@@ -208,20 +219,14 @@ impl<'a> Quarantine<'a> {
             remaining: reports(remaining),
             cut: cut.records,
         };
-        let amended = if rows_added == 0 {
-            Ok(false)
+        if rows_added == 0 {
+            workshop.throw_away(&[staged]).await;
+            workshop.discard_quarantine().await;
         } else {
-            let files = quarantine_files.clone();
-            self.amend(&workshop, published, staged, files, cancel)
-                .await
-        };
-        if !matches!(amended, Ok(true)) {
-            // No manifest names them.
-            if let Err(error) = self.lake.delete(&quarantine_files).await {
-                tracing::warn!(%error, "quarantine files of the replay could not be deleted");
-            }
+            self.amend(&workshop, published, staged, quarantine_files, cancel)
+                .await?;
         }
-        amended.map(|_| replayed)
+        Ok(replayed)
     }
 
     /// Reads the quarantine files and makes a part of what passes; what is cut goes into files of its own.
@@ -250,9 +255,9 @@ impl<'a> Quarantine<'a> {
         // The receiver is here.
         let _ = to_part.send(Ok(Started { turn, pieces, job })).await;
         drop(to_part);
-        let observer: Observer = std::sync::Arc::new(|_| {});
+        let observer: Observer = Arc::new(|_| {});
         let (cut, staged) = tokio::join!(
-            self.feed(to_job, part, published),
+            self.feed(to_job, workshop, part, published),
             workshop.assemble(part, segments, &observer)
         );
         let staged = staged?;
@@ -268,13 +273,14 @@ impl<'a> Quarantine<'a> {
     async fn feed(
         &self,
         to_job: mpsc::Sender<Vec<SetAsideRecord>>,
+        workshop: &Workshop,
         part: &Part,
         published: &Manifest,
     ) -> Result<Cut, PipelineError> {
-        let name = format!("part-{:05}-cut", part.number);
+        let name = format!("{}-part-{:05}-cut", workshop.run_id, part.number);
         let (dataset, snapshot) = (&published.dataset, &published.snapshot);
-        let mut writer =
-            QuarantineWriter::new(&self.lake, dataset, snapshot, name, WrittenFiles::default());
+        let written = Arc::clone(&workshop.quarantine_files);
+        let mut writer = QuarantineWriter::new(&self.lake, dataset, snapshot, name, written);
         let mut cut = Cut::default();
         for file in &published.quarantine_files {
             let (beginnings, whole): (Vec<_>, Vec<_>) = self
@@ -303,7 +309,7 @@ impl<'a> Quarantine<'a> {
         mut staged: StagedPart,
         quarantine_files: Vec<String>,
         cancel: &CancellationToken,
-    ) -> Result<bool, PipelineError> {
+    ) -> Result<(), PipelineError> {
         let checked = async {
             let duplicates = self.duplicates(workshop, &published, &mut staged).await?;
             let refused = self.settings.gate.duplicate_keys == DuplicateKeys::Refuse;
@@ -320,6 +326,7 @@ impl<'a> Quarantine<'a> {
             Ok(duplicates) => duplicates,
             Err(error) => {
                 workshop.throw_away(&[staged]).await;
+                workshop.discard_quarantine().await;
                 return Err(error);
             }
         };
@@ -348,9 +355,13 @@ impl<'a> Quarantine<'a> {
                 if !not_deleted.is_empty() {
                     tracing::warn!(files = not_deleted.len(), "stale files stay behind");
                 }
-                Ok(true)
+                Ok(())
             }
-            Ok(AmendOutcome::Outdated) => Err(PipelineError::SnapshotChanged { snapshot }),
+            Ok(AmendOutcome::Outdated) => {
+                workshop.discard_quarantine().await;
+                Err(PipelineError::SnapshotChanged { snapshot })
+            }
+            // What was set aside stays: the amendment may stand all the same. If not, `vacuum` finds it.
             Err(error) => {
                 workshop.throw_away(&[staged]).await;
                 Err(error.into())
@@ -400,18 +411,13 @@ fn reports(reasons: impl IntoIterator<Item = (String, u64)>) -> Vec<QuarantineRe
         .collect()
 }
 
-/// A number that no part of the snapshot has: neither a file nor what was set aside of a part without one.
+/// A number that no file of the snapshot has.
 fn next_number(manifest: &Manifest) -> u32 {
     let files = manifest.files.iter().filter_map(|file| {
         let name = file.path.strip_suffix(".parquet")?;
         name.rsplit_once('-')?.1.parse::<u32>().ok()
     });
-    let quarantine_files = manifest.quarantine_files.iter().filter_map(|path| {
-        let name = path.rsplit('/').next()?;
-        name.split('-').nth(1)?.parse::<u32>().ok()
-    });
-    let numbers = files.chain(quarantine_files);
-    numbers.max().map_or(0, |number| number.saturating_add(1))
+    files.max().map_or(0, |number| number.saturating_add(1))
 }
 
 /// The CPU's share: decodes records again, file by file, in the order in which they were set aside.

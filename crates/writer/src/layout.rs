@@ -10,7 +10,7 @@
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
 //! | `_lake/<dataset>/runs/<run id>.json` | run report |
 //! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible on local disk; notes of open uploads on S3 |
-//! | `_lake/<dataset>/staging/<run id>.lock` | held while a run lives, on local disk only |
+//! | `_lake/<dataset>/staging/<run id>.lock` | held while a run lives on local disk; its lease elsewhere |
 //! | `_lake/<dataset>/commit.lock` | held while a commit runs, on local disk only |
 
 use chrono::NaiveDate;
@@ -112,6 +112,16 @@ pub fn quarantine(dataset: &str, snapshot: &SnapshotId) -> String {
     format!("{}/{snapshot}", quarantines(dataset))
 }
 
+/// The snapshot whose records a quarantine file holds, and the run that set them aside.
+pub(crate) fn run_of_set_aside<'a>(dataset: &str, path: &'a str) -> Option<(SnapshotId, &'a str)> {
+    let below = path
+        .strip_prefix(&quarantines(dataset))?
+        .strip_prefix('/')?;
+    let (snapshot, name) = below.split_once('/')?;
+    let (run, _) = name.split_once("-part-")?;
+    Some((snapshot.parse().ok()?, run))
+}
+
 /// The report of a run.
 pub fn run_report(dataset: &str, run_id: &str) -> String {
     format!("{}/runs/{run_id}.json", control(dataset))
@@ -122,7 +132,7 @@ pub(crate) fn staging_folder(dataset: &str) -> String {
     format!("{}/staging", control(dataset))
 }
 
-/// What a run that stages files holds, on local disk only.
+/// What a run that stages files holds: a lock on local disk, else a lease.
 pub(crate) fn run_lock(dataset: &str, run_id: &str) -> String {
     format!("{}.lock", staging(dataset, run_id))
 }
@@ -227,6 +237,17 @@ mod tests {
         ] {
             assert_eq!(snapshot_of_part(foreign), None);
         }
+    }
+
+    #[test]
+    fn a_quarantine_file_names_its_snapshot_and_its_run() {
+        let id: SnapshotId = "20220726T100100Z-47d41a0c".parse().unwrap();
+        let path = format!(
+            "{}/20220726T1105Z-9-part-00001-0000.jsonl",
+            quarantine("x", &id)
+        );
+        assert_eq!(run_of_set_aside("x", &path), Some((id, "20220726T1105Z-9")));
+        assert_eq!(run_of_set_aside("y", &path), None);
     }
 
     #[test]

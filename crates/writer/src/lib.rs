@@ -40,7 +40,9 @@ mod verify;
 mod fixtures;
 
 pub use amend::{AmendOutcome, AmendRequest, amend};
-pub use commit::{CommitOutcome, CommitRequest, Standing, abort, abort_files, commit, standing};
+pub use commit::{
+    CommitOutcome, CommitRequest, Standing, abort, abort_files, commit, settle, standing,
+};
 pub use error::{Error, Result};
 pub use file_format::{FileFormat, ParquetSettings};
 pub use latest::{CurrentSnapshot, Latest, RetiredSnapshot};

@@ -6,10 +6,12 @@
 //! | note of what a commit has begun | the commit is not over |
 //! | staged file on local disk, temporary file | its run lives |
 //! | manifest | its snapshot is current or kept, or being committed |
+//! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
 
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
+use dataset::SnapshotId;
 use serde::Serialize;
 
 use crate::begun::Begun;
@@ -72,6 +74,10 @@ pub async fn vacuum(
         None
     };
     let table = Table::new(lake, dataset, settings);
+    if apply {
+        // What a dead commit has written down may be all that tells what is current.
+        table.finish(table.read(now).await?, now).await?;
+    }
     // Files before what holds them: a commit writes down what it begins before its files appear.
     let files = lake.list(&layout::table(dataset)).await?;
     let control = lake.list(&layout::control(dataset)).await?;
@@ -85,7 +91,9 @@ pub async fn vacuum(
     let mut held: HashSet<String> = state.log.paths().map(str::to_owned).collect();
     let mut kept: HashSet<String> = HashSet::new();
     let mut retired_files: HashSet<String> = HashSet::new();
+    let mut kept_snapshots: HashSet<&SnapshotId> = HashSet::new();
     for current in &state.latest.snapshots {
+        kept_snapshots.insert(&current.snapshot);
         kept.insert(current.manifest.clone());
         held.extend(files_of(lake, &current.manifest).await?);
     }
@@ -94,6 +102,7 @@ pub async fn vacuum(
         if table.is_overdue(retired, now) {
             retired_files.extend(files);
         } else {
+            kept_snapshots.insert(&retired.was.snapshot);
             kept.insert(retired.was.manifest.clone());
             held.extend(files);
         }
@@ -101,6 +110,7 @@ pub async fn vacuum(
     for begun in &under_way {
         kept.insert(begun.manifest.path());
         held.extend(begun.manifest.files.iter().map(|file| file.path.clone()));
+        held.extend(begun.manifest.quarantine_files.iter().cloned());
     }
 
     let log = format!("{}/", layout::delta_log(dataset));
@@ -119,8 +129,18 @@ pub async fn vacuum(
         .iter()
         .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
         .collect();
-    let abandoned_runs = table.abandoned_runs(now).await?;
+    let mut abandoned_runs = table.abandoned_runs(now).await?;
+    abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
     for object in control {
+        if let Some((snapshot, run)) = layout::run_of_set_aside(dataset, &object.path) {
+            let is_stale = abandoned_runs.contains(run)
+                || (kept_snapshots.contains(&snapshot)
+                    && staging::is_dead(lake, dataset, run, settings, now).await?);
+            if is_stale && !held.contains(&object.path) {
+                found.push(orphan(object, OrphanKind::Control));
+            }
+            continue;
+        }
         if let Some(kind) = abandoned(dataset, &object, &over, &kept, &abandoned_runs) {
             found.push(orphan(object, kind));
         }
@@ -132,8 +152,10 @@ pub async fn vacuum(
             .map(|orphan| orphan.path.clone())
             .partition(|path| path.starts_with(&format!("{}/", layout::table(dataset))));
         delete_files(lake, &table_files).await?;
+        let over: Vec<String> = over.into_iter().collect();
+        lake.delete(&over).await?;
         for run_id in &abandoned_runs {
-            staging::discard(lake, dataset, run_id).await?;
+            table.discard(run_id, now).await?;
         }
         lake.delete(&documents).await?;
         table.tidy(table.read(now).await?, alone, now).await?;
@@ -144,10 +166,14 @@ pub async fn vacuum(
     })
 }
 
+/// The table's files of a snapshot, and those of its records set aside.
 async fn files_of(lake: &Lake, manifest: &str) -> Result<Vec<String>> {
     let manifest = Manifest::read_at(lake, manifest).await?;
-    let files = manifest.into_iter().flat_map(|manifest| manifest.files);
-    Ok(files.map(|file| file.path).collect())
+    let Some(manifest) = manifest else {
+        return Ok(Vec::new());
+    };
+    let files = manifest.files.into_iter().map(|file| file.path);
+    Ok(files.chain(manifest.quarantine_files).collect())
 }
 
 /// Why a control document is there, if nothing holds it.
