@@ -132,11 +132,14 @@ pub async fn vacuum(
     let mut abandoned_runs = table.abandoned_runs(now).await?;
     abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
     for object in control {
+        if held.contains(&object.path) {
+            continue;
+        }
         if let Some((snapshot, run)) = layout::run_of_set_aside(dataset, &object.path) {
             let is_stale = abandoned_runs.contains(run)
                 || (kept_snapshots.contains(&snapshot)
                     && staging::is_dead(lake, dataset, run, settings, now).await?);
-            if is_stale && !held.contains(&object.path) {
+            if is_stale {
                 found.push(orphan(object, OrphanKind::Control));
             }
             continue;
