@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub(crate) struct Totals {
 
 /// `readers/totals.py`, which ends when its standard input does: with the tests' process, however that goes.
 struct Readers {
-    ask: ChildStdin,
+    process: Child,
     answers: BufReader<ChildStdout>,
 }
 
@@ -82,12 +82,13 @@ impl Totals {
 }
 
 fn ask(root: &str, readers: &[&str], options: &Value) -> BTreeMap<String, Value> {
-    let mut process = READERS.lock().unwrap();
-    let process = process.get_or_insert_with(start);
+    let mut alive = READERS.lock().unwrap();
+    let alive = alive.get_or_insert_with(start);
     let question = json!({"root": root, "readers": readers, "storage_options": options});
-    writeln!(process.ask, "{question}").unwrap();
+    let stdin = alive.process.stdin.as_mut().unwrap();
+    writeln!(stdin, "{question}").unwrap();
     let mut answer = String::new();
-    process.answers.read_line(&mut answer).unwrap();
+    alive.answers.read_line(&mut answer).unwrap();
     serde_json::from_str(&answer).unwrap_or_else(|_| panic!("the readers died: {question}"))
 }
 
@@ -99,8 +100,6 @@ fn start() -> Readers {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    Readers {
-        ask: process.stdin.take().unwrap(),
-        answers: BufReader::new(process.stdout.take().unwrap()),
-    }
+    let answers = BufReader::new(process.stdout.take().unwrap());
+    Readers { process, answers }
 }
