@@ -70,18 +70,26 @@ fn every_reader_sees_the_last_snapshot(poller: &Poller, day: &Day, after: &str) 
     }
 }
 
-/// On S3 nobody can tell a dead run's open uploads from a living one's for a day, unless there is a single writer.
-fn forget_dead_uploads(pipeline: &Pipeline, lake: &Lake) {
-    if lake.root().starts_with("s3://") {
-        let alone = ["--apply", "--set", "lake.single_writer=true"];
-        pipeline.command("vacuum", &alone).exits_with(0);
+/// The pipeline, with little patience for runs that are silent.
+pub(crate) fn impatient<'a>(blobs: &Blobs, lake: &'a Lake) -> Pipeline<'a> {
+    let pipeline = Pipeline::from_files(blobs, lake);
+    pipeline.replace("[lake]\n", "[lake]\ndead_after = \"300ms\"\n");
+    pipeline
+}
+
+/// Waits until a run that died in a store has been silent for too long. On disk its locks are gone at once.
+pub(crate) fn until_taken_for_dead(lake: &Lake) {
+    if lake.root().contains("://") && !lake.single_writer() {
+        thread::sleep(Duration::from_millis(400));
     }
 }
 
+/// Nothing is there that nothing holds, be it seen by `vacuum` or not.
 #[track_caller]
-fn nothing_is_left_behind(pipeline: &Pipeline, lake: &Lake, after: &str) {
-    forget_dead_uploads(pipeline, lake);
-    let vacuum = pipeline.command("vacuum", &["--json"]).exits_with(0).json();
+pub(crate) fn is_tidy(pipeline: &Pipeline, arguments: &[&str], after: &str) {
+    let lake = pipeline.lake();
+    let arguments = [&["--json"], arguments].concat();
+    let vacuum = pipeline.command("vacuum", &arguments).exits_with(0).json();
     assert_eq!(vacuum["found"], serde_json::json!([]), "after {after}");
     let left: Vec<String> = lake
         .files()
@@ -91,6 +99,19 @@ fn nothing_is_left_behind(pipeline: &Pipeline, lake: &Lake, after: &str) {
         })
         .collect();
     assert!(left.is_empty(), "after {after}: {left:?}");
+}
+
+/// Azure has no list of them, and they expire. One that a kill cut off from its note is known to S3 alone.
+#[track_caller]
+pub(crate) fn no_upload_is_open(lake: &Lake, after: &str) {
+    if !lake.root().starts_with("az://") {
+        assert_eq!(lake.open_uploads(), [""; 0], "after {after}");
+    }
+}
+
+#[track_caller]
+fn nothing_is_left_behind(pipeline: &Pipeline, after: &str) {
+    is_tidy(pipeline, &[], after);
     let snapshots = pipeline
         .command("snapshots", &["--json"])
         .exits_with(0)
@@ -125,29 +146,32 @@ fn crash_matrix(lake: &Lake, readers: &[&'static str]) {
 
     for failpoint in FAILPOINTS {
         let blobs = day.next();
-        let mut pipeline = Pipeline::from_files(&blobs, lake);
+        let mut pipeline = impatient(&blobs, lake);
         pipeline.set_variable("DEFENDER_LAKE_FAILPOINT", failpoint);
         let died = pipeline.start("run", &[]).into_child().wait().unwrap();
         assert_eq!(died.code(), None, "{failpoint} was not reached");
         kills += 1;
         poller.next_answers();
+        until_taken_for_dead(lake);
         pipeline.unset_variable("DEFENDER_LAKE_FAILPOINT");
         pipeline.run();
         every_reader_sees_the_last_snapshot(&poller, &day, failpoint);
-        nothing_is_left_behind(&pipeline, lake, failpoint);
+        nothing_is_left_behind(&pipeline, failpoint);
+        no_upload_is_open(lake, failpoint);
     }
     for kill in 0..KILLS_AT_RANDOM {
         let blobs = day.next();
-        let pipeline = Pipeline::from_files(&blobs, lake);
+        let pipeline = impatient(&blobs, lake);
         let after = run_takes * (kill + 1) / KILLS_AT_RANDOM;
         kills += u32::from(killed_within(
             pipeline.start("run", &[]).into_child(),
             after,
         ));
+        until_taken_for_dead(lake);
         pipeline.run();
         let words = format!("a kill after {after:?}");
         every_reader_sees_the_last_snapshot(&poller, &day, &words);
-        nothing_is_left_behind(&pipeline, lake, &words);
+        nothing_is_left_behind(&pipeline, &words);
     }
 
     let answers = poller.stop();
@@ -205,14 +229,14 @@ fn a_run_that_dies_while_it_sets_records_aside_leaves_nothing_after_the_next() {
     let next = day.next();
     let pipeline = Pipeline::from_files(&next, &lake);
     pipeline.run();
-    nothing_is_left_behind(&pipeline, &lake, "the run after it");
+    nothing_is_left_behind(&pipeline, "the run after it");
 }
 
 #[test]
 fn readers_see_the_old_or_the_new_snapshot_whatever_dies_on_disk() {
     crash_matrix(
         &Lake::on_disk(),
-        &["deltalake", "polars", "manifest", "glob"],
+        &["deltalake", "polars", "chdb", "manifest", "glob"],
     );
 }
 

@@ -12,8 +12,8 @@ use simulator::SnapshotOptions;
 use crate::harness::blobs::{Blobs, gzip, path};
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
-use crate::harness::poller::Poller;
 use crate::harness::tool;
+use crate::harness::totals::{GLOB_READERS, LOG_READERS, MANIFEST_READERS, Totals, totals};
 
 fn small(devices: u32) -> SnapshotOptions {
     SnapshotOptions {
@@ -143,21 +143,28 @@ fn snippets_hold_no_secret() {
 
 #[track_caller]
 fn every_reader_counts(lake: &Lake, expected: &[(&SnapshotOptions, u64)], after: &str) {
+    readers_count(
+        lake,
+        &[LOG_READERS, MANIFEST_READERS, GLOB_READERS],
+        expected,
+        after,
+    );
+}
+
+#[track_caller]
+fn readers_count(
+    lake: &Lake,
+    readers: &[&[&str]],
+    expected: &[(&SnapshotOptions, u64)],
+    after: &str,
+) -> Totals {
     let expected: BTreeMap<i64, u64> = expected
         .iter()
         .map(|(options, rows)| (options.generated_time.timestamp_micros(), *rows))
         .collect();
-    let readers: &[&'static str] = match lake.root().contains("://") {
-        true => &["deltalake", "polars"],
-        false => &["deltalake", "polars", "manifest", "glob"],
-    };
-    for answer in Poller::start(lake, readers).next_answers() {
-        assert_eq!(
-            answer.rows.as_ref(),
-            Ok(&expected),
-            "after {after}: {answer:?}"
-        );
-    }
+    let totals = totals(lake, readers, after);
+    assert_eq!(totals.rows, expected, "after {after}");
+    totals
 }
 
 fn keeps_and_goes_back(lake: &Lake) {
@@ -186,18 +193,13 @@ fn keeps_and_goes_back(lake: &Lake) {
     assert_eq!(state_of(&noon).as_deref(), Some("current"));
     let morning_id = id(&morning);
     let back = ["--to", &morning_id, "--set", "lake.retire_after=1h"];
+    // While replaced files are kept, globs see them too.
+    let followed = [LOG_READERS, MANIFEST_READERS];
+    let replaced = [(&noon, 33), (&past, 20)];
+    readers_count(lake, &followed, &replaced, "replacement and backfill");
     pipeline.command("rollback", &back).exits_with(0);
     assert_eq!(state_of(&noon).as_deref(), Some("retired"));
-    let log_readers = Poller::start(lake, &["deltalake", "polars"]);
-    for answer in log_readers.next_answers() {
-        let rows = answer.rows.as_ref().unwrap();
-        assert_eq!(
-            rows.get(&morning.generated_time.timestamp_micros()),
-            Some(&30),
-            "{answer:?}"
-        );
-        assert_eq!(rows.len(), 2, "{answer:?}");
-    }
+    readers_count(lake, &followed, &[(&morning, 30), (&past, 20)], "rollback");
     // Kept an hour, nothing may go; kept no longer, the replaced one goes.
     let held = ["--json", "--apply", "--set", "lake.retire_after=1h"];
     let vacuum = pipeline.command("vacuum", &held).exits_with(0).json();
@@ -243,7 +245,7 @@ fn schema_with(pipeline: &Pipeline, column: &str, column_type: &str) {
 #[test]
 fn a_new_column_is_added_by_the_commit_that_first_writes_it_and_a_changed_type_is_refused() {
     let lake = Lake::on_disk();
-    let first = small(20);
+    let (first, second) = (small(20), small(1).next_day());
     Pipeline::from_files(&Blobs::simulated(&first), &lake).run();
     let blobs = Blobs::none();
     let line = br#"{"DeviceId":"d1","Added":{"weight":7}}"#;
@@ -260,16 +262,13 @@ fn a_new_column_is_added_by_the_commit_that_first_writes_it_and_a_changed_type_i
     ];
     schema_with(&pipeline, "weight", "int64");
     pipeline.run_with(&own_schema);
-    let query = "import deltalake\ntable = deltalake.DeltaTable('TABLE').to_pyarrow_table(columns=['weight'])\n\
-                 print(sorted(table.column('weight').to_pylist(), key=str))";
-    let query = query.replace("TABLE", lake.on_this_machine().table().to_str().unwrap());
-    let output = Command::new(tool("readers/bin/python3"))
-        .args(["-c", &query])
-        .output()
-        .unwrap();
-    let read = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(read.matches("None").count(), 20, "{output:?}");
-    assert!(read.contains('7'), "{read}");
+    let counted = readers_count(
+        &lake,
+        &[LOG_READERS, MANIFEST_READERS, GLOB_READERS],
+        &[(&first, 20), (&second, 1)],
+        "a new column",
+    );
+    assert_eq!(counted.columns["weight"].0, 1, "old files read as null");
 
     let blobs = Blobs::none();
     let line = br#"{"DeviceId":"d1","Added":{"weight":"heavy"}}"#;

@@ -15,6 +15,7 @@
 
 mod harness;
 
+mod amendments;
 mod architecture;
 mod commands;
 mod concurrency;

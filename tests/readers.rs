@@ -8,6 +8,7 @@ use crate::harness::blobs::Blobs;
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
 use crate::harness::readers::Reader::{self, DuckDb, Polars, PySpark};
+use crate::harness::totals::{GLOB_READERS, LOG_READERS, MANIFEST_READERS, totals};
 use crate::harness::truth::Truth;
 
 const ALL: [Reader; 3] = [DuckDb, Polars, PySpark];
@@ -38,6 +39,22 @@ fn polars_reads_every_value_of_an_odd_snapshot() {
 #[test]
 fn pyspark_reads_every_value_of_an_odd_snapshot() {
     reads_every_value_of_an_odd_snapshot(PySpark);
+}
+
+#[test]
+fn all_readers_of_log_manifests_and_globs_see_the_same_values_of_an_odd_snapshot() {
+    let blobs = Blobs::simulated(&SnapshotOptions {
+        devices: 2_000,
+        oddities: Oddities::all(),
+        ..SnapshotOptions::default()
+    });
+    let lake = Lake::on_disk();
+    Pipeline::from_files(&blobs, &lake).run();
+    let readers = [LOG_READERS, MANIFEST_READERS, GLOB_READERS];
+    let totals = totals(&lake, &readers, "an odd snapshot");
+    let truth = Truth::of(&blobs);
+    assert_eq!(totals.rows.values().sum::<u64>(), truth.rows.len() as u64);
+    assert_eq!(totals.columns.len(), Truth::columns().len());
 }
 
 #[test]

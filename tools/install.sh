@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that demo and tests need, each pinned: tools/install.sh TOOL...
-# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, moto), bench (DuckDB, Polars, chdb, PySpark),
+# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, chDB, moto), bench (DuckDB, Polars, chDB, PySpark),
 # java, azurite, garage, cargo-fuzz, perf.
 #
 # A tool lies in the cache, in a folder named after its version, so that fresh clones find it built; `.tools/NAME` points there.

@@ -15,6 +15,7 @@ pub(crate) mod poller;
 pub(crate) mod program;
 pub(crate) mod readers;
 pub(crate) mod servers;
+pub(crate) mod totals;
 pub(crate) mod truth;
 
 use std::path::{Path, PathBuf};

@@ -5,17 +5,20 @@
     {"reader": ..., "began": seconds, "rows": {generated time in microseconds: rows}}
     {"reader": ..., "began": seconds, "error": ...}
 
-A reader is `deltalake` or `polars`, over the log, or `glob` or `manifest`, which are DuckDB over the documented glob and
-over the manifests that `latest.json` names, on disk only. STORAGE_OPTIONS holds the store's options as a JSON object.
+A reader is `deltalake` or `polars`, over the log; or on disk only `chdb`, over the log too, and `glob` and `manifest`, which
+are DuckDB over the documented glob and over the manifests that `latest.json` names. STORAGE_OPTIONS holds the store's
+options as a JSON object.
 """
 
 import collections
+import contextlib
 import json
 import os
 import select
 import sys
 import time
 
+import chdb
 import deltalake
 import duckdb
 import polars as pl
@@ -34,6 +37,14 @@ def by_deltalake(root: str) -> dict:
 def by_polars(root: str) -> dict:
     table = pl.scan_delta(f"{root}/{TABLE}", storage_options=OPTIONS)
     return count(table.select(pl.col("generated_time").dt.epoch("us")).collect().iter_rows())
+
+
+def by_chdb(root: str) -> dict:
+    query = f"SELECT toUnixTimestamp64Micro(generated_time) AS time, count() FROM deltaLakeLocal('{root}/{TABLE}') GROUP BY time"
+    # It reads tables below the current folder alone.
+    with contextlib.chdir("/"):
+        lines = chdb.query(query, "TSV").data().splitlines()
+    return {int(time): int(rows) for time, rows in map(str.split, lines)}
 
 
 def count(rows) -> dict:
@@ -58,7 +69,7 @@ def by_manifest(root: str) -> dict:
     return over(json.dumps(files).replace('"', "'"))
 
 
-READERS = {"deltalake": by_deltalake, "polars": by_polars, "glob": by_glob, "manifest": by_manifest}
+READERS = {"deltalake": by_deltalake, "polars": by_polars, "chdb": by_chdb, "glob": by_glob, "manifest": by_manifest}
 
 
 def main() -> None:

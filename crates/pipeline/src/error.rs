@@ -156,6 +156,9 @@ pub enum PipelineError {
         /// Attempts.
         attempts: u32,
     },
+    /// Another run took this one for dead.
+    #[error("another run took this one for dead: it was silent for longer than lake.dead_after")]
+    TakenForDead,
     /// The spool could not be read back, or the CPU pool could not be made.
     #[error("{what}: {source}")]
     Machine {
@@ -214,6 +217,7 @@ impl PipelineError {
             | Self::ListedTwice { .. }
             | Self::MixedListing
             | Self::Conflict { .. }
+            | Self::TakenForDead
             | Self::Machine { .. }
             | Self::Defect(_)
             | Self::Cancelled => false,
@@ -278,6 +282,9 @@ impl PipelineError {
             }
             Self::SnapshotChanged { .. } => "run the replay again",
             Self::Conflict { .. } => "run again when fewer runs write to this table",
+            Self::TakenForDead => {
+                "run again; set lake.dead_after to more if this machine has to pause"
+            }
             Self::Defect(_) => "this is a defect of defender-lake: please report it with the log",
             _ => return None,
         })

@@ -137,7 +137,7 @@ impl<'a> Quarantine<'a> {
     ) -> Result<Vec<Replayed>, PipelineError> {
         let dataset = &self.settings.dataset.name;
         // A replay that died may have published what the pointer does not show yet.
-        writer::tidy(&self.lake, dataset, self.settings.lake.table(), Utc::now()).await?;
+        writer::settle(&self.lake, dataset, self.settings.lake.table(), Utc::now()).await?;
         let latest = Latest::read(&self.lake, dataset).await?;
         let mut current: Vec<SnapshotId> = latest
             .snapshots
@@ -196,7 +196,8 @@ impl<'a> Quarantine<'a> {
             BlobSource::files(&[]),
             crate::run::new_run_id(Utc::now()),
         )?;
-        let _staging = writer::begin_run(&self.lake, &published.dataset, &workshop.run_id).await?;
+        let (name, table) = (&published.dataset, self.settings.lake.table());
+        let _staging = writer::begin_run(&self.lake, name, &workshop.run_id, table).await?;
         let replayed = self
             .decode_and_amend(&workshop, &part, published, cancel)
             .await;
@@ -343,6 +344,7 @@ impl<'a> Quarantine<'a> {
             Ok(duplicates) => duplicates,
             Err(error) => {
                 workshop.throw_away(&[staged]).await;
+                workshop.discard_quarantine().await;
                 return Err(error);
             }
         };
@@ -373,7 +375,11 @@ impl<'a> Quarantine<'a> {
                 }
                 Ok(())
             }
-            Ok(AmendOutcome::Outdated) => Err(PipelineError::SnapshotChanged { snapshot }),
+            Ok(AmendOutcome::Outdated) => {
+                workshop.discard_quarantine().await;
+                Err(PipelineError::SnapshotChanged { snapshot })
+            }
+            // What was set aside stays: the amendment may stand all the same. If not, `vacuum` finds it.
             Err(error) => {
                 workshop.throw_away(&[staged]).await;
                 Err(error.into())

@@ -203,7 +203,13 @@ async fn publish(
     if !settings.lake.single_writer {
         writer::probe_conditional_put(lake, &snapshot.dataset, &report.run_id).await?;
     }
-    let _staging = writer::begin_run(lake, &snapshot.dataset, &report.run_id).await?;
+    let _staging = writer::begin_run(
+        lake,
+        &snapshot.dataset,
+        &report.run_id,
+        settings.lake.table(),
+    )
+    .await?;
     let workshop = Workshop::new(settings, &plan, lake.clone(), source, report.run_id.clone())?;
     let Work {
         parts: mut staged,
@@ -241,7 +247,7 @@ async fn publish(
     observer(Event::Committing {
         files: report.files,
     });
-    commit(settings, options, lake, &plan, staged, report).await
+    commit(settings, options, &workshop, &plan, staged, report).await
 }
 
 async fn last_committed(lake: &Lake, snapshot: &Snapshot) -> Result<Option<Last>, PipelineError> {
@@ -256,11 +262,12 @@ async fn last_committed(lake: &Lake, snapshot: &Snapshot) -> Result<Option<Last>
 async fn commit(
     settings: &Settings,
     options: RunOptions,
-    lake: &Lake,
+    workshop: &Workshop,
     plan: &Plan,
     staged: Vec<StagedPart>,
     report: &mut RunReport,
 ) -> Result<Outcome, PipelineError> {
+    let lake = &workshop.lake;
     let (dataset, id) = (&plan.snapshot.dataset, plan.snapshot.id());
     let quarantine_files: Vec<String> = staged
         .iter()
@@ -289,7 +296,7 @@ async fn commit(
         backfill: options.backfill,
         table: settings.lake.table(),
     };
-    match writer::commit(lake, &request).await? {
+    let ended = match writer::commit(lake, &request).await? {
         CommitOutcome::Committed {
             replaced,
             not_deleted,
@@ -307,7 +314,7 @@ async fn commit(
             {
                 tracing::warn!(%error, "stale quarantine files could not be deleted");
             }
-            Ok(Outcome::Committed)
+            return Ok(Outcome::Committed);
         }
         CommitOutcome::Unchanged(_) => Ok(Outcome::Unchanged),
         CommitOutcome::OlderThanCurrent(current) => Err(Refusal::OlderThanCurrent {
@@ -315,7 +322,10 @@ async fn commit(
         }
         .into()),
         CommitOutcome::Conflict { attempts } => Err(PipelineError::Conflict { attempts }),
-    }
+        CommitOutcome::TakenForDead => Err(PipelineError::TakenForDead),
+    };
+    workshop.discard_quarantine().await;
+    ended
 }
 
 /// An identity for a run, sorting by time.

@@ -3,10 +3,12 @@
 //! | step | readers of the record see | readers of a glob see | a crash after it leaves |
 //! |---|---|---|---|
 //! | 0 lock (local disk), check that the snapshot is as it was read | as published | the old files | open uploads |
-//! | 1 write down what is begun, complete the uploads | as published | old and added files | added files that are written down |
-//! | 2 **publish**: a log entry that adds the files, or the swap of `latest` | as amended | likewise | a `latest` that is behind |
-//! | 3 write the amended manifest beside the published one, swap `latest` | as amended | likewise | the old manifest, stale files |
-//! | 4 delete these, and files that no manifest lists | as amended | likewise | nothing |
+//! | 1 write down what is begun | as published | likewise | that, and open uploads |
+//! | 2 complete the uploads | as published | old and added files | added files that are written down |
+//! | 3 **publish**: a log entry that adds the files, or the swap of `latest` | as amended | likewise | a `latest` that is behind |
+//! | 4 write the amended manifest beside the published one, swap `latest` | as amended | likewise | the old manifest, stale files |
+//! | 5 delete these, and files that no manifest lists | as amended | likewise | what was begun, of which nothing is left to do |
+//! | 6 strike off what was begun, tidy up after others | as amended | likewise | nothing |
 //!
 //! Without a log the manifest is written before the swap. The amended manifest names the quarantine files of what is still
 //! set aside, so that rows and records set aside change places in one act: amending again adds nothing. What a crash leaves is
@@ -69,7 +71,8 @@ pub enum AmendOutcome {
         /// Stale files that could not be deleted.
         not_deleted: Vec<String>,
     },
-    /// The snapshot was replaced or amended since it was read. The staged files were thrown away.
+    /// The snapshot was replaced or amended since it was read, or another run took this one for dead. The staged files were
+    /// thrown away.
     Outdated,
 }
 
@@ -89,9 +92,14 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         abort(lake, dataset, &request.run_id, &request.files).await?;
         return Ok(AmendOutcome::Outdated);
     }
-    let begun = Begun::new(manifest.clone(), false);
+    let begun = Begun::amending(&request.published, manifest.clone());
     begun.write(lake).await?;
     failpoint::reached("begun");
+    if !staging::may_commit(lake, dataset, &request.run_id, request.table).await? {
+        abort(lake, dataset, &request.run_id, &request.files).await?;
+        table.undo(&begun, &table.read(now).await?).await?;
+        return Ok(AmendOutcome::Outdated);
+    }
     if let Err(error) = complete_uploads(lake, &request.files).await {
         if let Err(error) = abort(lake, dataset, &request.run_id, &request.files).await {
             tracing::warn!(%error, "could not abort all uploads");
@@ -103,13 +111,12 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         return Err(error);
     }
     failpoint::reached("uploads-completed");
-    let (state, published) = publish(&table, request, &manifest, &begun, state).await?;
-    if !published {
-        table.undo(&begun, &state).await?;
+    let Some(state) = publish(&table, request, &manifest, &begun, state).await? else {
         staging::clear(lake, dataset, &request.run_id).await?;
         return Ok(AmendOutcome::Outdated);
-    }
-    let not_deleted = match finish(&table, request, &manifest, &begun, state).await {
+    };
+    let alone = lock.is_some() || request.table.single_writer;
+    let not_deleted = match finish(&table, request, &manifest, &begun, state, alone).await {
         Ok(()) => Vec::new(),
         Err(error) => {
             tracing::warn!(%error, "could not delete what the amendment replaced");
@@ -123,20 +130,26 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
     })
 }
 
-/// Step 4.
+/// Steps 4 to 6, but for the manifest.
 async fn finish(
     table: &Table<'_>,
     request: &AmendRequest,
     manifest: &Manifest,
     begun: &Begun,
     state: TableState,
+    alone: bool,
 ) -> Result<()> {
-    let state = table.publish(state, None, request.committed_at).await?;
+    let now = request.committed_at;
+    let state = table.publish(state, None, now).await?;
     failpoint::reached("latest");
     table.delete_strays(&state, manifest).await?;
-    table.lake.delete(&stale(request, manifest)).await?;
-    begun.delete(table.lake).await?;
-    staging::clear(table.lake, &manifest.dataset, &request.run_id).await
+    table.undo(begun, &state).await?;
+    failpoint::reached("struck-off");
+    staging::clear(table.lake, &manifest.dataset, &request.run_id).await?;
+    table
+        .tidy(table.read(now).await?, alone, now)
+        .await
+        .map(drop)
 }
 
 /// The published manifest, and quarantine files whose records are rows now.
@@ -226,23 +239,24 @@ fn is_current(latest: &Latest, manifest: &Manifest) -> bool {
         })
 }
 
-/// The act that makes the rows the snapshot's: false if the snapshot is no longer as it was read.
+/// The act that makes the rows the snapshot's. `None`: the snapshot is no longer as it was read, and what was begun is undone.
 async fn publish(
     table: &Table<'_>,
     request: &AmendRequest,
     manifest: &Manifest,
     begun: &Begun,
     mut state: TableState,
-) -> Result<(TableState, bool)> {
+) -> Result<Option<TableState>> {
     let now = request.committed_at;
     let has_log = request.table.format == TableFormat::Delta;
     if !has_log {
         manifest.write(table.lake).await?;
+        failpoint::reached("manifest");
     }
     for attempt in 1..=SWAP_ATTEMPTS {
-        // Who took it for dead deletes its files.
+        // Who took it for dead deletes its files; by now another amendment may have files of the same names.
         if !begun.is_there(table.lake).await? {
-            return Ok((state, false));
+            return Ok(None);
         }
         let before = state.log.version;
         let won = if has_log && before.is_some() {
@@ -255,7 +269,11 @@ async fn publish(
                 info: info(manifest),
                 committed_at: now,
             };
-            table.log.commit(&state.log, entry).await?.is_some()
+            let version = table.log.commit(&state.log, entry).await?;
+            if let Some(version) = version {
+                table.log.maintain(version).await;
+            }
+            version.is_some()
         } else {
             state.latest.put(CurrentSnapshot::from(manifest), now);
             let alone = request.table.single_writer;
@@ -263,21 +281,25 @@ async fn publish(
         };
         if won {
             failpoint::reached("log-entry");
-            manifest.write(table.lake).await?;
-            return Ok((table.read(now).await?, true));
+            if has_log {
+                manifest.write(table.lake).await?;
+                failpoint::reached("manifest");
+            }
+            return table.read(now).await.map(Some);
         }
         tokio::time::sleep(SWAP_PAUSE * attempt).await;
         state = table.read(now).await?;
         if is_current(&state.latest, manifest) {
             // The store took the entry or the swap, and its answer was lost.
             manifest.write(table.lake).await?;
-            return Ok((state, true));
+            return Ok(Some(state));
         }
         if !is_current(&state.latest, &request.published) {
-            return Ok((state, false));
+            break;
         }
     }
-    Ok((state, false))
+    table.undo(begun, &state).await?;
+    Ok(None)
 }
 
 fn added<'a>(request: &AmendRequest, manifest: &'a Manifest) -> Vec<&'a ManifestFile> {
@@ -289,20 +311,27 @@ fn added<'a>(request: &AmendRequest, manifest: &'a Manifest) -> Vec<&'a Manifest
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{committed, dataset, lakes, settings_of, snapshot, stage};
+    use crate::fixtures::{committed, dataset, lakes, paths, settings_of, snapshot, stage};
 
     /// An amendment of the one snapshot of `lake` by two rows of group 1.
     async fn request(lake: &Lake, run_id: &str) -> AmendRequest {
+        request_of(lake, run_id, 7, 2).await
+    }
+
+    /// An amendment by a file of that number and some rows.
+    async fn request_of(lake: &Lake, run_id: &str, number: u32, rows: u64) -> AmendRequest {
         let snapshot = snapshot(26, 10);
         let published = Manifest::read(lake, "devices", &snapshot.id())
             .await
             .unwrap()
             .unwrap();
-        let rows = 1_000_000..1_000_002;
-        let file = stage(lake, &snapshot, run_id, 1, 7, rows).await.unwrap();
+        let devices = 1_000_000..1_000_000 + rows;
+        let file = stage(lake, &snapshot, run_id, 1, number, devices)
+            .await
+            .unwrap();
         let mut blobs = published.blobs.clone();
-        blobs[0].rows += 2;
-        blobs[0].quarantined -= 2;
+        blobs[0].rows += rows;
+        blobs[0].quarantined -= rows;
         AmendRequest {
             schema_fingerprint: dataset().fingerprint(),
             run_id: run_id.to_owned(),
@@ -360,6 +389,45 @@ mod tests {
             assert_eq!(amend(&lake, &late).await.unwrap(), AmendOutcome::Outdated);
             assert_eq!(lake.list("devices").await.unwrap(), files);
         }
+    }
+
+    #[tokio::test]
+    async fn records_set_aside_change_places_with_rows_and_stale_files_go() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let folder = layout::quarantine("devices", &snapshot(26, 10).id());
+            let (first, second) = (
+                format!("{folder}/replay-part-00007-0000.jsonl"),
+                format!("{folder}/again-part-00008-0000.jsonl"),
+            );
+            let mut request = request_of(&lake, "replay", 7, 1).await;
+            lake.put(&first, "{}".into()).await.unwrap();
+            request.quarantine_files = vec![first.clone()];
+            amend(&lake, &request).await.unwrap();
+
+            let mut again = request_of(&lake, "again", 8, 1).await;
+            lake.put(&second, "{}".into()).await.unwrap();
+            again.quarantine_files = vec![second.clone()];
+            amend(&lake, &again).await.unwrap();
+            assert_eq!(paths(&lake, &folder).await, [second]);
+            assert_eq!(paths(&lake, "_lake/devices/snapshots").await.len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_taken_for_dead_amends_nothing() {
+        let (_folder, [_, lake, ..]) = lakes();
+        committed(&lake, &snapshot(26, 10), "run", 20).await;
+        let request = request(&lake, "silent").await;
+        staging::revoke(&lake, "devices", "silent").await.unwrap();
+        let before = paths(&lake, "devices").await;
+        assert_eq!(
+            amend(&lake, &request).await.unwrap(),
+            AmendOutcome::Outdated
+        );
+        assert_eq!(paths(&lake, "devices").await, before);
+        assert!(paths(&lake, "_lake/devices/begun").await.is_empty());
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ pub(crate) struct Begun {
     pub(crate) version: u32,
     /// Whether it may put an older snapshot in the place of a later one.
     pub(crate) backfill: bool,
+    /// The manifest of the snapshot that it adds rows to: it can take the place of no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) amends: Option<String>,
     /// What it publishes.
     pub(crate) manifest: Manifest,
 }
@@ -25,7 +28,16 @@ impl Begun {
         Self {
             version: VERSION,
             backfill,
+            amends: None,
             manifest,
+        }
+    }
+
+    /// The commit of an amendment.
+    pub(crate) fn amending(published: &Manifest, manifest: Manifest) -> Self {
+        Self {
+            amends: Some(published.path()),
+            ..Self::new(manifest, false)
         }
     }
 
@@ -45,7 +57,12 @@ impl Begun {
 
     /// Whether it is still written down: if not, another run took it for dead.
     pub(crate) async fn is_there(&self, lake: &Lake) -> Result<bool> {
-        Ok(lake.get(&self.path()).await?.is_some())
+        Self::has(lake, &self.manifest.dataset, &self.manifest.run_id).await
+    }
+
+    /// Whether a run has a commit written down.
+    pub(crate) async fn has(lake: &Lake, dataset: &str, run_id: &str) -> Result<bool> {
+        Ok(lake.get(&layout::begun(dataset, run_id)).await?.is_some())
     }
 
     /// All that is written down for a dataset.

@@ -19,7 +19,8 @@
 //! On local disk a lock keeps commits apart, and what is found written down under it is dead. On S3 and Azure there
 //! is no lock: a log entry is put only where there is none, `latest` only over the one that was read, and who loses
 //! either decides again. There a commit counts as dead when its snapshot is current or overtaken, when it began an
-//! hour ago, or when the lake has a single writer.
+//! hour ago, or when the lake has a single writer. A run that was taken for dead before step 1 finds no lease after it, and
+//! commits nothing ([`staging::may_commit`]).
 
 use std::time::Duration;
 
@@ -102,11 +103,13 @@ pub enum CommitOutcome {
     Unchanged(CurrentSnapshot),
     /// The lake holds a later one and `backfill` was not asked for. The staged files were thrown away.
     OlderThanCurrent(CurrentSnapshot),
-    /// Others kept committing first, or took this commit for dead. Nothing was committed.
+    /// Others kept committing first. Nothing was committed.
     Conflict {
         /// Races that were lost.
         attempts: u32,
     },
+    /// Another run took this one for dead: it was silent for too long. Nothing was committed.
+    TakenForDead,
 }
 
 /// How `snapshot` stands to the lake now. A commit decides again.
@@ -122,38 +125,23 @@ pub async fn standing(
     settings: TableSettings,
     now: DateTime<Utc>,
 ) -> Result<Standing> {
-    let state = tidied(lake, &snapshot.dataset, settings, now).await?;
+    let table = Table::new(lake, &snapshot.dataset, settings);
+    let state = table.settled(now).await?;
     Ok(decide(&state.latest, snapshot))
 }
 
-/// Finishes or undoes what dead runs have left, as [`standing`] does.
+/// Finishes what runs that died had committed, and undoes what they had not, as [`standing`] does.
 ///
 /// # Errors
-/// As for [`standing`].
-pub async fn tidy(
+/// Those of [`standing`].
+pub async fn settle(
     lake: &Lake,
     dataset: &str,
     settings: TableSettings,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    tidied(lake, dataset, settings, now).await.map(drop)
-}
-
-async fn tidied(
-    lake: &Lake,
-    dataset: &str,
-    settings: TableSettings,
-    now: DateTime<Utc>,
-) -> Result<TableState> {
     let table = Table::new(lake, dataset, settings);
-    let state = table.read(now).await?;
-    if !table.is_untidy(&state, now).await? {
-        return Ok(state);
-    }
-    let lock = lake.lock_commits(dataset).await?;
-    let alone = lock.is_some() || settings.single_writer;
-    table.tidy(table.read(now).await?, alone, now).await?;
-    table.read(now).await
+    table.settled(now).await.map(drop)
 }
 
 fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
@@ -330,6 +318,8 @@ enum Recorded {
     Won(TableState, Option<CurrentSnapshot>),
     /// It is settled without this commit.
     Lost(TableState, CommitOutcome),
+    /// Another run has undone it.
+    StruckOff,
 }
 
 impl Commit<'_> {
@@ -337,6 +327,13 @@ impl Commit<'_> {
         let (lake, now) = (self.table.lake, self.request.committed_at);
         self.begun.write(lake).await?;
         failpoint::reached("begun");
+        let (dataset, run_id) = (self.table.dataset, &self.request.run_id);
+        if !staging::may_commit(lake, dataset, run_id, self.table.settings).await? {
+            abort_quietly(lake, self.request).await;
+            let state = self.table.read(now).await?;
+            self.table.undo(&self.begun, &state).await?;
+            return Ok(CommitOutcome::TakenForDead);
+        }
         if let Err(error) = complete_uploads(lake, &self.request.files).await {
             abort_quietly(lake, self.request).await;
             return self.give_up(error).await;
@@ -348,6 +345,8 @@ impl Commit<'_> {
         };
         let (state, replaced) = match recorded {
             Recorded::Won(state, replaced) => (state, replaced),
+            // By now another run of the snapshot may have files of the same names.
+            Recorded::StruckOff => return Ok(CommitOutcome::TakenForDead),
             Recorded::Lost(state, outcome) => {
                 self.table.undo(&self.begun, &state).await?;
                 return Ok(outcome);
@@ -380,10 +379,7 @@ impl Commit<'_> {
         for attempt in 1..=ATTEMPTS {
             if !self.begun.is_there(table.lake).await? {
                 // Another run deletes these files: they must not become part of the table.
-                let outcome = refusal(&state.latest, request);
-                let attempts = attempt;
-                let outcome = outcome.unwrap_or(CommitOutcome::Conflict { attempts });
-                return Ok(Recorded::Lost(state, outcome));
+                return Ok(Recorded::StruckOff);
             }
             let replaced = self.replaced_in(&state.latest);
             let version = self.write_entry(&state, replaced.as_ref()).await?;
@@ -462,6 +458,9 @@ impl Commit<'_> {
         manifest.write(table.lake).await?;
         failpoint::reached("manifest");
         for attempt in 1..=ATTEMPTS {
+            if !self.begun.is_there(table.lake).await? {
+                return Ok(Recorded::StruckOff);
+            }
             let replaced = self.replaced_in(&state.latest);
             state
                 .latest

@@ -172,7 +172,20 @@ pub(crate) async fn stage(
             .unwrap();
         file.append(row_group.finish().unwrap()).await.unwrap();
     }
-    file.finish().await.unwrap()
+    let staged = file.finish().await.unwrap();
+    if staged.is_some() {
+        lease(lake, run_id).await;
+    }
+    staged
+}
+
+/// The run's lease, where lakes have such.
+pub(crate) async fn lease(lake: &Lake, run_id: &str) {
+    if let Store::Remote(_) = &lake.store {
+        crate::staging::put_lease(lake, "devices", run_id)
+            .await
+            .unwrap();
+    }
 }
 
 pub(crate) fn now() -> DateTime<Utc> {
@@ -224,7 +237,7 @@ pub(crate) async fn committed(
     run_id: &str,
     rows: u64,
 ) -> CommitOutcome {
-    let _staging = crate::begin_run(lake, &snapshot.dataset, run_id)
+    let _staging = crate::begin_run(lake, &snapshot.dataset, run_id, settings_of(lake))
         .await
         .unwrap();
     let request = staged(lake, snapshot, run_id, rows).await;
@@ -235,6 +248,7 @@ pub(crate) fn table_settings(format: TableFormat) -> TableSettings {
     TableSettings {
         format,
         retire_after: Duration::ZERO,
+        dead_after: Duration::from_secs(1200),
         single_writer: false,
     }
 }
@@ -250,6 +264,7 @@ pub(crate) fn settings_of(lake: &Lake) -> TableSettings {
 
 /// Commits with the settings of the lake.
 pub(crate) async fn commit(lake: &Lake, request: CommitRequest) -> CommitOutcome {
+    lease(lake, &request.run_id).await;
     crate::commit(lake, &with_settings_of(lake, request))
         .await
         .unwrap()

@@ -10,7 +10,7 @@
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
 //! | `_lake/<dataset>/runs/<run id>.json` | run report |
 //! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible on local disk; notes of open uploads on S3 |
-//! | `_lake/<dataset>/staging/<run id>.lock` | held while a run lives, on local disk only |
+//! | `_lake/<dataset>/staging/<run id>.lock` | held while a run lives on local disk; its lease elsewhere |
 //! | `_lake/<dataset>/commit.lock` | held while a commit runs, on local disk only |
 
 use chrono::NaiveDate;
@@ -117,15 +117,14 @@ pub fn quarantine_file(dataset: &str, snapshot: &SnapshotId, run_id: &str, name:
     format!("{}/{run_id}-{name}.jsonl", quarantine(dataset, snapshot))
 }
 
-/// The run that has set aside what is in a quarantine file of the snapshot.
-pub(crate) fn run_of_quarantine_file(
-    dataset: &str,
-    snapshot: &SnapshotId,
-    path: &str,
-) -> Option<String> {
-    let below = path.strip_prefix(&quarantine(dataset, snapshot))?;
-    let mut words = below.strip_prefix('/')?.splitn(3, '-');
-    Some(format!("{}-{}", words.next()?, words.next()?))
+/// The snapshot whose records a quarantine file holds, and the run that set them aside.
+pub(crate) fn run_of_set_aside<'a>(dataset: &str, path: &'a str) -> Option<(SnapshotId, &'a str)> {
+    let below = path
+        .strip_prefix(&quarantines(dataset))?
+        .strip_prefix('/')?;
+    let (snapshot, name) = below.split_once('/')?;
+    let (run, _) = name.split_once("-part-")?;
+    Some((snapshot.parse().ok()?, run))
 }
 
 /// The report of a run.
@@ -138,7 +137,7 @@ pub(crate) fn staging_folder(dataset: &str) -> String {
     format!("{}/staging", control(dataset))
 }
 
-/// What a run that stages files holds, on local disk only.
+/// What a run that stages files holds: a lock on local disk, else a lease.
 pub(crate) fn run_lock(dataset: &str, run_id: &str) -> String {
     format!("{}.lock", staging(dataset, run_id))
 }
@@ -224,10 +223,7 @@ mod tests {
             file,
             "_lake/info_gathering/quarantine/20220726T100100Z-47d41a0c/20220726T110000Z-0a1b2c3d-part-00005-0000.jsonl"
         );
-        assert_eq!(
-            run_of_quarantine_file(dataset, &id, &file).as_deref(),
-            Some(run)
-        );
+        assert_eq!(run_of_set_aside(dataset, &file), Some((id.clone(), run)));
         assert_eq!(
             run_report(dataset, "r1"),
             "_lake/info_gathering/runs/r1.json"
@@ -253,6 +249,17 @@ mod tests {
         ] {
             assert_eq!(snapshot_of_part(foreign), None);
         }
+    }
+
+    #[test]
+    fn a_quarantine_file_names_its_snapshot_and_its_run() {
+        let id: SnapshotId = "20220726T100100Z-47d41a0c".parse().unwrap();
+        let path = format!(
+            "{}/20220726T1105Z-9-part-00001-0000.jsonl",
+            quarantine("x", &id)
+        );
+        assert_eq!(run_of_set_aside("x", &path), Some((id, "20220726T1105Z-9")));
+        assert_eq!(run_of_set_aside("y", &path), None);
     }
 
     #[test]

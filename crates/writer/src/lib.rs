@@ -41,7 +41,7 @@ mod fixtures;
 
 pub use amend::{AmendOutcome, AmendRequest, amend};
 pub use commit::{
-    CommitOutcome, CommitRequest, Standing, abort, abort_files, commit, standing, tidy,
+    CommitOutcome, CommitRequest, Standing, abort, abort_files, commit, settle, standing,
 };
 pub use error::{Error, Result};
 pub use file_format::{FileFormat, ParquetSettings};

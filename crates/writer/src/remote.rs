@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -69,6 +70,15 @@ impl Remote {
             version: answer.meta.version.clone(),
         };
         Ok(Some((answer.bytes().await.map_err(failed)?, version)))
+    }
+
+    /// When an object was last written, by the store's clock.
+    pub(crate) async fn modified(&self, path: &str) -> Result<Option<DateTime<Utc>>> {
+        match self.objects.head(&self.object(path)).await {
+            Ok(meta) => Ok(Some(meta.last_modified)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(Error::store("read", path, &error)),
+        }
     }
 
     /// Streams an object into `sink`.

@@ -1,6 +1,7 @@
 //! What a table holds and keeps: current snapshots, retired ones, and one of these made current again.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dataset::SnapshotId;
@@ -10,6 +11,7 @@ use serde_json::{Map, json};
 use crate::begun::Begun;
 use crate::delta_log::LogEntry;
 use crate::error::Result;
+use crate::failpoint;
 use crate::latest::CurrentSnapshot;
 use crate::layout;
 use crate::manifest::{Manifest, ManifestFile};
@@ -118,7 +120,8 @@ pub async fn snapshots(
 pub async fn log_version(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> Result<Option<u64>> {
     let settings = TableSettings {
         format: TableFormat::Delta,
-        retire_after: std::time::Duration::ZERO,
+        retire_after: Duration::ZERO,
+        dead_after: Duration::ZERO,
         single_writer: true,
     };
     let table = Table::new(lake, dataset, settings);
@@ -132,7 +135,8 @@ pub async fn log_version(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> R
     }
 }
 
-/// Makes a retired snapshot current again while its files are kept. What it replaces is retired.
+/// Makes a retired snapshot current again while its files are kept. What it replaces is retired. One act, as of a commit:
+/// the log entry, or without a log the swap of `latest`; what a crash after it leaves, whoever comes next finishes.
 ///
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what the store answers.
@@ -144,8 +148,9 @@ pub async fn rollback(
     run_id: &str,
     now: DateTime<Utc>,
 ) -> Result<RollbackOutcome> {
-    let lock = lake.lock_commits(dataset).await?;
     let table = Table::new(lake, dataset, settings);
+    table.settled(now).await?;
+    let lock = lake.lock_commits(dataset).await?;
     for attempt in 1..=ATTEMPTS {
         let state = table.read(now).await?;
         if let Some(current) = state
@@ -180,9 +185,11 @@ pub async fn rollback(
             .current(&current.org_id, current.generated_date)
             .cloned();
         if make_current(&table, state, &manifest, replaced.as_ref(), run_id, now).await? {
+            failpoint::reached("log-entry");
             let state = table
                 .publish(table.read(now).await?, Some(&manifest), now)
                 .await?;
+            failpoint::reached("latest");
             let alone = lock.is_some() || settings.single_writer;
             if let Err(error) = table.tidy(state, alone, now).await {
                 tracing::warn!(%error, "the snapshot is current again; the next run tidies up");
@@ -223,7 +230,11 @@ async fn make_current(
         info,
         committed_at: now,
     };
-    Ok(table.log.commit(&state.log, entry).await?.is_some())
+    let version = table.log.commit(&state.log, entry).await?;
+    if let Some(version) = version {
+        table.log.maintain(version).await;
+    }
+    Ok(version.is_some())
 }
 
 async fn missing_files(lake: &Lake, manifest: &Manifest) -> Result<Vec<String>> {
@@ -246,8 +257,6 @@ pub async fn probe_conditional_put(lake: &Lake, dataset: &str, run_id: &str) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::fixtures::{lakes, now, paths, settings_of, snapshot, staged};
     use crate::{CommitOutcome, CommitRequest};

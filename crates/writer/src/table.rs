@@ -43,6 +43,8 @@ pub struct TableSettings {
     pub format: TableFormat,
     /// How long the files of a replaced snapshot are kept.
     pub retire_after: Duration,
+    /// How long a run may leave its lease unrenewed before it is taken for dead. Longer than clocks may differ.
+    pub dead_after: Duration,
     /// Whether nobody else writes to this lake: nothing is then written under a condition.
     pub single_writer: bool,
 }
@@ -201,8 +203,58 @@ impl<'a> Table<'a> {
 
     /// Runs that died with something staged.
     pub(crate) async fn abandoned_runs(&self, now: DateTime<Utc>) -> Result<BTreeSet<String>> {
-        let single_writer = self.settings.single_writer;
-        staging::abandoned_runs(self.lake, self.dataset, single_writer, now).await
+        staging::abandoned_runs(self.lake, self.dataset, self.settings, now).await
+    }
+
+    /// Throws away what a dead run has staged and set aside. One that has begun to commit is left to the fate of its commit.
+    pub(crate) async fn discard(&self, run_id: &str, now: DateTime<Utc>) -> Result<()> {
+        // In this order: a run that was only silent writes down what it begins, and then looks for its lease.
+        staging::revoke(self.lake, self.dataset, run_id).await?;
+        if Begun::has(self.lake, self.dataset, run_id).await? {
+            return Ok(());
+        }
+        let state = self.read(now).await?;
+        let mut set_aside = Vec::new();
+        for object in self.lake.list(&layout::quarantines(self.dataset)).await? {
+            if let Some((snapshot, run)) = layout::run_of_set_aside(self.dataset, &object.path)
+                && run == run_id
+                && !self
+                    .kept_files(&state, &snapshot)
+                    .await?
+                    .contains(&object.path)
+            {
+                set_aside.push(object.path);
+            }
+        }
+        self.lake.delete(&set_aside).await?;
+        staging::discard(self.lake, self.dataset, run_id).await
+    }
+
+    /// What the table holds, after what dead runs left was finished or undone.
+    pub(crate) async fn settled(&self, now: DateTime<Utc>) -> Result<TableState> {
+        let state = self.read(now).await?;
+        if !self.is_untidy(&state, now).await? {
+            return Ok(state);
+        }
+        let lock = self.lake.lock_commits(self.dataset).await?;
+        let alone = lock.is_some() || self.settings.single_writer;
+        self.tidy(self.read(now).await?, alone, now).await?;
+        self.read(now).await
+    }
+
+    /// Finishes what died after its commit: the pointer follows the log, and what it names is there.
+    pub(crate) async fn finish(&self, state: TableState, now: DateTime<Utc>) -> Result<TableState> {
+        let state = self.publish(state, None, now).await?;
+        for begun in Begun::list(self.lake, self.dataset).await? {
+            let path = begun.manifest.path();
+            let is_published = |current: &CurrentSnapshot| current.manifest == path;
+            if state.latest.snapshots.iter().any(is_published)
+                && self.lake.get(&path).await?.is_none()
+            {
+                begun.manifest.write(self.lake).await?;
+            }
+        }
+        Ok(state)
     }
 
     /// Finishes what died after its commit, undoes what died before it, and deletes the files of snapshots that
@@ -214,22 +266,14 @@ impl<'a> Table<'a> {
         alone: bool,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>> {
-        let state = self.publish(state, None, now).await?;
+        let state = self.finish(state, now).await?;
         for begun in Begun::list(self.lake, self.dataset).await? {
-            let manifest = &begun.manifest;
-            let path = manifest.path();
-            let is_published = |current: &CurrentSnapshot| current.manifest == path;
-            if state.latest.snapshots.iter().any(is_published)
-                && self.lake.get(&path).await?.is_none()
-            {
-                manifest.write(self.lake).await?;
-            }
             if alone || is_over(&begun, &state.latest, now) {
                 self.undo(&begun, &state).await?;
             }
         }
         for run_id in self.abandoned_runs(now).await? {
-            staging::discard(self.lake, self.dataset, &run_id).await?;
+            self.discard(&run_id, now).await?;
         }
         if let Store::Local(disk) = &self.lake.store {
             // Under the lock nobody else writes the documents of commits; a run report is only a report.
@@ -240,22 +284,41 @@ impl<'a> Table<'a> {
         self.delete_retired(state, now).await
     }
 
-    /// Takes back what a commit has put into the table and the commit record does not hold.
+    /// Takes back what a commit has put into the lake and the commit record does not hold: what it has not published, and
+    /// what an amendment that it has published replaced.
     pub(crate) async fn undo(&self, begun: &Begun, state: &TableState) -> Result<()> {
         let manifest = &begun.manifest;
         let snapshot = &manifest.snapshot;
-        let kept = self.kept_files(state, snapshot).await?;
-        let paths: Vec<String> = manifest
-            .files
-            .iter()
-            .map(|file| file.path.clone())
-            .filter(|path| !kept.contains(path))
-            .collect();
-        delete_files(self.lake, &paths).await?;
-        let path = manifest.path();
-        if kept_manifest(&state.latest, snapshot) != Some(path.as_str()) {
-            self.lake.delete(&[path]).await?;
+        let mut kept = self.kept_files(state, snapshot).await?;
+        // Runs of one snapshot give their files the same names.
+        for other in Begun::list(self.lake, self.dataset).await? {
+            if other.manifest.run_id != manifest.run_id {
+                kept.extend(other.manifest.files.into_iter().map(|file| file.path));
+            }
         }
+        let is_stale = |path: &String| !kept.contains(path);
+        let files = manifest.files.iter().map(|file| file.path.clone());
+        let files: Vec<String> = files.filter(is_stale).collect();
+        delete_files(self.lake, &files).await?;
+        let current = kept_manifest(&state.latest, snapshot);
+        let mut documents = manifest.quarantine_files.clone();
+        if let Some(amended) = &begun.amends
+            && current != Some(amended)
+        {
+            let replaced = Manifest::read_at(self.lake, amended).await?;
+            documents.extend(
+                replaced
+                    .into_iter()
+                    .flat_map(|replaced| replaced.quarantine_files),
+            );
+            documents.push(amended.clone());
+        }
+        documents.retain(is_stale);
+        if current != Some(&manifest.path()) {
+            documents.push(manifest.path());
+        }
+        self.lake.delete(&documents).await?;
+        failpoint::reached("taken-back");
         begun.delete(self.lake).await
     }
 
@@ -265,7 +328,7 @@ impl<'a> Table<'a> {
         state: &TableState,
         manifest: &Manifest,
     ) -> Result<()> {
-        if kept_manifest(&state.latest, &manifest.snapshot) != Some(manifest.path().as_str()) {
+        if kept_manifest(&state.latest, &manifest.snapshot) != Some(&manifest.path()) {
             return Ok(());
         }
         let folder = layout::date_folder(self.dataset, manifest.identity().generated_date());
@@ -285,7 +348,7 @@ impl<'a> Table<'a> {
         delete_files(self.lake, &strays).await
     }
 
-    /// Files of the snapshot that are part of the table, or kept after they were.
+    /// Files of the snapshot that are part of the table, or kept after they were, and of its records set aside.
     async fn kept_files(
         &self,
         state: &TableState,
@@ -295,6 +358,7 @@ impl<'a> Table<'a> {
         if let Some(path) = kept_manifest(&state.latest, snapshot)
             && let Some(manifest) = Manifest::read_at(self.lake, path).await?
         {
+            kept.extend(manifest.quarantine_files);
             kept.extend(manifest.files.into_iter().map(|file| file.path));
         }
         Ok(kept)
@@ -408,13 +472,13 @@ impl<'a> Table<'a> {
 }
 
 /// Path of the manifest of a snapshot that is current or kept.
-fn kept_manifest<'a>(latest: &'a Latest, snapshot: &SnapshotId) -> Option<&'a str> {
+fn kept_manifest<'a>(latest: &'a Latest, snapshot: &SnapshotId) -> Option<&'a String> {
     let current = latest.snapshots.iter();
     let retired = latest.retired.iter().map(|retired| &retired.was);
     let found = current
         .chain(retired)
         .find(|kept| kept.snapshot == *snapshot);
-    found.map(|kept| kept.manifest.as_str())
+    found.map(|kept| &kept.manifest)
 }
 
 /// Whether a commit can no longer succeed, or has, or has taken so long that it must be dead.
@@ -424,11 +488,9 @@ pub(crate) fn is_over(begun: &Begun, latest: &Latest, now: DateTime<Utc>) -> boo
     let is_late = now.signed_duration_since(manifest.committed_at) > ABANDONED_AFTER;
     let is_overtaken = latest
         .current(&manifest.org_id, date)
-        .is_some_and(|current| {
-            if manifest.amendment > 0 {
-                // It is of this snapshot alone, and of no other state of it.
-                current.snapshot != manifest.snapshot || current.manifest == manifest.path()
-            } else {
+        .is_some_and(|current| match &begun.amends {
+            Some(amended) => current.manifest != *amended,
+            None => {
                 current.snapshot == manifest.snapshot
                     || (current.generated_time > manifest.generated_time && !begun.backfill)
             }

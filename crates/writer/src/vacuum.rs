@@ -6,18 +6,16 @@
 //! | note of what a commit has begun | the commit is not over |
 //! | staged file on local disk, temporary file | its run lives |
 //! | manifest | its snapshot is current or kept, or being committed |
-//! | quarantine file of a current snapshot | the snapshot's manifest names it, or its run lives |
-//!
-//! What was set aside of a snapshot that is not published stays: there may be no other trace of why it is not.
+//! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
 
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
+use dataset::SnapshotId;
 use serde::Serialize;
 
 use crate::begun::Begun;
 use crate::error::Result;
-use crate::latest::Latest;
 use crate::layout;
 use crate::manifest::Manifest;
 use crate::staging;
@@ -76,6 +74,10 @@ pub async fn vacuum(
         None
     };
     let table = Table::new(lake, dataset, settings);
+    if apply {
+        // What a dead commit has written down may be all that tells what is current.
+        table.finish(table.read(now).await?, now).await?;
+    }
     // Files before what holds them: a commit writes down what it begins before its files appear.
     let files = lake.list(&layout::table(dataset)).await?;
     let control = lake.list(&layout::control(dataset)).await?;
@@ -89,7 +91,9 @@ pub async fn vacuum(
     let mut held: HashSet<String> = state.log.paths().map(str::to_owned).collect();
     let mut kept: HashSet<String> = HashSet::new();
     let mut retired_files: HashSet<String> = HashSet::new();
+    let mut kept_snapshots: HashSet<&SnapshotId> = HashSet::new();
     for current in &state.latest.snapshots {
+        kept_snapshots.insert(&current.snapshot);
         kept.insert(current.manifest.clone());
         held.extend(files_of(lake, &current.manifest).await?);
     }
@@ -98,6 +102,7 @@ pub async fn vacuum(
         if table.is_overdue(retired, now) {
             retired_files.extend(files);
         } else {
+            kept_snapshots.insert(&retired.was.snapshot);
             kept.insert(retired.was.manifest.clone());
             held.extend(files);
         }
@@ -105,6 +110,7 @@ pub async fn vacuum(
     for begun in &under_way {
         kept.insert(begun.manifest.path());
         held.extend(begun.manifest.files.iter().map(|file| file.path.clone()));
+        held.extend(begun.manifest.quarantine_files.iter().cloned());
     }
 
     let log = format!("{}/", layout::delta_log(dataset));
@@ -123,14 +129,21 @@ pub async fn vacuum(
         .iter()
         .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
         .collect();
-    let abandoned_runs = table.abandoned_runs(now).await?;
-    let set_aside = stale_quarantine(&table, &control, &state.latest, now).await?;
-    found.extend(
-        set_aside
-            .into_iter()
-            .map(|object| orphan(object, OrphanKind::Control)),
-    );
+    let mut abandoned_runs = table.abandoned_runs(now).await?;
+    abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
     for object in control {
+        if held.contains(&object.path) {
+            continue;
+        }
+        if let Some((snapshot, run)) = layout::run_of_set_aside(dataset, &object.path) {
+            let is_stale = abandoned_runs.contains(run)
+                || (kept_snapshots.contains(&snapshot)
+                    && staging::is_dead(lake, dataset, run, settings, now).await?);
+            if is_stale {
+                found.push(orphan(object, OrphanKind::Control));
+            }
+            continue;
+        }
         if let Some(kind) = abandoned(dataset, &object, &over, &kept, &abandoned_runs) {
             found.push(orphan(object, kind));
         }
@@ -142,8 +155,10 @@ pub async fn vacuum(
             .map(|orphan| orphan.path.clone())
             .partition(|path| path.starts_with(&format!("{}/", layout::table(dataset))));
         delete_files(lake, &table_files).await?;
+        let over: Vec<String> = over.into_iter().collect();
+        lake.delete(&over).await?;
         for run_id in &abandoned_runs {
-            staging::discard(lake, dataset, run_id).await?;
+            table.discard(run_id, now).await?;
         }
         lake.delete(&documents).await?;
         table.tidy(table.read(now).await?, alone, now).await?;
@@ -154,46 +169,14 @@ pub async fn vacuum(
     })
 }
 
-/// What dead runs have set aside of snapshots that others published.
-async fn stale_quarantine(
-    table: &Table<'_>,
-    control: &[ObjectInfo],
-    latest: &Latest,
-    now: DateTime<Utc>,
-) -> Result<Vec<ObjectInfo>> {
-    let (lake, dataset) = (table.lake, table.dataset);
-    let mut stale = Vec::new();
-    for current in &latest.snapshots {
-        let of_it: Vec<(&ObjectInfo, String)> = control
-            .iter()
-            .filter_map(|object| {
-                let run = layout::run_of_quarantine_file(dataset, &current.snapshot, &object.path)?;
-                Some((object, run))
-            })
-            .collect();
-        if of_it.is_empty() {
-            continue;
-        }
-        let Some(manifest) = Manifest::read_at(lake, &current.manifest).await? else {
-            continue;
-        };
-        let named: HashSet<String> = manifest.quarantine_files.into_iter().collect();
-        for (object, run) in of_it {
-            let single_writer = table.settings.single_writer;
-            if !named.contains(&object.path)
-                && staging::is_dead(lake, dataset, &run, single_writer, now).await?
-            {
-                stale.push(object.clone());
-            }
-        }
-    }
-    Ok(stale)
-}
-
+/// The table's files of a snapshot, and those of its records set aside.
 async fn files_of(lake: &Lake, manifest: &str) -> Result<Vec<String>> {
     let manifest = Manifest::read_at(lake, manifest).await?;
-    let files = manifest.into_iter().flat_map(|manifest| manifest.files);
-    Ok(files.map(|file| file.path).collect())
+    let Some(manifest) = manifest else {
+        return Ok(Vec::new());
+    };
+    let files = manifest.files.into_iter().map(|file| file.path);
+    Ok(files.chain(manifest.quarantine_files).collect())
 }
 
 /// Why a control document is there, if nothing holds it.
@@ -317,7 +300,9 @@ mod tests {
         let stale = put(&snapshot(25, 10), dead).await;
         let living = put(&snapshot(25, 10), alive).await;
         let unpublished = put(&snapshot(26, 10), dead).await;
-        let _guard = crate::begin_run(&lake, "devices", alive).await.unwrap();
+        let _guard = crate::begin_run(&lake, "devices", alive, settings_of(&lake))
+            .await
+            .unwrap();
         let settings = settings_of(&lake);
         let report = vacuum(&lake, "devices", settings, true, now())
             .await

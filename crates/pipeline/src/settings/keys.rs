@@ -386,6 +386,13 @@ pub const KEYS: &[Key] = &[
         "How long the files of a replaced snapshot are kept, for time travel, `rollback` and readers under way.",
     ),
     key(
+        "lake.dead_after",
+        Kind::Duration,
+        Some(r#""20m""#),
+        r#""20m""#,
+        "How long a run may be silent in S3 or Azure before the next one takes it for dead; more than clocks may differ.",
+    ),
+    key(
         "lake.single_writer",
         Kind::Bool,
         Some("false"),

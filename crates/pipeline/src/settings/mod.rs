@@ -166,6 +166,8 @@ pub struct Lake {
     pub format: TableFormat,
     /// How long the files of a replaced snapshot are kept.
     pub retire_after: Duration,
+    /// How long a run may be silent in a store before it is taken for dead.
+    pub dead_after: Duration,
     /// Nobody else writes to this lake.
     pub single_writer: bool,
     /// Options of the object store.
@@ -178,6 +180,7 @@ impl Lake {
         TableSettings {
             format: self.format,
             retire_after: self.retire_after,
+            dead_after: self.dead_after,
             single_writer: self.single_writer,
         }
     }
@@ -540,6 +543,11 @@ fn lake(values: &Values) -> Result<Lake, SettingsError> {
             values,
             "lake.retire_after",
             values.duration("lake.retire_after")?,
+        )?,
+        dead_after: required(
+            values,
+            "lake.dead_after",
+            values.duration("lake.dead_after")?,
         )?,
         single_writer: required(
             values,

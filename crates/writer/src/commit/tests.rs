@@ -371,3 +371,33 @@ async fn a_commit_that_cannot_complete_an_upload_leaves_the_lake_as_it_was() {
     assert_eq!(ids(&lake).await, ["20220726T100100Z-47d41a0c"]);
     assert_whole(&lake).await;
 }
+
+#[tokio::test]
+async fn a_run_that_was_taken_for_dead_commits_nothing_and_its_uploads_are_gone() {
+    let (_folder, [_, delta, _, parquet]) = lakes();
+    for lake in [delta, parquet] {
+        let request = with_settings_of(&lake, staged(&lake, &snapshot(26, 10), "silent", 5).await);
+        let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
+        let buried = standing_now(&lake, &request.snapshot, request.table, later).await;
+        assert_eq!(buried.unwrap(), Standing::New);
+        let outcome = crate::commit(&lake, &request).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::TakenForDead);
+        assert!(ids(&lake).await.is_empty());
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_run_that_has_begun_to_commit_is_not_disturbed() {
+    let (_folder, [_, delta, _, parquet]) = lakes();
+    for lake in [delta, parquet] {
+        let request = with_settings_of(&lake, staged(&lake, &snapshot(26, 10), "silent", 5).await);
+        let begun = Begun::new(manifest_of(&request), false);
+        begun.write(&lake).await.unwrap();
+        let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
+        let table = Table::new(&lake, "devices", request.table);
+        table.discard("silent", later).await.unwrap();
+        complete_uploads(&lake, &request.files).await.unwrap();
+        assert!(begun.is_there(&lake).await.unwrap());
+    }
+}
