@@ -14,7 +14,7 @@ use crate::plan::{Part, PlannedBlob};
 use crate::quarantine_file::QuarantineWriter;
 use crate::report::{self, BlobReport};
 use crate::segment::Piece;
-use crate::unique_key::KeyHash;
+use crate::unique_key::BlobKeys;
 use crate::work::Workshop;
 
 /// What working on a part gives back: uploaded, not yet visible.
@@ -26,7 +26,7 @@ pub(crate) struct StagedPart {
     pub(crate) quarantined: BTreeMap<&'static str, u64>,
     pub(crate) quarantine_files: Vec<String>,
     /// Hashes of the unique keys, for each of `blobs`.
-    keys: Vec<Vec<KeyHash>>,
+    keys: Vec<BlobKeys>,
 }
 
 /// A segment on its way to its part: what its job makes, and how the job ended.
@@ -168,12 +168,12 @@ impl StagedPart {
     }
 
     /// The blobs and the hashes of their unique keys, which are not kept.
-    pub(crate) fn take_keys(&mut self) -> impl Iterator<Item = (String, Vec<KeyHash>)> {
+    pub(crate) fn take_keys(&mut self) -> impl Iterator<Item = (String, BlobKeys)> {
         let blobs = self.blobs.iter().map(|blob| blob.blob.clone());
         blobs.zip(std::mem::take(&mut self.keys))
     }
 
-    fn add(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: Vec<KeyHash>) {
+    fn add(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: BlobKeys) {
         self.keys.push(keys);
         for (key, records) in counts.drift {
             *self.drift.entry(key).or_default() += records;

@@ -29,7 +29,7 @@ use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
 use crate::report::QuarantineReport;
 use crate::segment::{Outlet, Piece, Rows, SegmentSettings};
 use crate::settings::{DuplicateKeys, Settings};
-use crate::unique_key::{self, Duplicates, KeyHasher};
+use crate::unique_key::{BlobKeys, Duplicates, KeyHasher};
 use crate::work::Workshop;
 
 /// Quarantine files that wait for the job.
@@ -395,22 +395,17 @@ impl<'a> Quarantine<'a> {
         staged: &mut StagedPart,
     ) -> Result<Duplicates, PipelineError> {
         let dataset = &self.settings.dataset;
-        let defect = |error: arrow::error::ArrowError| PipelineError::Defect(error.to_string());
-        let hasher = KeyHasher::new(dataset).map_err(defect)?;
+        let hasher = KeyHasher::new(dataset, &workshop.settings.keys)?;
         let mut keys: Vec<_> = staged.take_keys().collect();
         for file in &published.files {
             let columns = &dataset.unique_key;
-            let mut hashes = Vec::new();
+            let mut of_file = BlobKeys::default();
             for rows in writer::read_columns(&self.lake, published, file, columns).await? {
-                hasher.add(&rows, &mut hashes).map_err(defect)?;
+                hasher.add(&rows, &mut of_file)?;
             }
-            keys.push((file.path.clone(), hashes));
+            keys.push((file.path.clone(), hasher.finish(of_file)?));
         }
-        let job = workshop
-            .start_job(move || unique_key::duplicates(keys))
-            .await?;
-        job.await
-            .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))?
+        workshop.duplicates_of(keys).await
     }
 }
 
@@ -451,8 +446,7 @@ fn decode(
     outlet: &Outlet,
 ) -> Result<(), PipelineError> {
     let mut decoder = RecordDecoder::new(&settings.dataset, &settings.snapshot);
-    let key_hasher = KeyHasher::new(&settings.dataset)
-        .map_err(|error| PipelineError::Defect(error.to_string()))?;
+    let key_hasher = KeyHasher::new(&settings.dataset, &settings.keys)?;
     let mut rows = Rows::new(&settings.format);
     while let Some(records) = files.blocking_recv() {
         for of_blob in records.chunk_by(|one, other| one.blob == other.blob) {
@@ -468,7 +462,7 @@ fn decode(
                     fallback: settings.fallback_group,
                 },
             });
-            let (mut counts, mut keys) = (BlobCounts::default(), Vec::new());
+            let (mut counts, mut keys) = (BlobCounts::default(), BlobKeys::default());
             for batch in of_blob.chunks(batch_rows) {
                 outlet.still_wanted()?;
                 let mut again = Vec::new();
@@ -488,9 +482,7 @@ fn decode(
                     source,
                 };
                 let decoded = decoder.take_batch().map_err(|error| failed(error.into()))?;
-                key_hasher
-                    .add(&decoded.rows, &mut keys)
-                    .map_err(|error| failed(error.into()))?;
+                key_hasher.add(&decoded.rows, &mut keys)?;
                 counts.records += batch.len() as u64;
                 counts.rows += decoded.rows.num_rows() as u64;
                 counts.quarantined += again.len() as u64;
@@ -504,6 +496,7 @@ fn decode(
             let drift = decoder.take_drift();
             counts.rows_rescued = drift.rows_rescued;
             counts.drift = drift.paths;
+            let keys = key_hasher.finish(keys)?;
             outlet.give(Piece::BlobDone { blob, counts, keys })?;
         }
     }

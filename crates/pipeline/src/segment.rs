@@ -22,7 +22,7 @@ use writer::{EncodedRowGroup, FileFormat, RowGroupEncoder};
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::plan::PlannedBlob;
-use crate::unique_key::{KeyHash, KeyHasher};
+use crate::unique_key::{BlobKeys, KeyHasher, KeySpool};
 
 /// Bytes of rows of several partitions that are sorted together in memory.
 const SORTED_BYTES: usize = 32 << 20;
@@ -47,7 +47,7 @@ pub(crate) enum Piece {
     BlobDone {
         blob: PlannedBlob,
         counts: BlobCounts,
-        keys: Vec<KeyHash>,
+        keys: BlobKeys,
     },
 }
 
@@ -61,6 +61,8 @@ pub(crate) struct SegmentSettings {
     pub(crate) inflate_limits: InflateLimits,
     /// The device group of records that neither name one nor lie in a blob that does.
     pub(crate) fallback_group: Option<i64>,
+    /// Where the hashes of unique keys go.
+    pub(crate) keys: Arc<KeySpool>,
 }
 
 /// How far a blob may inflate.
@@ -130,8 +132,7 @@ pub(crate) fn work(
     let outlet = Outlet { pieces, cancel };
     let mut records = RecordDecoder::new(&settings.dataset, &settings.snapshot);
     let mut rows = Rows::new(&settings.format);
-    let key_hasher = KeyHasher::new(&settings.dataset)
-        .map_err(|error| PipelineError::Defect(error.to_string()))?;
+    let key_hasher = KeyHasher::new(&settings.dataset, &settings.keys)?;
     for (blob, spool) in blobs {
         let group_source = match blob.rbac_group_id {
             Some(group) => GroupSource::BlobPath(group),
@@ -155,7 +156,7 @@ pub(crate) fn work(
                 source,
             },
         };
-        let mut keys = Vec::new();
+        let mut keys = BlobKeys::default();
         let reader = spool
             .into_reader()
             .map_err(|source| PipelineError::Machine {
@@ -174,9 +175,7 @@ pub(crate) fn work(
         })? {
             outlet.still_wanted()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
-            key_hasher
-                .add(&decoded.rows, &mut keys)
-                .map_err(|error| failed(error.into()))?;
+            key_hasher.add(&decoded.rows, &mut keys)?;
             let records = decoded.rows.num_rows() + quarantined.len();
             observer(Event::RecordsRead {
                 records: records as u64,
@@ -195,7 +194,7 @@ pub(crate) fn work(
             }
         }
         let counts = decoder.finish();
-        keys.shrink_to_fit();
+        let keys = key_hasher.finish(keys)?;
         outlet.give(Piece::BlobDone { blob, counts, keys })?;
     }
     rows.finish(&outlet)

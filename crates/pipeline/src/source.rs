@@ -107,12 +107,8 @@ async fn list_api(
         return Err(PipelineError::SnapshotNotFound { wanted, found });
     }
 
-    let spool_dir = settings
-        .work
-        .spool_dir
-        .clone()
-        .unwrap_or_else(std::env::temp_dir);
-    let spools = SpoolBudget::new(settings.work.spool_memory.as_usize(), spool_dir);
+    let spool_memory = settings.work.spool_memory.as_usize();
+    let spools = SpoolBudget::new(spool_memory, settings.work.spool_directory());
     let source = BlobSource::Service {
         store: BlobStoreClient::new(http, policy(&api.blob_retry), spools, clock.clone(), jitter),
         urls: Arc::new(UrlSource::new(

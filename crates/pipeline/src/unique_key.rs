@@ -1,17 +1,21 @@
 //! Whether the unique key is unique: a hash of every row's key, compared over the whole snapshot before the commit.
 //!
-//! Memory: 8 bytes a row. Two different keys are taken for one with a chance below 3e-8 for a million
-//! rows and below 3e-6 for ten million. The keys themselves are not kept: the report names blobs, and a query of the table the
-//! keys.
+//! The hashes, 8 bytes a row, lie in a nameless file, so that memory does not grow with the snapshot. Two different keys are
+//! taken for one with a chance below 3e-8 for a million rows and below 3e-6 for ten million. The keys themselves are not kept:
+//! the report names blobs, and a query of the table the keys.
 
+use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use dataset::Dataset;
-use rayon::slice::ParallelSliceMut;
 
+use crate::error::PipelineError;
 use crate::report::DuplicateKeyReport;
 
 /// Keys that are told as examples.
@@ -19,48 +23,147 @@ const EXAMPLES: usize = 5;
 /// Blobs that are told of one key.
 const BLOBS_OF_EXAMPLE: usize = 4;
 /// Ranges of hashes that are compared one after another.
-const RANGES: KeyHash = 64;
+const RANGES: usize = 64;
 const RANGE_SHIFT: u32 = KeyHash::BITS - RANGES.ilog2();
+/// Hashes after which a run of them goes to the file: half a megabyte.
+const RUN_HASHES: usize = 64 << 10;
+const HASH_BYTES: usize = size_of::<KeyHash>();
+
 /// Hash of a row's key.
-pub(crate) type KeyHash = u64;
+type KeyHash = u64;
+
+/// The file of the hashes, for all blobs of a run.
+#[derive(Debug)]
+pub(crate) struct KeySpool {
+    directory: PathBuf,
+    file: Mutex<File>,
+}
+
+/// A sorted run of hashes in the file.
+#[derive(Debug)]
+struct Run {
+    /// Where it begins, bytes.
+    offset: u64,
+    /// How many of its hashes come before the end of each range.
+    ends: [u32; RANGES],
+}
+
+/// The hashes of one blob's keys: those in the file, and those on their way.
+#[derive(Debug, Default)]
+pub(crate) struct BlobKeys {
+    runs: Vec<Run>,
+    waiting: Vec<KeyHash>,
+}
+
+impl KeySpool {
+    /// An empty file in that directory, which goes with the process.
+    pub(crate) fn new(directory: &Path) -> Result<Self, PipelineError> {
+        let file = tempfile::tempfile_in(directory).map_err(|error| failed(directory, error))?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            file: Mutex::new(file),
+        })
+    }
+
+    /// Moves what waits into the file.
+    fn flush(&self, keys: &mut BlobKeys) -> Result<(), PipelineError> {
+        if keys.waiting.is_empty() {
+            return Ok(());
+        }
+        keys.waiting.sort_unstable();
+        let mut ends = [0; RANGES];
+        for (range, end) in ends.iter_mut().enumerate() {
+            let before = |hash: &KeyHash| (hash >> RANGE_SHIFT) as usize <= range;
+            *end = keys.waiting.partition_point(before) as u32;
+        }
+        let bytes: Vec<u8> = keys
+            .waiting
+            .iter()
+            .flat_map(|hash| hash.to_le_bytes())
+            .collect();
+        keys.waiting.clear();
+        let write = || {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            let offset = file.seek(SeekFrom::End(0))?;
+            file.write_all(&bytes)?;
+            Ok(offset)
+        };
+        let offset = write().map_err(|error| failed(&self.directory, error))?;
+        keys.runs.push(Run { offset, ends });
+        Ok(())
+    }
+
+    /// The bytes of a run's hashes in a range.
+    fn read(&self, run: &Run, range: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let start = if range == 0 { 0 } else { run.ends[range - 1] };
+        bytes.resize((run.ends[range] - start) as usize * HASH_BYTES, 0);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(
+            run.offset + u64::from(start) * HASH_BYTES as u64,
+        ))?;
+        file.read_exact(bytes)
+    }
+}
+
+fn failed(directory: &Path, source: io::Error) -> PipelineError {
+    let what = format!("keep hashes of unique keys in {}", directory.display());
+    PipelineError::Machine { what, source }
+}
 
 /// Hashes the unique keys of rows.
 #[derive(Debug)]
 pub(crate) struct KeyHasher {
     columns: Vec<String>,
     converter: RowConverter,
+    spool: Arc<KeySpool>,
 }
 
 impl KeyHasher {
-    pub(crate) fn new(dataset: &Dataset) -> Result<Self, ArrowError> {
+    pub(crate) fn new(dataset: &Dataset, spool: &Arc<KeySpool>) -> Result<Self, PipelineError> {
         let schema = dataset.file_schema();
         let fields = dataset.unique_key.iter().map(|name| {
             let field = schema.field_with_name(name)?;
             Ok(SortField::new(field.data_type().clone()))
         });
+        let fields = fields.collect::<Result<_, ArrowError>>();
         Ok(Self {
-            converter: RowConverter::new(fields.collect::<Result<_, ArrowError>>()?)?,
+            converter: fields
+                .and_then(RowConverter::new)
+                .map_err(|error| defect(&error))?,
             columns: dataset.unique_key.clone(),
+            spool: Arc::clone(spool),
         })
     }
 
     /// Adds the hash of every row's key.
-    pub(crate) fn add(
-        &self,
-        rows: &RecordBatch,
-        hashes: &mut Vec<KeyHash>,
-    ) -> Result<(), ArrowError> {
+    pub(crate) fn add(&self, rows: &RecordBatch, keys: &mut BlobKeys) -> Result<(), PipelineError> {
         let hasher = BuildHasherDefault::<DefaultHasher>::new();
         let schema = rows.schema();
         let columns = self.columns.iter().map(|name| {
             let index = schema.index_of(name)?;
             Ok(rows.column(index).clone())
         });
-        let columns = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
-        let keys = self.converter.convert_columns(&columns)?;
-        hashes.extend(keys.iter().map(|key| hasher.hash_one(key.as_ref())));
+        let columns = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>();
+        let of_rows = columns.and_then(|columns| self.converter.convert_columns(&columns));
+        for key in &of_rows.map_err(|error| defect(&error))? {
+            keys.waiting.push(hasher.hash_one(key.as_ref()));
+        }
+        if keys.waiting.len() >= RUN_HASHES {
+            self.spool.flush(keys)?;
+        }
         Ok(())
     }
+
+    /// The keys of a blob that was read to its end, none of them in memory.
+    pub(crate) fn finish(&self, mut keys: BlobKeys) -> Result<BlobKeys, PipelineError> {
+        self.spool.flush(&mut keys)?;
+        keys.waiting = Vec::new();
+        Ok(keys)
+    }
+}
+
+fn defect(error: &ArrowError) -> PipelineError {
+    PipelineError::Defect(error.to_string())
 }
 
 /// Keys that come more than once.
@@ -72,42 +175,43 @@ pub(crate) struct Duplicates {
     pub(crate) examples: Vec<DuplicateKeyReport>,
 }
 
-/// Finds the keys that come more than once, of blobs and the hashes of their keys. Runs on the threads that it is called on.
-///
-/// The hashes are sorted where they are and compared range by range, so that no second copy of all of them is made.
-pub(crate) fn duplicates(mut blobs: Vec<(String, Vec<KeyHash>)>) -> Duplicates {
-    for (_, of_blob) in &mut blobs {
-        of_blob.par_sort_unstable();
-    }
+/// Finds the keys that come more than once, of blobs and what [`KeyHasher::finish`] gave for each.
+pub(crate) fn duplicates(
+    spool: &KeySpool,
+    blobs: &[(String, BlobKeys)],
+) -> Result<Duplicates, PipelineError> {
     let mut found = Duplicates::default();
-    let mut of_range = Vec::new();
+    let (mut of_range, mut bytes) = (Vec::new(), Vec::new());
     for range in 0..RANGES {
         of_range.clear();
-        for (_, of_blob) in &blobs {
-            let start = of_blob.partition_point(|hash| hash >> RANGE_SHIFT < range);
-            let rest = &of_blob[start..];
-            let length = rest.partition_point(|hash| hash >> RANGE_SHIFT == range);
-            of_range.extend_from_slice(&rest[..length]);
+        for (blob, (_, keys)) in blobs.iter().enumerate() {
+            for run in &keys.runs {
+                let read = spool.read(run, range, &mut bytes);
+                read.map_err(|error| failed(&spool.directory, error))?;
+                let (hashes, _) = bytes.as_chunks::<HASH_BYTES>();
+                of_range.extend(
+                    hashes
+                        .iter()
+                        .map(|hash| (KeyHash::from_le_bytes(*hash), blob)),
+                );
+            }
         }
-        of_range.sort();
-        for rows in of_range.chunk_by(KeyHash::eq).filter(|rows| rows.len() > 1) {
+        of_range.sort_unstable();
+        let same_key = |one: &(KeyHash, usize), other: &(KeyHash, usize)| one.0 == other.0;
+        for rows in of_range.chunk_by(same_key).filter(|rows| rows.len() > 1) {
             found.rows += rows.len() as u64 - 1;
             if found.examples.len() < EXAMPLES {
-                let with_it = blobs
-                    .iter()
-                    .filter(|(_, of_blob)| of_blob.binary_search(&rows[0]).is_ok());
-                let mut names: Vec<String> = with_it.map(|(name, _)| name.clone()).collect();
-                // They come in the order in which their parts were done.
-                names.sort_unstable();
-                names.truncate(BLOBS_OF_EXAMPLE);
+                let mut with_it: Vec<usize> = rows.iter().map(|(_, blob)| *blob).collect();
+                with_it.dedup();
+                let names = with_it.into_iter().take(BLOBS_OF_EXAMPLE);
                 found.examples.push(DuplicateKeyReport {
                     rows: rows.len() as u64,
-                    blobs: names,
+                    blobs: names.map(|blob| blobs[blob].0.clone()).collect(),
                 });
             }
         }
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -118,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    fn hashes(keys: &[&str]) -> Vec<KeyHash> {
+    fn hashed(spool: &Arc<KeySpool>, keys: &[&str]) -> BlobKeys {
         let dataset = Dataset::built_in("info_gathering").unwrap();
         let schema = dataset.file_schema();
         let columns = schema.fields().iter().map(|field| {
@@ -135,22 +239,28 @@ mod tests {
             .collect();
         let schema = Arc::new(arrow::datatypes::Schema::new(nullable));
         let rows = RecordBatch::try_new(schema, columns.collect()).unwrap();
-        let mut hashes = Vec::new();
-        KeyHasher::new(&dataset)
-            .unwrap()
-            .add(&rows, &mut hashes)
-            .unwrap();
-        hashes
+        let hasher = KeyHasher::new(&dataset, spool).unwrap();
+        let mut keys = BlobKeys::default();
+        hasher.add(&rows, &mut keys).unwrap();
+        hasher.finish(keys).unwrap()
+    }
+
+    fn duplicates_of(blobs: &[(&str, &[&str])]) -> Duplicates {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Arc::new(KeySpool::new(folder.path()).unwrap());
+        let blobs = blobs
+            .iter()
+            .map(|(name, keys)| ((*name).to_owned(), hashed(&spool, keys)));
+        duplicates(&spool, &blobs.collect::<Vec<_>>()).unwrap()
     }
 
     #[test]
     fn keys_that_come_twice_are_counted_with_the_blobs_that_they_are_in() {
-        let blobs = vec![
-            ("one".to_owned(), hashes(&["a", "b", "c"])),
-            ("two".to_owned(), hashes(&["d", "a", "e"])),
-            ("three".to_owned(), hashes(&["a", "f", "f"])),
-        ];
-        let mut found = duplicates(blobs);
+        let mut found = duplicates_of(&[
+            ("one", &["a", "b", "c"]),
+            ("two", &["d", "a", "e"]),
+            ("three", &["a", "f", "f"]),
+        ]);
         assert_eq!(found.rows, 3);
         found.examples.sort_by_key(|example| example.rows);
         assert_eq!(
@@ -170,15 +280,22 @@ mod tests {
 
     #[test]
     fn different_keys_are_no_duplicates_and_examples_are_few() {
-        let keys: Vec<String> = (0..2000).map(|number| format!("{number:040x}")).collect();
+        let keys: Vec<String> = (0..RUN_HASHES + 2000)
+            .map(|number| format!("{number:040x}"))
+            .collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let once = vec![("one".to_owned(), hashes(&keys))];
-        assert_eq!(duplicates(once), Duplicates::default());
-        let twice = vec![
-            ("one".to_owned(), hashes(&keys)),
-            ("two".to_owned(), hashes(&keys)),
-        ];
-        let found = duplicates(twice);
+        assert_eq!(duplicates_of(&[("one", &keys)]), Duplicates::default());
+        let found = duplicates_of(&[("one", &keys), ("two", &keys[1000..3000])]);
         assert_eq!((found.rows, found.examples.len()), (2000, EXAMPLES));
+        assert!(found.examples.iter().all(|key| key.blobs == ["one", "two"]));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let error = KeySpool::new(Path::new("/nonexistent/spool")).unwrap_err();
+        let PipelineError::Machine { what, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(what.ends_with("/nonexistent/spool"), "{what}");
     }
 }

@@ -32,7 +32,7 @@ use crate::plan::{Part, Plan, PlannedBlob};
 use crate::quarantine_file::WrittenFiles;
 use crate::segment::{self, InflateLimits, SegmentSettings};
 use crate::settings::{Settings, SourceKind};
-use crate::unique_key::{self, Duplicates};
+use crate::unique_key::{self, BlobKeys, Duplicates, KeySpool};
 
 /// Pieces of a segment that wait for the part's file.
 const PIECES: usize = 1;
@@ -157,6 +157,7 @@ impl Workshop {
                     ratio: settings.work.max_inflate_ratio,
                 },
                 fallback_group: settings.source.rbac_group_id,
+                keys: Arc::new(KeySpool::new(&settings.work.spool_directory())?),
             }),
             turns: Arc::new(Semaphore::new(pool.threads() * SEGMENTS_A_THREAD)),
             quarantine_files: WrittenFiles::default(),
@@ -325,11 +326,20 @@ impl Workshop {
         staged: &mut [StagedPart],
     ) -> Result<Duplicates, PipelineError> {
         let blobs: Vec<_> = staged.iter_mut().flat_map(StagedPart::take_keys).collect();
+        self.duplicates_of(blobs).await
+    }
+
+    /// Finds unique keys that come more than once, in these blobs.
+    pub(crate) async fn duplicates_of(
+        &self,
+        blobs: Vec<(String, BlobKeys)>,
+    ) -> Result<Duplicates, PipelineError> {
+        let spool = Arc::clone(&self.settings.keys);
         let job = self
-            .start_job(move || unique_key::duplicates(blobs))
+            .start_job(move || unique_key::duplicates(&spool, &blobs))
             .await?;
         job.await
-            .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))?
+            .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))??
     }
 
     /// Waits until one more segment may be computed.

@@ -432,7 +432,7 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         None,
         r#""/var/tmp""#,
-        "Folder for spooled blobs; without it, the system's folder for temporary files.",
+        "Folder for spooled blobs and hashes of keys; without it, the system's folder for temporary files.",
     ),
     key(
         "work.target_file_size",

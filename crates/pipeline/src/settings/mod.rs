@@ -195,7 +195,7 @@ pub struct Work {
     pub downloads: usize,
     /// Compressed bytes held in memory before blobs are spooled to disk.
     pub spool_memory: ByteSize,
-    /// Folder for spooled blobs; `None` is the system's.
+    /// Folder for spooled blobs and for hashes of unique keys; `None` is the system's.
     pub spool_dir: Option<PathBuf>,
     /// Parquet bytes up to which small blobs of a partition share a file.
     pub target_file_size: ByteSize,
@@ -217,6 +217,13 @@ pub struct Work {
     pub max_blob_inflated: ByteSize,
     /// The most that a blob may inflate to, times its compressed size.
     pub max_inflate_ratio: u64,
+}
+
+impl Work {
+    /// The folder for what does not stay in memory.
+    pub(crate) fn spool_directory(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
 }
 
 /// `[gate]`
