@@ -4,6 +4,7 @@
 //! taken for one with a chance below 3e-8 for a million rows and below 3e-6 for ten million. The keys themselves are not kept:
 //! the report names blobs, and a query of the table the keys.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -201,12 +202,13 @@ pub(crate) fn duplicates(
         for rows in of_range.chunk_by(same_key).filter(|rows| rows.len() > 1) {
             found.rows += rows.len() as u64 - 1;
             if found.examples.len() < EXAMPLES {
-                let mut with_it: Vec<usize> = rows.iter().map(|(_, blob)| *blob).collect();
-                with_it.dedup();
+                // Blobs come in the order in which they were done, which is chance.
+                let with_it: BTreeSet<&str> =
+                    rows.iter().map(|(_, blob)| &*blobs[*blob].0).collect();
                 let names = with_it.into_iter().take(BLOBS_OF_EXAMPLE);
                 found.examples.push(DuplicateKeyReport {
                     rows: rows.len() as u64,
-                    blobs: names.map(|blob| blobs[blob].0.clone()).collect(),
+                    blobs: names.map(str::to_owned).collect(),
                 });
             }
         }
