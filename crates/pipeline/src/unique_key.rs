@@ -26,8 +26,8 @@ const BLOBS_OF_EXAMPLE: usize = 4;
 /// Ranges of hashes that are compared one after another.
 const RANGES: usize = 64;
 const RANGE_SHIFT: u32 = KeyHash::BITS - RANGES.ilog2();
-/// Hashes after which a run of them goes to the file: half a megabyte.
-const RUN_HASHES: usize = 64 << 10;
+/// Hashes after which a run of them goes to the file: 64 KiB.
+const RUN_HASHES: usize = 8 << 10;
 const HASH_BYTES: usize = size_of::<KeyHash>();
 
 /// Hash of a row's key.
