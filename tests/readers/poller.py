@@ -21,6 +21,7 @@ import time
 import chdb
 import deltalake
 import duckdb
+import manifests
 import polars as pl
 
 TABLE = "info_gathering"
@@ -60,13 +61,7 @@ def by_glob(root: str) -> dict:
 
 
 def by_manifest(root: str) -> dict:
-    with open(f"{root}/_lake/{TABLE}/latest.json") as latest:
-        manifests = [current["manifest"] for current in json.load(latest)["snapshots"]]
-    files = []
-    for path in manifests:
-        with open(f"{root}/{path}") as manifest:
-            files += [f"{root}/{file['path']}" for file in json.load(manifest)["files"]]
-    return over(json.dumps(files).replace('"', "'"))
+    return over(json.dumps(manifests.listed_files(root, TABLE)).replace('"', "'"))
 
 
 READERS = {"deltalake": by_deltalake, "polars": by_polars, "chdb": by_chdb, "glob": by_glob, "manifest": by_manifest}

@@ -1,11 +1,11 @@
 """Reads a table on disk with PySpark, partitions discovered from its folders; see answer.py."""
 
 import datetime
-import os
 import re
 
 import answer
-from pyspark.sql import DataFrame, SparkSession, functions
+import spark_session
+from pyspark.sql import DataFrame, functions
 
 TYPES = {
     "array<string>": "list<string>",
@@ -22,18 +22,7 @@ PARTITIONS = ("generated_date", "rbac_group_id")
 
 
 def read(root: str) -> DataFrame:
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.memory", "1g")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    return session.read.parquet(root)
+    return spark_session.start().read.parquet(root)
 
 
 def plain(value):

@@ -11,18 +11,17 @@ has no null ones.
 """
 
 import contextlib
-import functools
 import json
-import os
 import sys
 import zlib
 
 import chdb
 import deltalake
 import duckdb
+import manifests
 import polars as pl
 import pyarrow as pa
-from pyspark.sql import SparkSession
+import spark_session
 
 TABLE = "info_gathering"
 
@@ -51,44 +50,16 @@ def by_duckdb_glob(root: str, _: dict) -> pa.Table:
 
 
 def by_duckdb_manifest(root: str, _: dict) -> pa.Table:
-    return by_duckdb(json.dumps(listed(root)).replace('"', "'"))
-
-
-def listed(root: str) -> list[str]:
-    """The files of all current snapshots."""
-    with open(f"{root}/_lake/{TABLE}/latest.json") as latest:
-        manifests = [current["manifest"] for current in json.load(latest)["snapshots"]]
-    files = []
-    for path in manifests:
-        with open(f"{root}/{path}") as manifest:
-            files += [f"{root}/{file['path']}" for file in json.load(manifest)["files"]]
-    return files
+    return by_duckdb(json.dumps(manifests.listed_files(root, TABLE)).replace('"', "'"))
 
 
 def by_spark_folder(root: str, _: dict) -> pa.Table:
-    return spark().read.option("mergeSchema", True).parquet(f"{root}/{TABLE}").toArrow()
+    return spark_session.start().read.option("mergeSchema", True).parquet(f"{root}/{TABLE}").toArrow()
 
 
 def by_spark_manifest(root: str, _: dict) -> pa.Table:
-    read = spark().read.option("basePath", f"{root}/{TABLE}").option("mergeSchema", True)
-    return read.parquet(*listed(root)).toArrow()
-
-
-@functools.cache
-def spark() -> SparkSession:
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.memory", "1g")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    return session
+    read = spark_session.start().read.option("basePath", f"{root}/{TABLE}").option("mergeSchema", True)
+    return read.parquet(*manifests.listed_files(root, TABLE)).toArrow()
 
 
 READERS = {

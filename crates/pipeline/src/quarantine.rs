@@ -375,10 +375,7 @@ impl<'a> Quarantine<'a> {
                 }
                 Ok(())
             }
-            Ok(AmendOutcome::Outdated) => {
-                workshop.discard_quarantine().await;
-                Err(PipelineError::SnapshotChanged { snapshot })
-            }
+            Ok(AmendOutcome::Outdated) => Err(PipelineError::SnapshotChanged { snapshot }),
             // What was set aside stays: the amendment may stand all the same. If not, `vacuum` finds it.
             Err(error) => {
                 workshop.throw_away(&[staged]).await;
