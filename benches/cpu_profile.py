@@ -34,7 +34,7 @@ STAGES = {
     "page faults": re.compile(r"^(asm_)?exc_page_fault$"),
     "system calls": re.compile(r"^(do_syscall_64|entry_SYSCALL_64)"),
     "inflate": re.compile(r"zlib_rs|flate2|transformer::inflate|isal_|igzip|decode_huffman|crc32_gzip"),
-    "Parquet encoding": re.compile(r"\bparquet::|\barrow|\bwriter::(row_group|file_format)|^(ZSTD|HUF|FSE|HIST)_"),
+    "Parquet encoding": re.compile(r"\bparquet::|\barrow|\bwriter::(row_group|column_chunk|file_format)|^(ZSTD|HUF|FSE|HIST)_"),
     "decode": re.compile(r"\btransformer::|\bsimdutf8::|\bmemchr::"),
 }
 INSIDE = {"inflate", "decode", "Parquet encoding", "system calls"}

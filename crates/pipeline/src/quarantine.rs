@@ -16,7 +16,7 @@ use extractor::BlobSource;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use transformer::{BlobCounts, GroupSource, QuarantinedRecord, RecordDecoder};
+use transformer::{BlobCounts, GroupSource, QuarantinedRecord};
 use uuid::Uuid;
 use writer::{AmendOutcome, AmendRequest, Lake, Latest, Manifest, layout};
 
@@ -27,7 +27,7 @@ use crate::part::{StagedPart, Started};
 use crate::plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
 use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
 use crate::report::QuarantineReport;
-use crate::segment::{Outlet, Piece, Rows, SegmentSettings};
+use crate::segment::{Outlet, Piece, Rows, SegmentSettings, Workbench};
 use crate::settings::{DuplicateKeys, Settings};
 use crate::unique_key::{BlobKeys, Duplicates, KeyHasher};
 use crate::work::Workshop;
@@ -442,9 +442,12 @@ fn decode(
     mut files: mpsc::Receiver<Vec<SetAsideRecord>>,
     outlet: &Outlet,
 ) -> Result<(), PipelineError> {
-    let mut decoder = RecordDecoder::new(&settings.dataset, &settings.snapshot);
+    let Workbench {
+        records: mut decoder,
+        mut encoder,
+    } = settings.workbench()?;
     let key_hasher = KeyHasher::new(&settings.dataset, &settings.keys)?;
-    let mut rows = Rows::new(&settings.format);
+    let mut rows = Rows::new(&settings.format, &mut encoder);
     while let Some(records) = files.blocking_recv() {
         for of_blob in records.chunk_by(|one, other| one.blob == other.blob) {
             let Some(first) = of_blob.first() else {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -51,6 +51,29 @@ pub(crate) enum Piece {
     },
 }
 
+/// What a segment's job decodes and encodes with: kept from job to job, for the memory that it has.
+#[derive(Debug)]
+pub(crate) struct Workbench {
+    pub(crate) records: RecordDecoder,
+    pub(crate) encoder: RowGroupEncoder,
+}
+
+/// Workbenches that no job is at. There are as many as there were jobs at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Workbenches(Mutex<Vec<Workbench>>);
+
+impl Workbenches {
+    fn take(&self) -> Option<Workbench> {
+        self.0.lock().ok()?.pop()
+    }
+
+    fn give_back(&self, bench: Workbench) {
+        if let Ok(mut free) = self.0.lock() {
+            free.push(bench);
+        }
+    }
+}
+
 /// What all segments of a run share.
 #[derive(Debug)]
 pub(crate) struct SegmentSettings {
@@ -63,6 +86,19 @@ pub(crate) struct SegmentSettings {
     pub(crate) fallback_group: Option<i64>,
     /// Where the hashes of unique keys go.
     pub(crate) keys: Arc<KeySpool>,
+    pub(crate) benches: Workbenches,
+}
+
+impl SegmentSettings {
+    pub(crate) fn workbench(&self) -> Result<Workbench, PipelineError> {
+        if let Some(bench) = self.benches.take() {
+            return Ok(bench);
+        }
+        Ok(Workbench {
+            records: RecordDecoder::new(&self.dataset, &self.snapshot),
+            encoder: RowGroupEncoder::new(&self.format)?,
+        })
+    }
 }
 
 /// How far a blob may inflate.
@@ -130,8 +166,8 @@ pub(crate) fn work(
     observer: &Observer,
 ) -> Result<(), PipelineError> {
     let outlet = Outlet { pieces, cancel };
-    let mut records = RecordDecoder::new(&settings.dataset, &settings.snapshot);
-    let mut rows = Rows::new(&settings.format);
+    let mut bench = settings.workbench()?;
+    let mut rows = Rows::new(&settings.format, &mut bench.encoder);
     let key_hasher = KeyHasher::new(&settings.dataset, &settings.keys)?;
     for (blob, spool) in blobs {
         let group_source = match blob.rbac_group_id {
@@ -167,7 +203,7 @@ pub(crate) fn work(
             reader,
             outlet: &outlet,
         };
-        let mut decoder = decode_blob(reader, group_source, &mut records, limits);
+        let mut decoder = decode_blob(reader, group_source, &mut bench.records, limits);
         while let Some(progress) = decoder.next_batch().map_err(|error| {
             // What stopped the job is the reason, and not that its blob ended early.
             let stopped = outlet.still_wanted().err();
@@ -197,7 +233,10 @@ pub(crate) fn work(
         let keys = key_hasher.finish(keys)?;
         outlet.give(Piece::BlobDone { blob, counts, keys })?;
     }
-    rows.finish(&outlet)
+    rows.finish(&outlet)?;
+    // One that a failed job was at is not used again.
+    settings.benches.give_back(bench);
+    Ok(())
 }
 
 /// An error that does not know its blob yet.
@@ -232,19 +271,22 @@ impl From<PipelineError> for SortError {
 
 /// Collects rows into row groups.
 pub(crate) struct Rows<'a> {
-    format: &'a Arc<FileFormat>,
-    /// The row group that is being encoded, and its device group.
-    open: Option<(i64, RowGroupEncoder)>,
+    format: &'a FileFormat,
+    encoder: &'a mut RowGroupEncoder,
+    /// The device group of the rows that are being encoded.
+    open: i64,
     /// Rows of several device groups that wait to be sorted.
     unsorted: Vec<DecodedBatch>,
     unsorted_bytes: usize,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn new(format: &'a Arc<FileFormat>) -> Self {
+    /// `encoder` is an empty one of that format.
+    pub(crate) fn new(format: &'a FileFormat, encoder: &'a mut RowGroupEncoder) -> Self {
         Self {
             format,
-            open: None,
+            encoder,
+            open: 0,
             unsorted: Vec::new(),
             unsorted_bytes: 0,
         }
@@ -259,35 +301,28 @@ impl<'a> Rows<'a> {
     ) -> Result<(), PipelineError> {
         let mut rest = rows.clone();
         while rest.num_rows() > 0 {
-            if self.open.as_ref().is_some_and(|(open, encoder)| {
-                *open != group || encoder.rows() >= self.format.row_group_rows()
-            }) {
+            if self.open != group || self.encoder.rows() >= self.format.row_group_rows() {
                 self.close(outlet)?;
+                self.open = group;
             }
-            let (_, encoder) = match &mut self.open {
-                Some(open) => open,
-                none => none.insert((group, RowGroupEncoder::new(self.format)?)),
-            };
             let fits = rest
                 .num_rows()
-                .min(self.format.row_group_rows() - encoder.rows());
-            encoder.write(&rest.slice(0, fits))?;
+                .min(self.format.row_group_rows() - self.encoder.rows());
+            self.encoder.write(&rest.slice(0, fits))?;
             rest = rest.slice(fits, rest.num_rows() - fits);
         }
         Ok(())
     }
 
     fn close(&mut self, outlet: &Outlet) -> Result<(), PipelineError> {
-        match self.open.take() {
-            Some((rbac_group_id, encoder)) => {
-                let row_group = encoder.finish()?;
-                outlet.give(Piece::RowGroup {
-                    rbac_group_id,
-                    row_group,
-                })
-            }
-            None => Ok(()),
+        if self.encoder.rows() == 0 {
+            return Ok(());
         }
+        let row_group = self.encoder.finish()?;
+        outlet.give(Piece::RowGroup {
+            rbac_group_id: self.open,
+            row_group,
+        })
     }
 
     /// Keeps rows of several device groups until there are enough to be sorted by group and encoded.

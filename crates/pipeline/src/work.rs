@@ -30,7 +30,7 @@ use crate::events::{Event, Observer};
 use crate::part::{SegmentResult, StagedPart, Started};
 use crate::plan::{Part, Plan, PlannedBlob};
 use crate::quarantine_file::WrittenFiles;
-use crate::segment::{self, InflateLimits, SegmentSettings};
+use crate::segment::{self, InflateLimits, SegmentSettings, Workbenches};
 use crate::settings::{Settings, SourceKind};
 use crate::unique_key::{self, BlobKeys, Duplicates, KeySpool};
 
@@ -158,6 +158,7 @@ impl Workshop {
                 },
                 fallback_group: settings.source.rbac_group_id,
                 keys: Arc::new(KeySpool::new(&settings.work.spool_directory())?),
+                benches: Workbenches::default(),
             }),
             turns: Arc::new(Semaphore::new(pool.threads() * SEGMENTS_A_THREAD)),
             quarantine_files: WrittenFiles::default(),

@@ -8,21 +8,16 @@ use arrow::datatypes::{DataType, SchemaRef};
 use dataset::{Dataset, Snapshot};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
+use parquet::schema::types::{SchemaDescriptor, TypePtr};
 
+use crate::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
 use crate::error::{Error, Result};
 use crate::layout::LAYOUT_VERSION;
 use crate::statistics;
 
-/// Statistics of longer strings are cut to this many bytes; they stay valid bounds.
-const STATISTICS_BYTES: usize = 64;
-/// Rows of a page: what a column holds uncompressed while it is written, 140 columns at a time.
-const PAGE_ROWS: usize = 16 << 10;
 /// Largest dictionary of a column in a row group. Larger ones cost memory (a hash table a column) and, measured, bytes.
 const DICTIONARY_BYTES: usize = 16 << 10;
 /// The same for times: 512 of them. Times that differ more are smaller as differences.
@@ -48,8 +43,10 @@ pub struct FileFormat {
     pub(crate) properties: WriterPropertiesPtr,
     pub(crate) key_columns: Vec<KeyColumn>,
     pub(crate) statistics_columns: Vec<StatisticsColumn>,
+    /// The leaf columns, in the file's order.
+    pub(crate) columns: Vec<ColumnChunkFormat>,
+    pub(crate) zstd_level: i32,
     row_group_rows: usize,
-    column_writers: ArrowRowGroupWriterFactory,
 }
 
 /// A string column of the unique key.
@@ -122,67 +119,61 @@ impl FileFormat {
         let statistics_columns = statistics_columns.collect();
 
         let level = ZstdLevel::try_new(settings.zstd_level).map_err(failed)?;
+        let columns = parquet_schema
+            .columns()
+            .iter()
+            .enumerate()
+            .map(|(leaf, descriptor)| {
+                let root = parquet_schema.get_column_root_idx(leaf);
+                let data_type = schema.field(root).data_type();
+                let is_nested = descriptor.path().parts().len() > 1;
+                let is_only_key = !is_nested
+                    && matches!(dataset.unique_key.as_slice(), [only] if only == descriptor.name());
+                let is_first_key = key_columns.first().is_some_and(|key| key.leaf == leaf);
+                ColumnChunkFormat {
+                    descriptor: descriptor.clone(),
+                    data_type: if is_nested {
+                        DataType::Utf8
+                    } else {
+                        data_type.clone()
+                    },
+                    dictionary_bytes: match data_type {
+                        // No value comes twice: a dictionary would only be tried and thrown away.
+                        _ if is_only_key => 0,
+                        DataType::Timestamp(..) => TIME_DICTIONARY_BYTES,
+                        _ => DICTIONARY_BYTES,
+                    },
+                    // Of keys and values in maps and lists no reader makes use, and they are most of the values.
+                    has_statistics: !is_nested,
+                    bloom_filter: is_first_key.then_some(BloomFilterSettings {
+                        values: settings.row_group_rows as u64,
+                        false_positives: BLOOM_FALSE_POSITIVES,
+                    }),
+                    compression: Compression::ZSTD(level),
+                }
+            });
+        let columns = columns.collect();
+        // The pages are not this writer's; it writes neither an index of pages nor statistics of its own. Rows are in no
+        // order, so no page could be skipped: an index would be 3% of the bytes for nothing.
         let mut properties = WriterProperties::builder()
             .set_created_by(format!("defender-lake version {program_version}"))
-            .set_compression(Compression::ZSTD(level))
-            .set_dictionary_enabled(true)
-            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-            .set_data_page_row_count_limit(PAGE_ROWS)
-            // Rows are in no order, so no page could be skipped: an index of pages would be 3% of the bytes for nothing.
-            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
-            .set_statistics_truncate_length(Some(STATISTICS_BYTES))
-            .set_column_index_truncate_length(Some(STATISTICS_BYTES))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_max_row_group_row_count(Some(settings.row_group_rows))
-            .set_key_value_metadata(Some(footer(dataset, snapshot, program_version)));
-        if let Some(key) = key_columns.first() {
-            let path = ColumnPath::from(key.name.as_str());
-            // The writer folds the filter down to what the values need: a small file gets a small filter.
-            properties = properties
-                .set_column_bloom_filter_enabled(path.clone(), true)
-                .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
-                .set_column_bloom_filter_max_ndv(path, settings.row_group_rows as u64);
-        }
-        if let [only] = dataset.unique_key.as_slice() {
-            // No value comes twice: a dictionary would only be tried and thrown away.
-            properties =
-                properties.set_column_dictionary_enabled(ColumnPath::from(only.as_str()), false);
-        }
-        for field in schema.fields() {
-            if matches!(field.data_type(), DataType::Timestamp(..)) {
-                // Takes over where there are too many different times for a dictionary.
-                let path = ColumnPath::from(field.name().as_str());
-                properties = properties
-                    .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
-                    .set_column_dictionary_page_size_limit(path, TIME_DICTIONARY_BYTES);
-            }
-        }
-        for leaf in parquet_schema.columns() {
-            if leaf.path().parts().len() > 1 {
-                // Of keys and values in maps and lists no reader makes use, and they are most of the values.
-                properties = properties
-                    .set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::None);
-            }
-        }
-        let mut properties = properties.build();
+            .set_key_value_metadata(Some(footer(dataset, snapshot, program_version)))
+            .build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
 
-        let properties = Arc::new(properties);
-        let parquet_schema = parquet_schema.root_schema_ptr();
-        // The factory can be made from a file writer only; this one writes nowhere.
-        let nowhere =
-            SerializedFileWriter::new(std::io::sink(), parquet_schema.clone(), properties.clone());
-        let column_writers =
-            ArrowRowGroupWriterFactory::new(&nowhere.map_err(failed)?, schema.clone());
         Ok(Self {
             snapshot: snapshot.clone(),
+            parquet_schema: parquet_schema.root_schema_ptr(),
             schema,
-            parquet_schema,
-            properties,
+            properties: Arc::new(properties),
             key_columns,
             statistics_columns,
+            columns,
+            zstd_level: settings.zstd_level,
             row_group_rows: settings.row_group_rows,
-            column_writers,
         })
     }
 
@@ -199,13 +190,6 @@ impl FileFormat {
     /// Most rows of a row group.
     pub fn row_group_rows(&self) -> usize {
         self.row_group_rows
-    }
-
-    pub(crate) fn new_column_writers(&self) -> Result<Vec<ArrowColumnWriter>> {
-        // The index matters to encrypted files only.
-        self.column_writers
-            .create_column_writers(0)
-            .map_err(|error| self.failed(&error))
     }
 
     pub(crate) fn failed(&self, error: &parquet::errors::ParquetError) -> Error {

@@ -74,8 +74,50 @@ pub(crate) fn partition(snapshot: &Snapshot, group: i64) -> Partition {
     }
 }
 
+/// A row of [`dataset`].
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// A list may be null and have items all the same.
+    pub(crate) tags: (bool, Vec<Option<String>>),
+    pub(crate) rules: (bool, Vec<(String, Option<String>)>),
+    pub(crate) device_id: String,
+    pub(crate) is_on: Option<bool>,
+    pub(crate) count: Option<i64>,
+    pub(crate) score: Option<f64>,
+    pub(crate) seen_time: Option<i64>,
+    pub(crate) birthday: Option<i32>,
+    pub(crate) raw: Option<String>,
+    pub(crate) rescued_data: Option<String>,
+}
+
 /// Rows with the given device numbers. Every seventh value of a nullable column is null.
 pub(crate) fn batch(snapshot: &Snapshot, devices: Range<u64>) -> RecordBatch {
+    let rows = devices.map(|device| {
+        let (present, number) = (device % 7 != 0, device as i64);
+        let tag = |tag| (tag != 1).then(|| format!("tag {tag}"));
+        let rule = |rule| {
+            (
+                format!("rule {rule}"),
+                (rule != 2).then(|| "block".to_owned()),
+            )
+        };
+        Row {
+            tags: (present, (0..device % 3).map(tag).collect()),
+            rules: (present, (0..device % 4).map(rule).collect()),
+            device_id: format!("{device:040x}"),
+            is_on: present.then_some(device % 2 == 0),
+            count: present.then_some(-number),
+            score: present.then_some(number as f64 / 3.0),
+            seen_time: present.then_some(1_658_829_660_123_456 + number),
+            birthday: present.then_some(device as i32),
+            raw: present.then(|| format!(r#"{{"ü":{device}}}"#)),
+            rescued_data: (device % 5 == 0).then(|| r#"{"New":1}"#.to_owned()),
+        }
+    });
+    batch_of(snapshot, rows)
+}
+
+pub(crate) fn batch_of(snapshot: &Snapshot, rows: impl IntoIterator<Item = Row>) -> RecordBatch {
     let schema = dataset().file_schema();
     let (mut ids, mut org_ids, mut rescued) = (
         StringBuilder::new(),
@@ -102,28 +144,26 @@ pub(crate) fn batch(snapshot: &Snapshot, devices: Range<u64>) -> RecordBatch {
         value: "value".into(),
     };
     let mut rules = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
-    for device in devices {
-        let (present, number) = (device % 7 != 0, device as i64);
-        ids.append_value(format!("{device:040x}"));
+    for row in rows {
+        ids.append_value(row.device_id);
         org_ids.append_value(snapshot.org_id.as_str());
-        rescued.append_option((device % 5 == 0).then_some(r#"{"New":1}"#));
-        is_on.append_option(present.then_some(device % 2 == 0));
-        count.append_option(present.then_some(-number));
-        score.append_option(present.then_some(number as f64 / 3.0));
-        seen.append_option(present.then_some(1_658_829_660_123_456 + number));
+        rescued.append_option(row.rescued_data);
+        is_on.append_option(row.is_on);
+        count.append_option(row.count);
+        score.append_option(row.score);
+        seen.append_option(row.seen_time);
         generated.append_value(snapshot.generated_time.timestamp_micros());
-        birthday.append_option(present.then_some(device as i32));
-        raw.append_option(present.then(|| format!(r#"{{"ü":{device}}}"#)));
-        for tag in 0..device % 3 {
-            tags.values()
-                .append_option((tag != 1).then(|| format!("tag {tag}")));
+        birthday.append_option(row.birthday);
+        raw.append_option(row.raw);
+        for tag in row.tags.1 {
+            tags.values().append_option(tag);
         }
-        tags.append(present);
-        for rule in 0..device % 4 {
-            rules.keys().append_value(format!("rule {rule}"));
-            rules.values().append_option((rule != 2).then_some("block"));
+        tags.append(row.tags.0);
+        for (key, value) in row.rules.1 {
+            rules.keys().append_value(key);
+            rules.values().append_option(value);
         }
-        rules.append(present).unwrap();
+        rules.append(row.rules.0).unwrap();
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(tags.finish()),

@@ -11,6 +11,7 @@
 
 mod amend;
 mod begun;
+mod column_chunk;
 mod commit;
 mod delta_log;
 mod error;

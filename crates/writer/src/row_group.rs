@@ -2,17 +2,27 @@
 //!
 //! Synchronous and without I/O. The order of row groups in a file is the order in which they are appended to it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
+use bytes::Bytes;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 
+use crate::column_chunk::{ColumnChunkEncoder, SharedBuffers};
 use crate::error::{Error, Result};
 use crate::file_format::FileFormat;
 use crate::statistics::Collected;
+
+/// Rows of a page: what a column holds uncompressed while it is written, 140 columns at a time.
+const PAGE_ROWS: usize = 16 << 10;
+/// Rows that a column takes before it looks at the size of its page and its dictionary.
+const STEP_ROWS: usize = 1 << 10;
 
 /// Bounds of a string column of the unique key: no value is below `min` or above `max`. Values longer than 64
 /// bytes are cut, and then the bound is not itself a value.
@@ -26,20 +36,24 @@ pub struct KeyRange {
     pub max: String,
 }
 
-/// Encodes record batches into one row group.
+/// Encodes record batches into row groups, one after the other. Keeps its buffers.
 #[derive(Debug)]
 pub struct RowGroupEncoder {
     format: Arc<FileFormat>,
-    columns: Vec<ArrowColumnWriter>,
+    columns: Vec<ColumnChunkEncoder>,
+    shared: SharedBuffers,
     rows: usize,
+    page_rows: usize,
 }
 
 /// A finished row group, compressed, not yet in a file.
 #[derive(Debug)]
 pub struct EncodedRowGroup {
     pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    pub(crate) chunks: Vec<ArrowColumnChunk>,
+    /// The column chunks, one after the other.
+    pub(crate) content: Bytes,
+    /// Where each lies in `content`, and what is in it.
+    pub(crate) columns: Vec<ColumnCloseResult>,
     pub(crate) key_ranges: Vec<KeyRange>,
     pub(crate) statistics: Vec<Collected>,
 }
@@ -50,33 +64,84 @@ impl RowGroupEncoder {
     /// # Errors
     /// [`Error::Parquet`].
     pub fn new(format: &Arc<FileFormat>) -> Result<Self> {
-        let columns = format.new_column_writers()?;
+        let seed = RandomState::new().hash_one(0_u8);
+        let columns = format.columns.iter();
+        let columns = columns.map(|column| ColumnChunkEncoder::new(column, seed));
         Ok(Self {
+            columns: columns
+                .collect::<Result<_, _>>()
+                .map_err(|error| format.failed(&error))?,
+            shared: SharedBuffers::new(format.zstd_level).map_err(|error| format.failed(&error))?,
             format: format.clone(),
-            columns,
             rows: 0,
+            page_rows: 0,
         })
     }
 
-    /// Encodes a batch whose columns are those of [`FileFormat::schema`]; a string column may come as a dictionary.
+    /// Encodes a batch whose columns are those of [`FileFormat::schema`].
     ///
     /// # Errors
     /// [`Error::Parquet`] if the columns differ, or if the row group would exceed
-    /// [`FileFormat::row_group_rows`]. The row group is then not to be used.
+    /// [`FileFormat::row_group_rows`]. The encoder is then not to be used.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check(batch)?;
-        let mut writers = self.columns.iter_mut();
-        for (field, array) in self.format.schema.fields().iter().zip(batch.columns()) {
-            for leaf in compute_leaves(field, array).map_err(|error| self.format.failed(&error))? {
-                let Some(writer) = writers.next() else {
-                    return Err(self.unfit("more leaf columns than the file".to_owned()));
-                };
-                writer
-                    .write(&leaf)
+        let mut from = 0;
+        while from < batch.num_rows() {
+            if self.page_rows == PAGE_ROWS {
+                self.end_pages()
                     .map_err(|error| self.format.failed(&error))?;
             }
+            let rows = (batch.num_rows() - from)
+                .min(STEP_ROWS)
+                .min(PAGE_ROWS - self.page_rows);
+            if rows == batch.num_rows() {
+                self.write_step(batch)
+            } else {
+                self.write_step(&batch.slice(from, rows))
+            }
+            .map_err(|error| self.format.failed(&error))?;
+            self.page_rows += rows;
+            from += rows;
         }
         self.rows += batch.num_rows();
+        Ok(())
+    }
+
+    fn end_pages(&mut self) -> Result<(), ParquetError> {
+        self.page_rows = 0;
+        let mut columns = self.columns.iter_mut();
+        columns.try_for_each(|column| column.end_page(&mut self.shared))
+    }
+
+    fn write_step(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        let mut columns = self.columns.iter_mut();
+        let mut next = || {
+            columns
+                .next()
+                .ok_or_else(|| ParquetError::EOF("no leaf column left".to_owned()))
+        };
+        for array in rows.columns() {
+            match array.data_type() {
+                DataType::List(_) => {
+                    let lists = array.as_list();
+                    let items = lists.values().as_string();
+                    next()?.write_items(lists.offsets(), lists.nulls(), items, &mut self.shared)?;
+                }
+                DataType::Map(..) => {
+                    let maps = array.as_map();
+                    for items in [maps.keys(), maps.values()] {
+                        let items = items.as_string();
+                        next()?.write_items(
+                            maps.offsets(),
+                            maps.nulls(),
+                            items,
+                            &mut self.shared,
+                        )?;
+                    }
+                }
+                _ => next()?.write(array, &mut self.shared)?,
+            }
+        }
         Ok(())
     }
 
@@ -85,43 +150,33 @@ impl RowGroupEncoder {
         self.rows
     }
 
-    /// Bytes that the row group takes in memory now, about.
-    pub fn memory_bytes(&self) -> usize {
-        self.columns
-            .iter()
-            .map(ArrowColumnWriter::memory_size)
-            .sum()
-    }
-
-    /// Compresses what is left and hands the row group over.
+    /// Compresses what is left and hands the row group over. The encoder is then empty.
     ///
     /// # Errors
-    /// [`Error::Parquet`].
-    pub fn finish(self) -> Result<EncodedRowGroup> {
-        let Self {
-            format,
-            columns,
-            rows,
-        } = self;
-        let closed = columns
-            .into_iter()
-            .map(ArrowColumnWriter::close)
-            .collect::<Result<Vec<_>, _>>();
-        let chunks = closed.map_err(|error| format.failed(&error))?;
-        let key_ranges = format.key_columns.iter().filter_map(|key| {
-            let statistics = chunks.get(key.leaf)?.close().metadata.statistics()?;
+    /// [`Error::Parquet`]. The encoder is then not to be used.
+    pub fn finish(&mut self) -> Result<EncodedRowGroup> {
+        let rows = self.rows as u64;
+        (self.rows, self.page_rows) = (0, 0);
+        let mut content = Vec::new();
+        let columns = self.columns.iter_mut();
+        let columns = columns
+            .map(|column| column.finish(rows, &mut self.shared, &mut content))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.format.failed(&error))?;
+        let key_ranges = self.format.key_columns.iter().filter_map(|key| {
+            let statistics = columns.get(key.leaf)?.metadata.statistics()?;
             key_range(&key.name, statistics)
         });
-        let collected = format.statistics_columns.iter().filter_map(|column| {
-            let statistics = chunks.get(column.leaf)?.close().metadata.statistics()?;
-            Collected::of_chunk(&column.name, &column.data_type, rows as u64, statistics)
+        let collected = self.format.statistics_columns.iter().filter_map(|column| {
+            let statistics = columns.get(column.leaf)?.metadata.statistics()?;
+            Collected::of_chunk(&column.name, &column.data_type, rows, statistics)
         });
         Ok(EncodedRowGroup {
+            rows,
             statistics: collected.collect(),
-            rows: rows as u64,
-            bytes: chunks.iter().map(|chunk| chunk.close().bytes_written).sum(),
             key_ranges: key_ranges.collect(),
-            chunks,
+            content: content.into(),
+            columns,
         })
     }
 
@@ -170,20 +225,16 @@ impl EncodedRowGroup {
 
     /// Bytes that the row group adds to its file, without its share of the footer.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.content.len() as u64
     }
 }
 
 fn fits(got: &Field, expected: &Field) -> bool {
-    let same_type = match got.data_type() {
-        DataType::Dictionary(_, values) => **values == *expected.data_type(),
-        other => other == expected.data_type(),
-    };
-    same_type && got.name() == expected.name()
+    got.data_type() == expected.data_type() && got.name() == expected.name()
 }
 
 fn key_range(column: &str, statistics: &Statistics) -> Option<KeyRange> {
-    // Cut at a character boundary by the Parquet writer.
+    // Cut at a character boundary by the encoder.
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     Some(KeyRange {
         column: column.to_owned(),

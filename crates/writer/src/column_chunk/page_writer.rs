@@ -1,0 +1,124 @@
+//! Pages of a column chunk: compressed, each with its header, one after the other.
+
+use bytes::Bytes;
+use parquet::basic::{Encoding, PageType};
+use parquet::column::page::{CompressedPage, Page, PageWriter as _};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::PageEncodingStats;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use zstd::bulk::Compressor;
+
+/// Compresses pages; one serves all columns of a row group.
+pub(super) struct PageCompressor {
+    zstd: Compressor<'static>,
+    compressed: Vec<u8>,
+}
+
+impl std::fmt::Debug for PageCompressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PageCompressor").finish_non_exhaustive()
+    }
+}
+
+impl PageCompressor {
+    pub(super) fn new(zstd_level: i32) -> Result<Self> {
+        let zstd =
+            Compressor::new(zstd_level).map_err(|error| ParquetError::External(error.into()))?;
+        Ok(Self {
+            zstd,
+            compressed: Vec::new(),
+        })
+    }
+
+    fn compress(&mut self, page: &[u8]) -> Result<Bytes> {
+        self.compressed.clear();
+        self.compressed
+            .reserve(zstd::zstd_safe::compress_bound(page.len()));
+        self.zstd
+            .compress_to_buffer(page, &mut self.compressed)
+            .map_err(|error| ParquetError::External(error.into()))?;
+        Ok(Bytes::copy_from_slice(&self.compressed))
+    }
+}
+
+/// Pages that were written, and what the chunk's metadata say of them.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// Each with its header.
+    pub(super) bytes: Vec<u8>,
+    /// Bytes of all pages before compression, with their headers.
+    pub(super) uncompressed_bytes: usize,
+    /// Levels in data pages: rows, and the items of lists beyond the first.
+    pub(super) values: usize,
+    pub(super) encodings: Vec<PageEncodingStats>,
+}
+
+impl Pages {
+    /// Adds a page of levels and values.
+    pub(super) fn add_data(
+        &mut self,
+        page: &[u8],
+        values: usize,
+        encoding: Encoding,
+        compressor: &mut PageCompressor,
+    ) -> Result<()> {
+        self.values += values;
+        let data = Page::DataPage {
+            buf: compressor.compress(page)?,
+            num_values: values as u32,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        self.add(data, page.len())
+    }
+
+    /// Adds the page of a dictionary with `values` values.
+    pub(super) fn add_dictionary(
+        &mut self,
+        page: &[u8],
+        values: usize,
+        compressor: &mut PageCompressor,
+    ) -> Result<()> {
+        let dictionary = Page::DictionaryPage {
+            buf: compressor.compress(page)?,
+            num_values: values as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
+        self.add(dictionary, page.len())
+    }
+
+    fn add(&mut self, page: Page, uncompressed_bytes: usize) -> Result<()> {
+        self.count(page.page_type(), page.encoding());
+        let mut sink = TrackedWrite::new(&mut self.bytes);
+        let written = SerializedPageWriter::new(&mut sink)
+            .write_page(CompressedPage::new(page, uncompressed_bytes))?;
+        // What is buffered goes out when the sink is let go.
+        sink.into_inner()?;
+        self.uncompressed_bytes += written.uncompressed_size;
+        Ok(())
+    }
+
+    fn count(&mut self, page_type: PageType, encoding: Encoding) {
+        match self.encodings.last_mut() {
+            Some(last) if last.page_type == page_type && last.encoding == encoding => {
+                last.count += 1;
+            }
+            _ => self.encodings.push(PageEncodingStats {
+                page_type,
+                encoding,
+                count: 1,
+            }),
+        }
+    }
+
+    /// Begins the next chunk.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.uncompressed_bytes = 0;
+        self.values = 0;
+        self.encodings.clear();
+    }
+}

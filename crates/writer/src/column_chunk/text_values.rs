@@ -1,0 +1,391 @@
+//! Texts of a column chunk: as indices of a dictionary while that is small, else one after the other.
+//!
+//! A text is hashed and compared as two words where it has at most 16 bytes. Knows no nulls and no pages.
+
+use parquet::basic::Encoding;
+use parquet::bloom_filter::Sbbf;
+
+use super::bit_packing;
+use super::bounds::TextBounds;
+
+/// Most texts of a dictionary: an index has 16 bits.
+const MOST_ENTRIES: usize = u16::MAX as usize;
+/// A dictionary must have so many times fewer texts than there are values, or the values are written without it.
+const REPEATS: usize = 2;
+
+/// The texts of the open page, and the dictionary of the chunk.
+#[derive(Debug)]
+pub(super) struct TextValues {
+    dictionary: TextDictionary,
+    /// Bytes that the dictionary may have; 0 is none at all.
+    dictionary_limit: usize,
+    /// Whether the open page refers to the dictionary.
+    by_dictionary: bool,
+    keys: Vec<u16>,
+    /// Each with its length before it.
+    plain: Vec<u8>,
+    /// Of the texts that are in no dictionary.
+    bounds: Option<TextBounds>,
+    bloom_filter: Option<BloomFilter>,
+}
+
+/// How a chunk's bloom filter is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BloomFilterSettings {
+    /// Most different values.
+    pub(crate) values: u64,
+    /// Share of lookups for an absent value that it lets through.
+    pub(crate) false_positives: f64,
+}
+
+#[derive(Debug)]
+struct BloomFilter {
+    settings: BloomFilterSettings,
+    filter: Option<Sbbf>,
+}
+
+impl TextValues {
+    /// `has_bounds`: whether anybody asks for [`TextValues::bounds`].
+    pub(super) fn new(
+        dictionary_limit: usize,
+        has_bounds: bool,
+        bloom_filter: Option<BloomFilterSettings>,
+        hash_seed: u64,
+    ) -> Self {
+        Self {
+            dictionary: TextDictionary::new(hash_seed),
+            dictionary_limit,
+            by_dictionary: dictionary_limit > 0,
+            keys: Vec::new(),
+            plain: Vec::new(),
+            bounds: has_bounds.then(TextBounds::default),
+            bloom_filter: bloom_filter.map(|settings| BloomFilter {
+                settings,
+                filter: None,
+            }),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, text: &[u8]) -> Result<(), parquet::errors::ParquetError> {
+        if let Some(bloom) = &mut self.bloom_filter {
+            bloom.insert(text)?;
+        }
+        if self.by_dictionary {
+            match self.dictionary.key_of(text) {
+                Some(key) => {
+                    self.keys.push(key);
+                    return Ok(());
+                }
+                None => self.leave_dictionary(),
+            }
+        }
+        push_plain(text, &mut self.plain);
+        if let Some(bounds) = &mut self.bounds {
+            bounds.add(text);
+        }
+        Ok(())
+    }
+
+    /// Whether the dictionary has grown too large. The open page is then to be flushed, and the dictionary left.
+    pub(super) fn dictionary_is_full(&self) -> bool {
+        self.by_dictionary && self.dictionary.bytes.len() > self.dictionary_limit
+    }
+
+    /// Whether the open page is shorter with its dictionary than without.
+    pub(super) fn dictionary_pays(&self) -> bool {
+        self.keys.len() >= self.dictionary.entries.len() * REPEATS
+    }
+
+    /// Writes the open page's values, and all that follow, without the dictionary.
+    #[cold]
+    pub(super) fn leave_dictionary(&mut self) {
+        self.by_dictionary = false;
+        for key in self.keys.drain(..) {
+            let text = self.dictionary.text(key);
+            push_plain(text, &mut self.plain);
+            if let Some(bounds) = &mut self.bounds {
+                bounds.add(text);
+            }
+        }
+    }
+
+    /// Bytes of the open page, about.
+    pub(super) fn page_bytes(&self) -> usize {
+        self.keys.len() + self.plain.len()
+    }
+
+    /// Appends the open page's values and forgets them.
+    pub(super) fn finish_page(&mut self, out: &mut Vec<u8>) -> Encoding {
+        if self.dictionary.entries.is_empty() && self.by_dictionary {
+            // Nothing but nulls so far.
+            Encoding::PLAIN
+        } else if self.by_dictionary {
+            let width = bit_packing::width_of(self.dictionary.entries.len());
+            out.push(width as u8);
+            bit_packing::hybrid(&self.keys, width, out);
+            self.keys.clear();
+            Encoding::RLE_DICTIONARY
+        } else {
+            out.extend_from_slice(&self.plain);
+            self.plain.clear();
+            Encoding::PLAIN
+        }
+    }
+
+    /// The dictionary as a page has it, and the number of its texts.
+    pub(super) fn dictionary(&self) -> (&[u8], usize) {
+        (&self.dictionary.bytes, self.dictionary.entries.len())
+    }
+
+    /// Bounds of the chunk's values, which are those of the pages and those of the dictionary if a page refers to it.
+    pub(super) fn bounds(&mut self, with_dictionary: bool) -> Option<&TextBounds> {
+        let bounds = self.bounds.as_mut()?;
+        if with_dictionary {
+            for key in 0..self.dictionary.entries.len() {
+                bounds.add(self.dictionary.text(key as u16));
+            }
+        }
+        Some(bounds)
+    }
+
+    pub(super) fn take_bloom_filter(&mut self) -> Option<Sbbf> {
+        let bloom = self.bloom_filter.as_mut()?;
+        let mut filter = bloom.filter.take()?;
+        // Down to what the values need: a small row group gets a small filter.
+        filter.fold_to_target_fpp(bloom.settings.false_positives);
+        Some(filter)
+    }
+
+    /// Begins the next chunk.
+    pub(super) fn clear(&mut self) {
+        self.dictionary.clear();
+        self.by_dictionary = self.dictionary_limit > 0;
+        self.keys.clear();
+        self.plain.clear();
+        if let Some(bounds) = &mut self.bounds {
+            bounds.clear();
+        }
+        if let Some(bloom) = &mut self.bloom_filter {
+            bloom.filter = None;
+        }
+    }
+}
+
+impl BloomFilter {
+    fn insert(&mut self, text: &[u8]) -> Result<(), parquet::errors::ParquetError> {
+        let filter = match &mut self.filter {
+            Some(filter) => filter,
+            none => none.insert(Sbbf::new_with_ndv_fpp(
+                self.settings.values,
+                self.settings.false_positives,
+            )?),
+        };
+        filter.insert(text);
+        Ok(())
+    }
+}
+
+fn push_plain(text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text);
+}
+
+/// Different texts in the order in which they came first.
+#[derive(Debug)]
+struct TextDictionary {
+    /// Each with its length before it: the dictionary page.
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Open addressing: 0, or an entry's index and 1; and above them 16 bits of its hash. A power of two.
+    slots: Vec<u32>,
+    hash_seed: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    words: Words,
+    /// Where it begins in `bytes`, behind its length.
+    start: usize,
+    length: usize,
+}
+
+/// The first and the last bytes of a text; together with its length they are the whole of one of at most 16 bytes.
+type Words = [u64; 2];
+
+/// A text of at most so many bytes is its words and its length.
+const WORDS_BYTES: usize = 16;
+const FEWEST_SLOTS: usize = 64;
+
+impl TextDictionary {
+    fn new(hash_seed: u64) -> Self {
+        Self {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            slots: vec![0; FEWEST_SLOTS],
+            hash_seed,
+        }
+    }
+
+    /// The text's index; none if it is new and there are too many.
+    #[inline]
+    fn key_of(&mut self, text: &[u8]) -> Option<u16> {
+        let words = words(text);
+        let hash = hash(text, words, self.hash_seed);
+        let mask = self.slots.len() - 1;
+        let tag = (hash >> 48) as u32;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                return self.add(text, words, tag, at);
+            }
+            if slot >> 16 == tag {
+                let key = (slot & 0xffff) as usize - 1;
+                let entry = &self.entries[key];
+                if entry.length == text.len()
+                    && entry.words == words
+                    && (text.len() <= WORDS_BYTES
+                        || &self.bytes[entry.start..entry.start + entry.length] == text)
+                {
+                    return Some(key as u16);
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn add(&mut self, text: &[u8], words: Words, tag: u32, at: usize) -> Option<u16> {
+        let key = self.entries.len();
+        if key == MOST_ENTRIES {
+            return None;
+        }
+        self.slots[at] = tag << 16 | (key as u32 + 1);
+        push_plain(text, &mut self.bytes);
+        self.entries.push(Entry {
+            words,
+            start: self.bytes.len() - text.len(),
+            length: text.len(),
+        });
+        if self.entries.len() * 2 > self.slots.len() {
+            self.grow();
+        }
+        Some(key as u16)
+    }
+
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 2 - 1;
+        self.slots.clear();
+        self.slots.resize(mask + 1, 0);
+        for (key, entry) in self.entries.iter().enumerate() {
+            let text = &self.bytes[entry.start..entry.start + entry.length];
+            let hash = hash(text, entry.words, self.hash_seed);
+            let mut at = hash as usize & mask;
+            while self.slots[at] != 0 {
+                at = (at + 1) & mask;
+            }
+            self.slots[at] = ((hash >> 48) as u32) << 16 | (key as u32 + 1);
+        }
+    }
+
+    fn text(&self, key: u16) -> &[u8] {
+        let entry = &self.entries[usize::from(key)];
+        &self.bytes[entry.start..entry.start + entry.length]
+    }
+
+    /// The slots stay as many as they were: the next chunk's texts are as many.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+        self.slots.fill(0);
+    }
+}
+
+#[inline]
+fn words(text: &[u8]) -> Words {
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        [u64::from_le_bytes(*first), u64::from_le_bytes(*last)]
+    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        [first, last].map(|bytes| u64::from(u32::from_le_bytes(*bytes)))
+    } else {
+        let word = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
+        [word(text), 0]
+    }
+}
+
+/// Not for the public: who knows the seed can make texts collide.
+#[inline]
+fn hash(text: &[u8], words: Words, seed: u64) -> u64 {
+    let mut hash = mix(words[0] ^ seed, words[1] ^ text.len() as u64);
+    if let Some(between) = text.get(8..text.len().wrapping_sub(8)) {
+        for chunk in between.chunks(8) {
+            let word = match chunk.first_chunk() {
+                Some(whole) => u64::from_le_bytes(*whole),
+                None => chunk
+                    .iter()
+                    .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            };
+            hash = mix(hash ^ word, seed);
+        }
+    }
+    hash
+}
+
+#[inline]
+fn mix(a: u64, b: u64) -> u64 {
+    // Two odd numbers with bits all over, so that no word makes a factor 0 for long.
+    let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd1b5_4a32_d192_ed03);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_key_gives_its_text_back_and_a_text_has_one_key(
+            texts in prop::collection::vec("[ab]{0,20}|é{0,12}|[a-d]{7,9}", 0..400),
+            seed in any::<u64>(),
+        ) {
+            let mut dictionary = TextDictionary::new(seed);
+            for _ in 0..2 {
+                let mut different: Vec<&str> = Vec::new();
+                for text in &texts {
+                    let expected = different.iter().position(|known| known == text).unwrap_or_else(|| {
+                        different.push(text);
+                        different.len() - 1
+                    });
+                    let key = dictionary.key_of(text.as_bytes()).unwrap();
+                    prop_assert_eq!(usize::from(key), expected);
+                    prop_assert_eq!(dictionary.text(key), text.as_bytes());
+                }
+                dictionary.clear();
+            }
+        }
+    }
+
+    #[test]
+    fn a_dictionary_of_too_many_texts_takes_no_more() {
+        let mut values = TextValues::new(usize::MAX, true, None, 1);
+        for number in 0..=MOST_ENTRIES {
+            values.push(number.to_string().as_bytes()).unwrap();
+        }
+        let mut page = Vec::new();
+        assert_eq!(values.finish_page(&mut page), Encoding::PLAIN);
+        let mut rest = page.as_slice();
+        for number in 0..=MOST_ENTRIES {
+            let (length, text) = rest.split_first_chunk().unwrap();
+            let (text, next) = text.split_at(u32::from_le_bytes(*length) as usize);
+            assert_eq!(text, number.to_string().as_bytes());
+            rest = next;
+        }
+        assert!(rest.is_empty());
+    }
+}
