@@ -1,6 +1,5 @@
 //! The binary `defender-lake`: arguments, terminal, exit codes. What it does, the library `pipeline` does.
 
-mod allocator;
 mod arguments;
 mod commands;
 mod exit_code;
@@ -21,7 +20,6 @@ use failure::Failure;
 use log::Log;
 
 fn main() -> std::process::ExitCode {
-    allocator::give_back_early();
     let arguments = Arguments::parse();
     let log = Log::start(&arguments.terminal);
     let code = match run(arguments, &log) {

@@ -74,7 +74,7 @@ impl Column {
         row < self.len() && each!(self, column => column.nulls.is_valid(row))
     }
 
-    /// The first `rows` rows as an array; the column is empty afterwards and keeps its memory.
+    /// The first `rows` rows as an array; the column is empty afterwards, with room for as many.
     pub(crate) fn finish(
         &mut self,
         rows: usize,
@@ -144,8 +144,9 @@ fn not_nested(data_type: &DataType) -> ArrowError {
 #[derive(Debug)]
 pub(crate) struct TextColumn {
     bytes: Vec<u8>,
-    /// Where each text ends in `bytes`; the first begins at 0.
-    ends: Vec<usize>,
+    /// Where each text begins in `bytes`, and at last where the next one will. Those beyond the range are wrong; `finish` then
+    /// fails.
+    offsets: Vec<i32>,
     nulls: NullBufferBuilder,
 }
 
@@ -153,7 +154,7 @@ impl TextColumn {
     fn new() -> Self {
         Self {
             bytes: Vec::new(),
-            ends: Vec::new(),
+            offsets: vec![0],
             nulls: NullBufferBuilder::new(0),
         }
     }
@@ -161,30 +162,29 @@ impl TextColumn {
     #[inline]
     pub(crate) fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
-        self.ends.push(self.bytes.len());
+        self.offsets.push(self.bytes.len() as i32);
         self.nulls.append_non_null();
     }
 
     /// Adds the text of an earlier row, which has one.
     #[inline]
     pub(crate) fn push_again(&mut self, row: usize) {
-        let (start, end) = (self.start_of(row), self.ends[row]);
-        self.bytes.extend_from_within(start..end);
-        self.ends.push(self.bytes.len());
+        self.bytes.extend_from_within(self.range(row));
+        self.offsets.push(self.bytes.len() as i32);
         self.nulls.append_non_null();
     }
 
     pub(crate) fn push_null(&mut self) {
-        self.ends.push(self.bytes.len());
+        self.offsets.push(self.bytes.len() as i32);
         self.nulls.append_null();
     }
 
-    fn start_of(&self, row: usize) -> usize {
-        if row == 0 { 0 } else { self.ends[row - 1] }
+    fn range(&self, row: usize) -> Range<usize> {
+        self.offsets[row] as usize..self.offsets[row + 1] as usize
     }
 
     pub(crate) fn get(&self, row: usize) -> &[u8] {
-        &self.bytes[self.start_of(row)..self.ends[row]]
+        &self.bytes[self.range(row)]
     }
 
     /// The value of a row, if it has one.
@@ -194,32 +194,38 @@ impl TextColumn {
 
     /// Number of rows.
     pub(crate) fn count_rows(&self) -> usize {
-        self.ends.len()
+        self.offsets.len() - 1
     }
 
     fn end_before(&mut self, row: usize) {
-        let rows = self.ends.len();
+        let rows = self.count_rows();
         if rows < row {
-            self.ends.resize(row, self.bytes.len());
+            self.offsets.resize(row + 1, self.bytes.len() as i32);
             self.nulls.append_n_nulls(row - rows);
         } else if rows > row {
-            self.bytes.truncate(self.start_of(row));
-            self.ends.truncate(row);
+            self.bytes.truncate(self.offsets[row] as usize);
+            self.offsets.truncate(row + 1);
             self.nulls.truncate(row);
         }
     }
 
     fn finish(&mut self) -> Result<StringArray, ArrowError> {
-        let offsets = offsets(&self.ends)?;
-        let array = StringArray::try_new(
-            offsets,
-            Buffer::from(self.bytes.as_slice()),
-            self.nulls.finish(),
-        );
-        self.bytes.clear();
-        self.ends.clear();
-        array
+        let bytes = hand_over(&mut self.bytes);
+        let offsets = hand_over(&mut self.offsets);
+        self.offsets.push(0);
+        let nulls = self.nulls.finish();
+        if i32::try_from(bytes.len()).is_err() {
+            return Err(ArrowError::OffsetOverflowError(bytes.len()));
+        }
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls)
     }
+}
+
+/// The values, and in their place room for as many.
+fn hand_over<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room)
 }
 
 fn offsets(ends: &[usize]) -> Result<OffsetBuffer<i32>, ArrowError> {
@@ -297,8 +303,7 @@ impl<T: Copy + Default + arrow::datatypes::ArrowNativeType> NumberColumn<T> {
     }
 
     fn finish(&mut self) -> (ScalarBuffer<T>, Option<arrow::buffer::NullBuffer>) {
-        let values = ScalarBuffer::from(self.values.as_slice().to_vec());
-        self.values.clear();
+        let values = ScalarBuffer::from(hand_over(&mut self.values));
         (values, self.nulls.finish())
     }
 }

@@ -163,6 +163,8 @@ impl RowGroupEncoder {
             .map(|column| column.finish(rows, &mut self.shared, &mut content))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| self.format.failed(&error))?;
+        // Row groups wait for their turn in the file by the handful.
+        content.shrink_to_fit();
         let key_ranges = self.format.key_columns.iter().filter_map(|key| {
             let statistics = columns.get(key.leaf)?.metadata.statistics()?;
             key_range(&key.name, statistics)

@@ -1,6 +1,6 @@
 //! Encoded row groups to one Parquet file in the store, uploaded while it grows and left invisible.
 //!
-//! Memory: the row group being appended and two upload parts of 5 MiB, whatever the size of the file.
+//! Memory: the row group being appended and two upload parts (of 5 MiB; of 512 KiB on local disk), whatever the size of the file.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use crate::layout;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
 use crate::statistics::{self, Collected, ColumnStatistics};
 use crate::store::{Lake, hexadecimal};
-use crate::upload::{OpenUpload, PART_BYTES, Upload};
+use crate::upload::{OpenUpload, Upload, part_bytes};
 
 /// A Parquet file that the store has whole and that no reader sees yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl StagedFileWriter {
             });
         }
         let (dataset, snapshot) = (&format.snapshot.dataset, format.snapshot.id());
-        let buffer = PartBuffer::default();
+        let buffer = PartBuffer::new(part_bytes(lake));
         let file = SerializedFileWriter::new(
             buffer,
             format.parquet_schema.clone(),
@@ -220,14 +220,23 @@ impl StagedFileWriter {
 }
 
 /// Cuts what Parquet writes into upload parts of equal size.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PartBuffer {
+    part_bytes: usize,
     full: VecDeque<Bytes>,
     /// Shorter than a part. Grows as needed: most files of small groups never fill one.
     open: Vec<u8>,
 }
 
 impl PartBuffer {
+    fn new(part_bytes: usize) -> Self {
+        Self {
+            part_bytes,
+            full: VecDeque::new(),
+            open: Vec::new(),
+        }
+    }
+
     fn take_rest(&mut self) -> Bytes {
         std::mem::take(&mut self.open).into()
     }
@@ -235,9 +244,15 @@ impl PartBuffer {
 
 impl Write for PartBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(PART_BYTES - self.open.len());
+        let taken = bytes.len().min(self.part_bytes - self.open.len());
+        let length = self.open.len() + taken;
+        if length > self.open.capacity() {
+            // Never beyond a part, as doubling would.
+            let capacity = (length * 2).min(self.part_bytes);
+            self.open.reserve_exact(capacity - self.open.len());
+        }
         self.open.extend_from_slice(&bytes[..taken]);
-        if self.open.len() == PART_BYTES {
+        if length == self.part_bytes {
             self.full.push_back(std::mem::take(&mut self.open).into());
         }
         Ok(taken)
@@ -405,7 +420,8 @@ mod tests {
     async fn files_of_many_parts_arrive_whole() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let part = |byte: u8| Bytes::from(vec![byte; PART_BYTES]);
+            let part_bytes = part_bytes(&lake);
+            let part = |byte: u8| Bytes::from(vec![byte; part_bytes]);
             let mut upload = Upload::open(&lake, "t/x", "_lake/t/staging/r/x")
                 .await
                 .unwrap();
@@ -416,21 +432,23 @@ mod tests {
             let open = upload.finish().await.unwrap();
             open.complete(&lake, "t/x", "").await.unwrap();
             let content = lake.get("t/x").await.unwrap().unwrap();
-            assert_eq!(content.len(), 6 * PART_BYTES + 3);
+            assert_eq!(content.len(), 6 * part_bytes + 3);
             assert!(
-                (0..6).all(|byte| content[byte * PART_BYTES..][..PART_BYTES] == part(byte as u8))
+                (0..6).all(|byte| content[byte * part_bytes..][..part_bytes] == part(byte as u8))
             );
         }
     }
 
     #[test]
     fn parts_are_cut_at_their_size_whatever_is_written() {
-        let mut buffer = PartBuffer::default();
+        const PART_BYTES: usize = 1 << 20;
+        let mut buffer = PartBuffer::new(PART_BYTES);
         let written: Vec<u8> = (0..PART_BYTES * 2 + 5)
             .map(|index| (index % 251) as u8)
             .collect();
         for piece in written.chunks(1_000_003) {
             buffer.write_all(piece).unwrap();
+            assert!(buffer.open.capacity() <= PART_BYTES);
         }
         assert!(buffer.full.iter().all(|part| part.len() == PART_BYTES));
         let mut read: Vec<u8> = buffer.full.iter().flatten().copied().collect();

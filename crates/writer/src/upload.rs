@@ -21,7 +21,9 @@ use crate::staging;
 use crate::store::{Lake, Store, blocking};
 
 /// Size of an upload part, except the last. S3 wants at least 5 MiB and takes 10,000 parts: files of up to 48 GiB.
-pub(crate) const PART_BYTES: usize = 5 << 20;
+const PART_BYTES: usize = 5 << 20;
+/// The same on local disk, where a part is no more than what is written at a time.
+const LOCAL_PART_BYTES: usize = 512 << 10;
 /// Parts of one file in flight; with the one being filled, the memory of an upload is two parts.
 const PARTS_IN_FLIGHT: usize = 1;
 
@@ -107,6 +109,14 @@ pub(crate) enum Upload {
         path: String,
         file: Arc<File>,
     },
+}
+
+/// Size of the parts, except the last, that a file in this lake is sent in.
+pub(crate) fn part_bytes(lake: &Lake) -> usize {
+    match &lake.store {
+        Store::Local(_) => LOCAL_PART_BYTES,
+        Store::Remote(_) => PART_BYTES,
+    }
 }
 
 /// Index and id of a part that the store has.

@@ -423,7 +423,7 @@ pub const KEYS: &[Key] = &[
     key(
         "work.spool_memory",
         size(0, TIB),
-        Some(r#""32MiB""#),
+        Some(r#""8MiB""#),
         r#""64MiB""#,
         "Compressed bytes held in memory before blobs are spooled to disk.",
     ),
