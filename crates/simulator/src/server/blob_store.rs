@@ -1,8 +1,9 @@
 //! The blob store: checks a signed URL, then streams a blob or a range of it. Its errors are XML, as the store's are.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -10,8 +11,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use futures::stream;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use uuid::Uuid;
 
 use super::faulty::{self, Seen};
@@ -20,7 +19,7 @@ use crate::faults::{TimeFrame, Wire};
 use crate::signature::{HTTP_DATE, Refused};
 
 /// Bodies are read and sent in pieces of this many bytes.
-const PIECE: u64 = 64 * 1024;
+const PIECE: u64 = 256 * 1024;
 const VERSION: &str = "2020-02-10";
 const NOT_AUTHENTICATED: &str = "Server failed to authenticate the request. Make sure the value of Authorization header \
                                  is formed correctly including the signature.";
@@ -145,10 +144,7 @@ async fn read(
         let tally = Some(Arc::clone(&site.tally));
         faulty::body(wanted, wire.unwrap_or_default(), tally)
     } else {
-        let file = File::open(&blob.file).await.map_err(|_| not_found())?;
-        stream_file(site, file, first, length)
-            .await
-            .map_err(|_| not_found())?
+        stream_file(site, &blob.file, first, length).map_err(|_| not_found())?
     };
     let mut response = Response::new(body);
     let told = Told {
@@ -295,22 +291,59 @@ fn parse_range(text: &str) -> Option<(u64, Option<u64>)> {
     }
 }
 
-async fn stream_file(site: &Site, mut file: File, first: u64, length: u64) -> io::Result<Body> {
-    file.seek(io::SeekFrom::Start(first)).await?;
-    let start = (Arc::clone(&site.tally), file, length);
+fn stream_file(site: &Site, file: &Path, first: u64, length: u64) -> io::Result<Body> {
+    let mut file = File::open(file)?;
+    file.seek(io::SeekFrom::Start(first))?;
+    let start = (Arc::clone(&site.tally), file, length, Buffers::default());
     Ok(Body::from_stream(stream::try_unfold(
         start,
-        async |(tally, mut file, left)| {
+        async |(tally, file, left, buffers)| {
             if left == 0 {
                 return Ok::<_, io::Error>(None);
             }
-            let mut piece = vec![0; left.min(PIECE) as usize];
-            file.read_exact(&mut piece).await?;
-            count(&tally.blob_bytes, piece.len() as u64);
-            let left = left - piece.len() as u64;
-            Ok(Some((Bytes::from(piece), (tally, file, left))))
+            let mut buffer = buffers.take(left.min(PIECE) as usize);
+            let reading = tokio::task::spawn_blocking(move || {
+                (&file).read_exact(&mut buffer.bytes)?;
+                Ok::<_, io::Error>((file, buffer))
+            });
+            let (file, buffer) = reading.await.map_err(io::Error::other)??;
+            let length = buffer.bytes.len() as u64;
+            count(&tally.blob_bytes, length);
+            let next = (tally, file, left - length, buffers);
+            Ok(Some((Bytes::from_owner(buffer), next)))
         },
     )))
+}
+
+/// The buffers of one body: those that were sent are filled again. Fresh memory for every piece costs more than its copy.
+#[derive(Clone, Default)]
+struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Buffers {
+    fn take(&self, length: usize) -> Buffer {
+        let mut bytes = lock(&self.0).pop().unwrap_or_default();
+        bytes.resize(length, 0);
+        let home = self.clone();
+        Buffer { bytes, home }
+    }
+}
+
+/// Goes back to where it was taken from.
+struct Buffer {
+    bytes: Vec<u8>,
+    home: Buffers,
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        lock(&self.home.0).push(std::mem::take(&mut self.bytes));
+    }
 }
 
 /// What the headers of a blob's answer say.
