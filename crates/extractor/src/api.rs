@@ -171,7 +171,7 @@ impl ExportApi {
         let asked_at = self.clock.now();
         let response = self
             .http
-            .short_request(Method::GET, url)
+            .short_request(Method::GET, url)?
             .header(AUTHORIZATION, bearer(token)?)
             .send()
             .await

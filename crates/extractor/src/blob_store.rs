@@ -90,7 +90,7 @@ impl BlobStoreClient {
 
     async fn ask_head(&self, url: &SignedUrl) -> Result<BlobHead, Setback> {
         let response = self
-            .send(url, self.http.short_request(Method::HEAD, url.expose()))
+            .send(url, self.http.short_request(Method::HEAD, url.expose())?)
             .await?;
         if response.status().as_u16() != 200 {
             return Err(self.refused(url, response).await);
@@ -103,7 +103,7 @@ impl BlobStoreClient {
     }
 
     /// A request for the body, to which the caller adds a range.
-    pub(crate) fn get(&self, url: &SignedUrl) -> RequestBuilder {
+    pub(crate) fn get(&self, url: &SignedUrl) -> Result<RequestBuilder, ExtractorError> {
         self.http.blob_request(Method::GET, url.expose())
     }
 

@@ -215,16 +215,17 @@ impl TokenSource {
     async fn fetch(&self, sign_in: &SignIn<'_>) -> Result<Fetched, Setback> {
         let endpoint = &sign_in.endpoint;
         let secret = sign_in.client_secret.expose_secret();
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.append_pair("grant_type", "client_credentials")
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", sign_in.client_id)
             .append_pair("scope", &format!("{}/.default", sign_in.audience))
-            .append_pair("client_secret", secret);
+            .append_pair("client_secret", secret)
+            .finish();
         let response = self
             .http
-            .short_request(Method::POST, endpoint)
+            .short_request(Method::POST, endpoint)?
             .header("Content-Type", "application/x-www-form-urlencoded")
-            .body(body.finish())
+            .body(body)
             .send()
             .await
             .map_err(|error| transport_error(endpoint, &error))?;

@@ -108,7 +108,7 @@ impl<'a> Transfer<'a> {
     }
 
     async fn attempt(&mut self, store: &BlobStoreClient, url: &SignedUrl) -> Result<(), Setback> {
-        let mut request = store.get(url);
+        let mut request = store.get(url)?;
         let mut bound_by_etag = false;
         if let Some(kept) = self.kept.take_if(|kept| !kept.can_resume(url)) {
             (self.progress)(-(kept.spool.len() as i64));
@@ -224,9 +224,11 @@ impl<'a> Transfer<'a> {
                 };
                 return Err(self.failed_check(error));
             }
-            kept.spool.write(&chunk).await?;
+            // While the bytes are hot in the cache.
             kept.hasher.update(&chunk);
-            (self.progress)(chunk.len() as i64);
+            let length = chunk.len() as i64;
+            kept.spool.write(chunk).await?;
+            (self.progress)(length);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The one HTTP client, and the safety rules that hold for every request: https except on loopback, no redirects,
 //! no automatic decompression (gzip is the payload), bounded waits. Does not retry.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, redirect};
@@ -23,56 +24,83 @@ pub struct HttpSettings {
 /// Connections to the API, the authority and the blob store. Cheap to clone: clones share the connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    remote: Client,
+    settings: HttpSettings,
+    clients: Arc<Clients>,
+}
+
+/// Built when they are first used: each reads some hundred files of root certificates, and a run needs one of them.
+#[derive(Debug, Default)]
+struct Clients {
+    remote: OnceLock<Client>,
     /// Loopback is never reached through the proxy of the environment, which would see plain-text tokens.
-    loopback: Client,
-    request_timeout: Duration,
+    loopback: OnceLock<Client>,
+    /// Loopback without TLS: has no use for certificates.
+    plain_loopback: OnceLock<Client>,
 }
 
 impl HttpClient {
-    /// Builds the client; reads the system's root certificates and proxy variables (`HTTPS_PROXY`, `NO_PROXY`).
-    pub fn new(settings: &HttpSettings) -> Result<Self, ExtractorError> {
-        let builder = || -> ClientBuilder {
-            Client::builder()
-                .user_agent(concat!("defender-lake/", env!("CARGO_PKG_VERSION")))
-                .redirect(redirect::Policy::none())
-                .no_gzip()
-                .no_brotli()
-                .no_deflate()
-                .no_zstd()
-                .http1_only()
-                .connect_timeout(settings.connect_timeout)
-                .read_timeout(settings.no_progress_timeout)
-        };
-        let built = |built: reqwest::Result<Client>| {
-            built.map_err(|error| ExtractorError::InvalidSetting {
-                setting: "HTTP client",
-                reason: reason(&error),
-            })
-        };
-        Ok(Self {
-            remote: built(builder().build())?,
-            loopback: built(builder().no_proxy().build())?,
-            request_timeout: settings.request_timeout,
-        })
+    /// A client that has read nothing yet. The first request reads the system's root certificates and proxy variables
+    /// (`HTTPS_PROXY`, `NO_PROXY`); that they are of no use is its error.
+    pub fn new(settings: HttpSettings) -> Self {
+        Self {
+            settings,
+            clients: Arc::default(),
+        }
     }
 
     /// A request of a blob.
-    pub(crate) fn blob_request(&self, method: Method, url: &Url) -> RequestBuilder {
-        self.for_url(url).request(method, url.clone())
+    pub(crate) fn blob_request(
+        &self,
+        method: Method,
+        url: &Url,
+    ) -> Result<RequestBuilder, ExtractorError> {
+        Ok(self.for_url(url)?.request(method, url.clone()))
     }
 
     /// A request of a short answer.
-    pub(crate) fn short_request(&self, method: Method, url: &Url) -> RequestBuilder {
-        self.blob_request(method, url).timeout(self.request_timeout)
+    pub(crate) fn short_request(
+        &self,
+        method: Method,
+        url: &Url,
+    ) -> Result<RequestBuilder, ExtractorError> {
+        let request = self.blob_request(method, url)?;
+        Ok(request.timeout(self.settings.request_timeout))
     }
 
-    fn for_url(&self, url: &Url) -> &Client {
-        if is_loopback(url) {
-            &self.loopback
-        } else {
-            &self.remote
+    fn for_url(&self, url: &Url) -> Result<&Client, ExtractorError> {
+        let (is_loopback, is_plain) = (is_loopback(url), url.scheme() == "http");
+        let client = match (is_loopback, is_plain) {
+            (false, _) => &self.clients.remote,
+            (true, false) => &self.clients.loopback,
+            (true, true) => &self.clients.plain_loopback,
+        };
+        if let Some(client) = client.get() {
+            return Ok(client);
         }
+        let mut builder = self.builder();
+        if is_loopback {
+            builder = builder.no_proxy().tls_built_in_root_certs(!is_plain);
+        }
+        let built = builder.build();
+        let built = built.map_err(|error| ExtractorError::InvalidSetting {
+            setting: "HTTP client",
+            reason: reason(&error),
+        })?;
+        // Of two that are built at once, one is kept.
+        Ok(client.get_or_init(|| built))
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        Client::builder()
+            .user_agent(concat!("defender-lake/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            .http1_only()
+            .connect_timeout(self.settings.connect_timeout)
+            .read_timeout(self.settings.no_progress_timeout)
     }
 }
 

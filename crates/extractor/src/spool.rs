@@ -1,13 +1,16 @@
 //! Spools: whole compressed bodies, in memory while a shared budget of bytes allows, else in a file.
 //!
 //! A body is complete before anything is computed from it, so that resuming a download is an offset and a cut can never
-//! yield half the rows. Temporary files have no name: they vanish with the process. Does not look into the bytes.
+//! yield half the rows. In memory it is kept in the pieces that it came in, without a copy, and each is given back as soon as
+//! it is read. Temporary files have no name: they vanish with the process. Does not look into the bytes.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -44,7 +47,7 @@ impl SpoolBudget {
             .and_then(|bytes| Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok());
         let body = match permit {
             Some(permit) => Unfinished::Memory {
-                bytes: Vec::with_capacity(size as usize),
+                pieces: VecDeque::new(),
                 permit,
             },
             None => {
@@ -78,7 +81,7 @@ pub(crate) struct SpoolWriter {
 #[derive(Debug)]
 enum Unfinished {
     Memory {
-        bytes: Vec<u8>,
+        pieces: VecDeque<Bytes>,
         permit: OwnedSemaphorePermit,
     },
     File(tokio::fs::File),
@@ -89,22 +92,23 @@ impl SpoolWriter {
         self.len
     }
 
-    pub(crate) async fn write(&mut self, chunk: &[u8]) -> Result<(), ExtractorError> {
+    pub(crate) async fn write(&mut self, piece: Bytes) -> Result<(), ExtractorError> {
+        let len = piece.len() as u64;
         match &mut self.body {
-            Unfinished::Memory { bytes, .. } => bytes.extend_from_slice(chunk),
+            Unfinished::Memory { pieces, .. } => pieces.push_back(piece),
             Unfinished::File(file) => {
-                file.write_all(chunk)
+                file.write_all(&piece)
                     .await
                     .map_err(|e| self.budget.error(e))?;
             }
         }
-        self.len += chunk.len() as u64;
+        self.len += len;
         Ok(())
     }
 
     pub(crate) async fn finish(self) -> Result<Spool, ExtractorError> {
         let body = match self.body {
-            Unfinished::Memory { bytes, permit } => Body::Memory { bytes, permit },
+            Unfinished::Memory { pieces, permit } => Body::Memory { pieces, permit },
             Unfinished::File(mut file) => {
                 file.flush().await.map_err(|e| self.budget.error(e))?;
                 Body::File(file.into_std().await)
@@ -117,7 +121,7 @@ impl SpoolWriter {
     }
 }
 
-/// A whole compressed body. Its memory goes back to the budget when it, or its reader, is dropped.
+/// A whole compressed body. Its memory goes back to the budget as it is read, and when it, or its reader, is dropped.
 #[derive(Debug)]
 pub struct Spool {
     body: Body,
@@ -127,7 +131,7 @@ pub struct Spool {
 #[derive(Debug)]
 enum Body {
     Memory {
-        bytes: Vec<u8>,
+        pieces: VecDeque<Bytes>,
         permit: OwnedSemaphorePermit,
     },
     File(File),
@@ -166,9 +170,10 @@ impl Spool {
     /// The body from its first byte, for a thread of the CPU pool.
     pub fn into_reader(self) -> io::Result<SpoolReader> {
         Ok(SpoolReader(match self.body {
-            Body::Memory { bytes, permit } => Source::Memory {
-                bytes: Cursor::new(bytes),
-                _permit: permit,
+            Body::Memory { pieces, permit } => Source::Memory {
+                pieces,
+                read: 0,
+                permit,
             },
             Body::File(mut file) => {
                 file.rewind()?;
@@ -185,8 +190,10 @@ pub struct SpoolReader(Source);
 #[derive(Debug)]
 enum Source {
     Memory {
-        bytes: Cursor<Vec<u8>>,
-        _permit: OwnedSemaphorePermit,
+        pieces: VecDeque<Bytes>,
+        /// Bytes read of the first piece.
+        read: usize,
+        permit: OwnedSemaphorePermit,
     },
     File(BufReader<File>),
 }
@@ -194,7 +201,27 @@ enum Source {
 impl Read for SpoolReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Source::Memory { bytes, .. } => bytes.read(buffer),
+            Source::Memory {
+                pieces,
+                read,
+                permit,
+            } => {
+                let mut filled = 0;
+                while filled < buffer.len()
+                    && let Some(piece) = pieces.front_mut()
+                {
+                    let length = piece.len().min(buffer.len() - filled);
+                    piece.copy_to_slice(&mut buffer[filled..filled + length]);
+                    filled += length;
+                    *read += length;
+                    if piece.is_empty() {
+                        pieces.pop_front();
+                        drop(permit.split(*read));
+                        *read = 0;
+                    }
+                }
+                Ok(filled)
+            }
             Source::File(file) => file.read(buffer),
         }
     }
@@ -206,8 +233,8 @@ mod tests {
 
     async fn filled(budget: &SpoolBudget, body: &[u8]) -> Spool {
         let mut writer = budget.writer(body.len() as u64).unwrap();
-        for chunk in body.chunks(3) {
-            writer.write(chunk).await.unwrap();
+        for piece in body.chunks(3) {
+            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
         }
         writer.finish().await.unwrap()
     }
@@ -234,8 +261,10 @@ mod tests {
         assert_eq!((second.len(), budget.available()), (8, 2));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 
-        let reader = first.into_reader().unwrap();
+        let mut reader = first.into_reader().unwrap();
         assert_eq!(budget.available(), 2);
+        reader.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(budget.available(), 5, "the first piece of three bytes");
         drop(reader);
         assert_eq!(budget.available(), 10);
         assert_eq!(content(second), b"abcdefgh");
@@ -250,8 +279,8 @@ mod tests {
         for memory in [0, 1 << 20] {
             let budget = SpoolBudget::new(memory, folder.path());
             let mut writer = budget.writer(body.len() as u64).unwrap();
-            for chunk in body.chunks(10_007) {
-                writer.write(chunk).await.unwrap();
+            for piece in body.chunks(10_007) {
+                writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
             }
             assert_eq!(content(writer.finish().await.unwrap()), body);
         }

@@ -54,11 +54,11 @@ async fn list_api(
     observer: &Observer,
 ) -> Result<Listed, PipelineError> {
     let (clock, jitter) = (Clock::system(), Jitter::from_entropy());
-    let http = HttpClient::new(&HttpSettings {
+    let http = HttpClient::new(HttpSettings {
         connect_timeout: api.timeouts.connect,
         no_progress_timeout: api.timeouts.no_progress,
         request_timeout: api.timeouts.request,
-    })?;
+    });
     let budget = RateBudgetSettings {
         per_minute: NonZeroU32::new(api.calls_per_minute).unwrap_or(NonZeroU32::MIN),
         per_hour: NonZeroU32::new(api.calls_per_hour).unwrap_or(NonZeroU32::MIN),

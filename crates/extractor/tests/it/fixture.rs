@@ -34,12 +34,11 @@ pub(crate) fn http() -> HttpClient {
 
 /// A client that takes a longer silence for a stall.
 pub(crate) fn http_that_waits(no_progress_timeout: Duration) -> HttpClient {
-    HttpClient::new(&HttpSettings {
+    HttpClient::new(HttpSettings {
         no_progress_timeout,
         connect_timeout: Duration::from_secs(10),
         request_timeout: Duration::from_secs(120),
     })
-    .unwrap()
 }
 
 pub(crate) fn store(http: HttpClient, spools: &SpoolBudget) -> BlobStoreClient {
