@@ -383,7 +383,7 @@ impl Workshop {
         }
     }
 
-    /// Brings and starts all segments in order, each part with a task of its own.
+    /// Brings and starts all segments in order, each part with a task of its own. When it ends, no download is under way.
     async fn start_all(
         &self,
         runs: &[PartRun],
@@ -391,14 +391,41 @@ impl Workshop {
         parts: &mut JoinSet<Result<Made, PipelineError>>,
         cancel: &CancellationToken,
     ) -> Result<(), PipelineError> {
+        let mut downloads = JoinSet::new();
+        let started = self
+            .start_brought(runs, is_last, &mut downloads, parts, cancel)
+            .await;
+        downloads.shutdown().await;
+        started
+    }
+
+    async fn start_brought(
+        &self,
+        runs: &[PartRun],
+        is_last: bool,
+        downloads: &mut JoinSet<()>,
+        parts: &mut JoinSet<Result<Made, PipelineError>>,
+        cancel: &CancellationToken,
+    ) -> Result<(), PipelineError> {
         let segments = runs.iter().flat_map(|run| {
-            let segments = run.part.segments.iter().enumerate();
-            segments.map(move |(index, blobs)| (run, index, blobs))
+            let segments = 0..run.part.segments.len();
+            segments.map(move |index| (run, index))
         });
+        // Tasks of their own: downloads go on while the loop below waits for a thread, and on more than one core.
         let mut brought = stream::iter(segments)
-            .map(|(run, index, blobs)| async move {
-                let spools = self.bring(blobs, &run.observer).await;
-                (run, index, spools)
+            .map(|(run, index)| {
+                while downloads.try_join_next().is_some() {}
+                let (workshop, task) = (self.clone(), run.clone());
+                let (sender, spools) = oneshot::channel();
+                downloads.spawn(async move {
+                    let blobs = &task.part.segments[index];
+                    let _ = sender.send(workshop.bring(blobs, &task.observer).await);
+                });
+                async move {
+                    let ended =
+                        || PipelineError::Defect("a download ended without an answer".to_owned());
+                    (run, index, spools.await.unwrap_or_else(|_| Err(ended())))
+                }
             })
             .buffered(self.downloads);
         let part_permits = Arc::new(Semaphore::new(self.parts_in_flight));
