@@ -495,7 +495,8 @@ impl Commit<'_> {
         table.delete_strays(&state, manifest).await?;
         self.begun.delete(table.lake).await?;
         failpoint::reached("struck-off");
-        table.tidy(table.read(now).await?, self.alone, now).await
+        let state = table.read_again(state.log, now).await?;
+        table.tidy(state, self.alone, now).await
     }
 
     fn replaced_in(&self, latest: &Latest) -> Option<CurrentSnapshot> {

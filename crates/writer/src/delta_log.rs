@@ -125,22 +125,32 @@ impl DeltaLog {
 
     /// Whether the table has a log.
     pub(crate) async fn exists(&self) -> Result<bool> {
-        let folder = layout::delta_log(&self.dataset);
-        let entries = self.lake.list(&folder).await?;
-        let is_entry = |name: &str| {
-            let number = name.split('.').next().unwrap_or_default();
-            number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        Ok(entries.iter().any(|entry| {
-            let name = entry.path.rsplit('/').next().unwrap_or_default();
-            is_entry(name) && (name.ends_with(".json") || name.ends_with(".parquet"))
-        }))
+        Ok(self.last_version().await?.is_some())
     }
 
-    /// What the log says now.
-    pub(crate) async fn read(&self) -> Result<LogState> {
-        if !self.exists().await? {
-            return Ok(LogState::default());
+    /// Version of the last entry. `None`: there is no log.
+    async fn last_version(&self) -> Result<Option<u64>> {
+        let folder = layout::delta_log(&self.dataset);
+        let entries = self.lake.list(&folder).await?;
+        let version = |name: &str| {
+            let number = name.split('.').next().unwrap_or_default();
+            let is_entry = name.ends_with(".json") || name.ends_with(".parquet");
+            let is_number = number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit());
+            (is_entry && is_number).then(|| number.parse().ok())?
+        };
+        let names = entries
+            .iter()
+            .filter_map(|entry| entry.path.rsplit('/').next());
+        Ok(names.filter_map(version).max())
+    }
+
+    /// What the log says now. `known` is what it said before: it is not read again while there is no later entry, since
+    /// entries stay as they are.
+    pub(crate) async fn read(&self, known: LogState) -> Result<LogState> {
+        match self.last_version().await? {
+            None => return Ok(LogState::default()),
+            last if last == known.version => return Ok(known),
+            _ => {}
         }
         let store = self.store().await?;
         let read = |error: DeltaTableError| failed(&self.dataset, "read", &error);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 
 use crate::begun::Begun;
-use crate::delta_log::LogEntry;
+use crate::delta_log::{LogEntry, LogState};
 use crate::error::Result;
 use crate::failpoint;
 use crate::latest::CurrentSnapshot;
@@ -125,7 +125,7 @@ pub async fn log_version(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> R
         single_writer: true,
     };
     let table = Table::new(lake, dataset, settings);
-    let state = table.log.read().await?;
+    let state = table.log.read(LogState::default()).await?;
     if state.snapshots().contains(snapshot) {
         return Ok(state.version);
     }

@@ -86,22 +86,34 @@ impl<'a> Table<'a> {
     /// # Errors
     /// [`Error::HasDeltaLog`] if it has a log that the settings do not know of; what the store answers.
     pub(crate) async fn read(&self, now: DateTime<Utc>) -> Result<TableState> {
+        self.read_again(LogState::default(), now).await
+    }
+
+    /// What the table holds now; `known` is what its log said before.
+    ///
+    /// # Errors
+    /// Those of [`Table::read`].
+    pub(crate) async fn read_again(
+        &self,
+        mut known: LogState,
+        now: DateTime<Utc>,
+    ) -> Result<TableState> {
         for attempt in 1..READ_ATTEMPTS {
-            match self.read_once(now).await {
+            match self.read_once(std::mem::take(&mut known), now).await {
                 // Another commit replaced in between what was about to be read.
                 Err(Error::NotFound { .. }) => tokio::time::sleep(READ_PAUSE * attempt).await,
                 read => return read,
             }
         }
-        self.read_once(now).await
+        self.read_once(known, now).await
     }
 
-    async fn read_once(&self, now: DateTime<Utc>) -> Result<TableState> {
+    async fn read_once(&self, known: LogState, now: DateTime<Utc>) -> Result<TableState> {
         // The pointer first: a swap that succeeds then follows a log at least as new as that of any swap before.
         let (stored, seen) = Latest::read_versioned(self.lake, self.dataset).await?;
         let (log, latest) = match self.settings.format {
             TableFormat::Delta => {
-                let log = self.log.read().await?;
+                let log = self.log.read(known).await?;
                 let latest = self.following(&stored, &log, now).await?;
                 (log, latest)
             }
