@@ -423,7 +423,7 @@ pub const KEYS: &[Key] = &[
     key(
         "work.spool_memory",
         size(0, TIB),
-        Some(r#""8MiB""#),
+        Some(r#""4MiB""#),
         r#""64MiB""#,
         "Compressed bytes held in memory before blobs are spooled to disk.",
     ),
