@@ -18,6 +18,7 @@ mod delta;
 mod levels;
 mod number_values;
 mod page_writer;
+mod slots;
 mod text_values;
 
 use arrow::array::types::{
@@ -44,6 +45,9 @@ use text_values::TextValues;
 
 /// Most bytes of a page before compression, about: a page ends with the rows that go beyond.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// A dictionary must have so many times fewer values than there are, or they are written without it.
+const DICTIONARY_REPEATS: usize = 2;
 
 /// How one leaf column is written.
 #[derive(Debug, Clone)]

@@ -5,13 +5,9 @@
 use parquet::basic::Encoding;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
-use super::bit_packing;
 use super::delta::DeltaEncoder;
-
-/// As for texts.
-const REPEATS: usize = 2;
-const MOST_ENTRIES: usize = u16::MAX as usize;
-const FEWEST_SLOTS: usize = 64;
+use super::slots::{MOST_VALUES, Slots, mix};
+use super::{DICTIONARY_REPEATS, bit_packing};
 
 /// What the 64 bits of a number are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +79,7 @@ impl NumberValues {
 
     /// Whether the open page is shorter with its dictionary than without.
     pub(super) fn dictionary_pays(&self) -> bool {
-        self.keys.len() >= self.dictionary.numbers.len() * REPEATS
+        self.keys.len() >= self.dictionary.numbers.len() * DICTIONARY_REPEATS
     }
 
     /// Writes the open page's values, and all that follow, without the dictionary.
@@ -215,8 +211,7 @@ impl NumberKind {
 #[derive(Debug)]
 struct NumberDictionary {
     numbers: Vec<u64>,
-    /// Open addressing: 0, or a number's index and 1. A power of two.
-    slots: Vec<u32>,
+    slots: Slots,
     /// Index of the number that came last: the next one is often the same.
     last: usize,
 }
@@ -225,7 +220,7 @@ impl NumberDictionary {
     fn new() -> Self {
         Self {
             numbers: Vec::new(),
-            slots: vec![0; FEWEST_SLOTS],
+            slots: Slots::new(),
             last: 0,
         }
     }
@@ -236,55 +231,35 @@ impl NumberDictionary {
         if self.numbers.get(self.last) == Some(&number) {
             return Some(self.last as u16);
         }
-        let mask = self.slots.len() - 1;
-        let mut at = slot_of(number, mask);
-        loop {
-            match self.slots[at] {
-                0 => break,
-                slot => {
-                    let key = slot as usize - 1;
-                    if self.numbers[key] == number {
-                        self.last = key;
-                        return Some(key as u16);
-                    }
+        let hash = hash(number);
+        let found = self.slots.find(hash, |key| self.numbers[key] == number);
+        let key = match found {
+            Ok(key) => usize::from(key),
+            Err(vacant) => {
+                let key = self.numbers.len();
+                if key == MOST_VALUES {
+                    return None;
                 }
+                self.slots.add(&vacant, hash, key);
+                self.numbers.push(number);
+                if self.slots.are_too_few_for(self.numbers.len()) {
+                    self.slots
+                        .grow(self.numbers.iter().map(|number| self::hash(*number)));
+                }
+                key
             }
-            at = (at + 1) & mask;
-        }
-        let key = self.numbers.len();
-        if key == MOST_ENTRIES {
-            return None;
-        }
-        self.slots[at] = key as u32 + 1;
-        self.numbers.push(number);
+        };
         self.last = key;
-        if self.numbers.len() * 2 > self.slots.len() {
-            self.grow();
-        }
         Some(key as u16)
-    }
-
-    fn grow(&mut self) {
-        let mask = self.slots.len() * 2 - 1;
-        self.slots.clear();
-        self.slots.resize(mask + 1, 0);
-        for (key, number) in self.numbers.iter().enumerate() {
-            let mut at = slot_of(*number, mask);
-            while self.slots[at] != 0 {
-                at = (at + 1) & mask;
-            }
-            self.slots[at] = key as u32 + 1;
-        }
     }
 
     fn clear(&mut self) {
         self.numbers.clear();
-        self.slots.fill(0);
+        self.slots.clear();
         self.last = 0;
     }
 }
 
-fn slot_of(number: u64, mask: usize) -> usize {
-    let product = u128::from(number) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
-    (product as u64 ^ (product >> 64) as u64) as usize & mask
+fn hash(number: u64) -> u64 {
+    mix(number, 0)
 }

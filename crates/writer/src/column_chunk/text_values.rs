@@ -2,16 +2,14 @@
 //!
 //! A text is hashed and compared as two words where it has at most 16 bytes. Knows no nulls and no pages.
 
+use std::ops::Range;
+
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
 
-use super::bit_packing;
 use super::bounds::TextBounds;
-
-/// Most texts of a dictionary: an index has 16 bits.
-const MOST_ENTRIES: usize = u16::MAX as usize;
-/// A dictionary must have so many times fewer texts than there are values, or the values are written without it.
-const REPEATS: usize = 2;
+use super::slots::{MOST_VALUES, Slots, Vacant, mix};
+use super::{DICTIONARY_REPEATS, bit_packing};
 
 /// The texts of the open page, and the dictionary of the chunk.
 #[derive(Debug)]
@@ -94,7 +92,7 @@ impl TextValues {
 
     /// Whether the open page is shorter with its dictionary than without.
     pub(super) fn dictionary_pays(&self) -> bool {
-        self.keys.len() >= self.dictionary.entries.len() * REPEATS
+        self.keys.len() >= self.dictionary.entries.len() * DICTIONARY_REPEATS
     }
 
     /// Writes the open page's values, and all that follow, without the dictionary.
@@ -197,8 +195,7 @@ struct TextDictionary {
     /// Each with its length before it: the dictionary page.
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    /// Open addressing: 0, or an entry's index and 1; and above them 16 bits of its hash. A power of two.
-    slots: Vec<u32>,
+    slots: Slots,
     hash_seed: u64,
 }
 
@@ -210,19 +207,24 @@ struct Entry {
     length: usize,
 }
 
+impl Entry {
+    fn range(&self) -> Range<usize> {
+        self.start..self.start + self.length
+    }
+}
+
 /// The first and the last bytes of a text; together with its length they are the whole of one of at most 16 bytes.
 type Words = [u64; 2];
 
 /// A text of at most so many bytes is its words and its length.
 const WORDS_BYTES: usize = 16;
-const FEWEST_SLOTS: usize = 64;
 
 impl TextDictionary {
     fn new(hash_seed: u64) -> Self {
         Self {
             bytes: Vec::new(),
             entries: Vec::new(),
-            slots: vec![0; FEWEST_SLOTS],
+            slots: Slots::new(),
             hash_seed,
         }
     }
@@ -232,72 +234,53 @@ impl TextDictionary {
     fn key_of(&mut self, text: &[u8]) -> Option<u16> {
         let words = words(text);
         let hash = hash(text, words, self.hash_seed);
-        let mask = self.slots.len() - 1;
-        let tag = (hash >> 48) as u32;
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots[at];
-            if slot == 0 {
-                return self.add(text, words, tag, at);
-            }
-            if slot >> 16 == tag {
-                let key = (slot & 0xffff) as usize - 1;
-                let entry = &self.entries[key];
-                if entry.length == text.len()
-                    && entry.words == words
-                    && (text.len() <= WORDS_BYTES
-                        || &self.bytes[entry.start..entry.start + entry.length] == text)
-                {
-                    return Some(key as u16);
-                }
-            }
-            at = (at + 1) & mask;
+        let found = self.slots.find(hash, |key| {
+            let entry = &self.entries[key];
+            entry.length == text.len()
+                && entry.words == words
+                && (text.len() <= WORDS_BYTES || &self.bytes[entry.range()] == text)
+        });
+        match found {
+            Ok(key) => Some(key),
+            Err(vacant) => self.add(text, words, hash, &vacant),
         }
     }
 
-    fn add(&mut self, text: &[u8], words: Words, tag: u32, at: usize) -> Option<u16> {
+    fn add(&mut self, text: &[u8], words: Words, hash: u64, vacant: &Vacant) -> Option<u16> {
         let key = self.entries.len();
-        if key == MOST_ENTRIES {
+        if key == MOST_VALUES {
             return None;
         }
-        self.slots[at] = tag << 16 | (key as u32 + 1);
+        self.slots.add(vacant, hash, key);
         push_plain(text, &mut self.bytes);
         self.entries.push(Entry {
             words,
             start: self.bytes.len() - text.len(),
             length: text.len(),
         });
-        if self.entries.len() * 2 > self.slots.len() {
+        if self.slots.are_too_few_for(self.entries.len()) {
             self.grow();
         }
         Some(key as u16)
     }
 
+    #[cold]
     fn grow(&mut self) {
-        let mask = self.slots.len() * 2 - 1;
-        self.slots.clear();
-        self.slots.resize(mask + 1, 0);
-        for (key, entry) in self.entries.iter().enumerate() {
-            let text = &self.bytes[entry.start..entry.start + entry.length];
-            let hash = hash(text, entry.words, self.hash_seed);
-            let mut at = hash as usize & mask;
-            while self.slots[at] != 0 {
-                at = (at + 1) & mask;
-            }
-            self.slots[at] = ((hash >> 48) as u32) << 16 | (key as u32 + 1);
-        }
+        let entries = self.entries.iter();
+        self.slots.grow(entries.map(|entry| {
+            let text = &self.bytes[entry.range()];
+            hash(text, entry.words, self.hash_seed)
+        }));
     }
 
     fn text(&self, key: u16) -> &[u8] {
-        let entry = &self.entries[usize::from(key)];
-        &self.bytes[entry.start..entry.start + entry.length]
+        &self.bytes[self.entries[usize::from(key)].range()]
     }
 
-    /// The slots stay as many as they were: the next chunk's texts are as many.
     fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
-        self.slots.fill(0);
+        self.slots.clear();
     }
 }
 
@@ -335,13 +318,6 @@ fn hash(text: &[u8], words: Words, seed: u64) -> u64 {
     hash
 }
 
-#[inline]
-fn mix(a: u64, b: u64) -> u64 {
-    // Two odd numbers with bits all over, so that no word makes a factor 0 for long.
-    let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd1b5_4a32_d192_ed03);
-    product as u64 ^ (product >> 64) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -374,13 +350,13 @@ mod tests {
     #[test]
     fn a_dictionary_of_too_many_texts_takes_no_more() {
         let mut values = TextValues::new(usize::MAX, true, None, 1);
-        for number in 0..=MOST_ENTRIES {
+        for number in 0..=MOST_VALUES {
             values.push(number.to_string().as_bytes()).unwrap();
         }
         let mut page = Vec::new();
         assert_eq!(values.finish_page(&mut page), Encoding::PLAIN);
         let mut rest = page.as_slice();
-        for number in 0..=MOST_ENTRIES {
+        for number in 0..=MOST_VALUES {
             let (length, text) = rest.split_first_chunk().unwrap();
             let (text, next) = text.split_at(u32::from_le_bytes(*length) as usize);
             assert_eq!(text, number.to_string().as_bytes());
