@@ -8,9 +8,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use dataset::{Dataset, Snapshot};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::ZstdLevel;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::schema::types::{SchemaDescriptor, TypePtr};
 
 use crate::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
@@ -45,7 +45,7 @@ pub struct FileFormat {
     pub(crate) statistics_columns: Vec<StatisticsColumn>,
     /// The leaf columns, in the file's order.
     pub(crate) columns: Vec<ColumnChunkFormat>,
-    pub(crate) zstd_level: i32,
+    pub(crate) zstd_level: ZstdLevel,
     row_group_rows: usize,
 }
 
@@ -118,7 +118,7 @@ impl FileFormat {
         });
         let statistics_columns = statistics_columns.collect();
 
-        let level = ZstdLevel::try_new(settings.zstd_level).map_err(failed)?;
+        let zstd_level = ZstdLevel::try_new(settings.zstd_level).map_err(failed)?;
         let columns = parquet_schema
             .columns()
             .iter()
@@ -149,17 +149,14 @@ impl FileFormat {
                         values: settings.row_group_rows as u64,
                         false_positives: BLOOM_FALSE_POSITIVES,
                     }),
-                    compression: Compression::ZSTD(level),
                 }
             });
         let columns = columns.collect();
-        // The pages are not this writer's; it writes neither an index of pages nor statistics of its own. Rows are in no
-        // order, so no page could be skipped: an index would be 3% of the bytes for nothing.
+        // Of the file alone: pages and statistics are the columns' own. Rows are in no order, so no page could be skipped:
+        // an index of pages would be 3% of the bytes for nothing.
         let mut properties = WriterProperties::builder()
             .set_created_by(format!("defender-lake version {program_version}"))
             .set_offset_index_disabled(true)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_max_row_group_row_count(Some(settings.row_group_rows))
             .set_key_value_metadata(Some(footer(dataset, snapshot, program_version)))
             .build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
@@ -172,7 +169,7 @@ impl FileFormat {
             key_columns,
             statistics_columns,
             columns,
-            zstd_level: settings.zstd_level,
+            zstd_level,
             row_group_rows: settings.row_group_rows,
         })
     }

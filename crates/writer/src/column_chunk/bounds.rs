@@ -66,28 +66,24 @@ fn prefix(text: &[u8]) -> u64 {
     }
 }
 
-/// The longest beginning that is not too long and ends between characters.
-fn beginning(text: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(text).ok()?;
-    Some(&text[..text.floor_char_boundary(BOUND_BYTES)])
-}
-
 fn cut_down(text: &[u8]) -> (Vec<u8>, bool) {
-    if text.len() <= BOUND_BYTES {
-        return (text.to_vec(), true);
-    }
-    match beginning(text) {
-        Some(cut) => (cut.as_bytes().to_vec(), false),
-        None => (text.to_vec(), true),
-    }
+    cut(text, |beginning| Some(beginning.to_owned()))
 }
 
 fn cut_up(text: &[u8]) -> (Vec<u8>, bool) {
-    if text.len() <= BOUND_BYTES {
-        return (text.to_vec(), true);
-    }
-    match beginning(text).and_then(next) {
-        Some(cut) => (cut.into_bytes(), false),
+    cut(text, next)
+}
+
+/// A bound for a text, and whether it is the text itself: one that is too long has the bound that is made of its longest
+/// beginning that is not too long and ends between characters.
+fn cut(text: &[u8], bound: impl FnOnce(&str) -> Option<String>) -> (Vec<u8>, bool) {
+    let shorter = || {
+        let text = std::str::from_utf8(text).ok()?;
+        bound(&text[..text.floor_char_boundary(BOUND_BYTES)])
+    };
+    let is_long = text.len() > BOUND_BYTES;
+    match is_long.then(shorter).flatten() {
+        Some(bound) => (bound.into_bytes(), false),
         None => (text.to_vec(), true),
     }
 }

@@ -15,6 +15,7 @@
 mod bit_packing;
 mod bounds;
 mod delta;
+mod dictionary_keys;
 mod levels;
 mod number_values;
 mod page_writer;
@@ -29,7 +30,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
-use parquet::basic::{Compression, Encoding};
+use parquet::basic::{Encoding, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
@@ -46,9 +47,6 @@ use text_values::TextValues;
 /// Most bytes of a page before compression, about: a page ends with the rows that go beyond.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// A dictionary must have so many times fewer values than there are, or they are written without it.
-const DICTIONARY_REPEATS: usize = 2;
-
 /// How one leaf column is written.
 #[derive(Debug, Clone)]
 pub(crate) struct ColumnChunkFormat {
@@ -59,7 +57,6 @@ pub(crate) struct ColumnChunkFormat {
     pub(crate) dictionary_bytes: usize,
     pub(crate) has_statistics: bool,
     pub(crate) bloom_filter: Option<BloomFilterSettings>,
-    pub(crate) compression: Compression,
 }
 
 /// Encodes the chunks of one leaf column, one after the other.
@@ -95,7 +92,7 @@ pub(crate) struct SharedBuffers {
 }
 
 impl SharedBuffers {
-    pub(crate) fn new(zstd_level: i32) -> Result<Self> {
+    pub(crate) fn new(zstd_level: ZstdLevel) -> Result<Self> {
         Ok(Self {
             compressor: PageCompressor::new(zstd_level)?,
             page: Vec::new(),
@@ -266,24 +263,15 @@ impl ColumnChunkEncoder {
         let start = out.len();
         shared.dictionary.clear();
         if self.dictionary_is_used {
-            match &mut self.values {
-                Values::Text(texts) => {
-                    let (page, values) = texts.dictionary();
-                    shared
-                        .dictionary
-                        .add_dictionary(page, values, &mut shared.compressor)?;
-                }
-                Values::Number(numbers) => {
-                    shared.page.clear();
-                    let values = numbers.dictionary(&mut shared.page);
-                    shared.dictionary.add_dictionary(
-                        &shared.page,
-                        values,
-                        &mut shared.compressor,
-                    )?;
-                }
-                Values::Bool { .. } => {}
-            }
+            shared.page.clear();
+            let values = match &self.values {
+                Values::Text(texts) => texts.dictionary(&mut shared.page),
+                Values::Number(numbers) => numbers.dictionary(&mut shared.page),
+                Values::Bool { .. } => 0,
+            };
+            shared
+                .dictionary
+                .add_dictionary(&shared.page, values, &mut shared.compressor)?;
         }
         out.extend_from_slice(&shared.dictionary.bytes);
         let data_start = out.len();
@@ -298,7 +286,7 @@ impl ColumnChunkEncoder {
         let mut encodings = vec![Encoding::RLE];
         encodings.extend(page_encodings.iter().map(|pages| pages.encoding));
         let mut metadata = ColumnChunkMetaData::builder(self.format.descriptor.clone())
-            .set_compression(self.format.compression)
+            .set_compression(shared.compressor.compression())
             .set_encodings(encodings)
             .set_page_encoding_stats(page_encodings)
             .set_total_compressed_size((out.len() - start) as i64)
@@ -325,7 +313,7 @@ impl ColumnChunkEncoder {
             column_index: None,
             offset_index: None,
         };
-        self.clear();
+        self.begin_chunk();
         Ok(closed)
     }
 
@@ -368,10 +356,10 @@ impl ColumnChunkEncoder {
         }
     }
 
-    fn clear(&mut self) {
+    fn begin_chunk(&mut self) {
         match &mut self.values {
-            Values::Text(texts) => texts.clear(),
-            Values::Number(numbers) => numbers.clear(),
+            Values::Text(texts) => texts.begin_chunk(),
+            Values::Number(numbers) => numbers.begin_chunk(),
             Values::Bool { seen, .. } => *seen = [false; 2],
         }
         self.pages.clear();

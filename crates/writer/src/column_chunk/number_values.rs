@@ -6,8 +6,8 @@ use parquet::basic::Encoding;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use super::delta::DeltaEncoder;
+use super::dictionary_keys::DictionaryKeys;
 use super::slots::{MOST_VALUES, Slots, mix};
-use super::{DICTIONARY_REPEATS, bit_packing};
 
 /// What the 64 bits of a number are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +25,7 @@ pub(super) enum NumberKind {
 pub(super) struct NumberValues {
     kind: NumberKind,
     dictionary: NumberDictionary,
-    /// Bytes that the dictionary may have; 0 is none at all.
-    dictionary_limit: usize,
-    by_dictionary: bool,
-    keys: Vec<u16>,
+    keys: DictionaryKeys,
     plain: Vec<u8>,
     deltas: DeltaEncoder,
     /// Of the numbers that are in no dictionary.
@@ -40,9 +37,7 @@ impl NumberValues {
         Self {
             kind,
             dictionary: NumberDictionary::new(),
-            dictionary_limit,
-            by_dictionary: dictionary_limit > 0,
-            keys: Vec::new(),
+            keys: DictionaryKeys::new(dictionary_limit),
             plain: Vec::new(),
             deltas: DeltaEncoder::default(),
             bounds: None,
@@ -51,7 +46,7 @@ impl NumberValues {
 
     #[inline]
     pub(super) fn push(&mut self, number: u64) {
-        if self.by_dictionary {
+        if self.keys.are_in_use() {
             match self.dictionary.key_of(number) {
                 Some(key) => {
                     self.keys.push(key);
@@ -73,52 +68,41 @@ impl NumberValues {
 
     /// Whether the dictionary has grown too large. The open page is then to be flushed, and the dictionary left.
     pub(super) fn dictionary_is_full(&self) -> bool {
-        self.by_dictionary
-            && self.dictionary.numbers.len() * self.kind.bytes() > self.dictionary_limit
+        let bytes = self.dictionary.numbers.len() * self.kind.bytes();
+        self.keys.are_for_too_large(bytes)
     }
 
     /// Whether the open page is shorter with its dictionary than without.
     pub(super) fn dictionary_pays(&self) -> bool {
-        self.keys.len() >= self.dictionary.numbers.len() * DICTIONARY_REPEATS
+        self.keys.pay(self.dictionary.numbers.len())
     }
 
     /// Writes the open page's values, and all that follow, without the dictionary.
     #[cold]
     pub(super) fn leave_dictionary(&mut self) {
-        self.by_dictionary = false;
-        let keys = std::mem::take(&mut self.keys);
-        for key in &keys {
-            let number = self.dictionary.numbers[usize::from(*key)];
+        for key in self.keys.leave() {
+            let number = self.dictionary.numbers[usize::from(key)];
             self.push_without_dictionary(number);
         }
-        self.keys = keys;
-        self.keys.clear();
     }
 
     /// Bytes of the open page, about.
     pub(super) fn page_bytes(&self) -> usize {
-        self.keys.len() + self.plain.len() + self.deltas.len()
+        self.keys.page_bytes() + self.plain.len() + self.deltas.len()
     }
 
     /// Appends the open page's values and forgets them.
     pub(super) fn finish_page(&mut self, out: &mut Vec<u8>) -> Encoding {
-        if self.dictionary.numbers.is_empty() && self.by_dictionary {
-            // Nothing but nulls so far.
-            Encoding::PLAIN
-        } else if self.by_dictionary {
-            let width = bit_packing::width_of(self.dictionary.numbers.len());
-            out.push(width as u8);
-            bit_packing::hybrid(&self.keys, width, out);
-            self.keys.clear();
-            Encoding::RLE_DICTIONARY
-        } else if self.kind == NumberKind::Time {
-            self.deltas.finish(out);
-            Encoding::DELTA_BINARY_PACKED
-        } else {
-            out.extend_from_slice(&self.plain);
-            self.plain.clear();
-            Encoding::PLAIN
-        }
+        let by_dictionary = self.keys.finish_page(self.dictionary.numbers.len(), out);
+        by_dictionary.unwrap_or_else(|| {
+            if self.kind == NumberKind::Time {
+                self.deltas.finish(out);
+                Encoding::DELTA_BINARY_PACKED
+            } else {
+                out.append(&mut self.plain);
+                Encoding::PLAIN
+            }
+        })
     }
 
     /// Appends the dictionary as a page has it. Gives the number of its numbers.
@@ -141,13 +125,10 @@ impl NumberValues {
         self.kind.statistics(min, max, nulls)
     }
 
-    /// Begins the next chunk.
-    pub(super) fn clear(&mut self) {
+    /// Begins the next chunk. The last page of the one before is finished.
+    pub(super) fn begin_chunk(&mut self) {
         self.dictionary.clear();
-        self.by_dictionary = self.dictionary_limit > 0;
-        self.keys.clear();
-        self.plain.clear();
-        self.deltas.finish(&mut Vec::new());
+        self.keys.begin_chunk();
         self.bounds = None;
     }
 }

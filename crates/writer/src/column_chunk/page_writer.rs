@@ -1,7 +1,7 @@
 //! Pages of a column chunk: compressed, each with its header, one after the other.
 
 use bytes::Bytes;
-use parquet::basic::{Encoding, PageType};
+use parquet::basic::{Compression, Encoding, PageType, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter as _};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::PageEncodingStats;
@@ -10,6 +10,7 @@ use zstd::bulk::Compressor;
 
 /// Compresses pages; one serves all columns of a row group.
 pub(super) struct PageCompressor {
+    level: ZstdLevel,
     zstd: Compressor<'static>,
     compressed: Vec<u8>,
 }
@@ -21,13 +22,18 @@ impl std::fmt::Debug for PageCompressor {
 }
 
 impl PageCompressor {
-    pub(super) fn new(zstd_level: i32) -> Result<Self> {
-        let zstd =
-            Compressor::new(zstd_level).map_err(|error| ParquetError::External(error.into()))?;
+    pub(super) fn new(level: ZstdLevel) -> Result<Self> {
+        let zstd = Compressor::new(level.compression_level());
         Ok(Self {
-            zstd,
+            level,
+            zstd: zstd.map_err(|error| ParquetError::External(error.into()))?,
             compressed: Vec::new(),
         })
+    }
+
+    /// What the chunk's metadata say of the pages.
+    pub(super) fn compression(&self) -> Compression {
+        Compression::ZSTD(self.level)
     }
 
     fn compress(&mut self, page: &[u8]) -> Result<Bytes> {

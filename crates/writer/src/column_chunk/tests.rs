@@ -259,7 +259,7 @@ fn columns_of_nulls_alone_have_no_dictionary() {
 fn an_array_of_another_type_is_refused() {
     let format = format();
     let mut column = super::ColumnChunkEncoder::new(&format.columns[4], 0).unwrap();
-    let mut shared = super::SharedBuffers::new(1).unwrap();
+    let mut shared = super::SharedBuffers::new(format.zstd_level).unwrap();
     let array: arrow::array::ArrayRef = Arc::new(StringArray::from(vec!["a"]));
     assert!(column.write(&array, &mut shared).is_err());
 }

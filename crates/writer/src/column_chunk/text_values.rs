@@ -8,18 +8,14 @@ use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
 
 use super::bounds::TextBounds;
+use super::dictionary_keys::DictionaryKeys;
 use super::slots::{MOST_VALUES, Slots, Vacant, mix};
-use super::{DICTIONARY_REPEATS, bit_packing};
 
 /// The texts of the open page, and the dictionary of the chunk.
 #[derive(Debug)]
 pub(super) struct TextValues {
     dictionary: TextDictionary,
-    /// Bytes that the dictionary may have; 0 is none at all.
-    dictionary_limit: usize,
-    /// Whether the open page refers to the dictionary.
-    by_dictionary: bool,
-    keys: Vec<u16>,
+    keys: DictionaryKeys,
     /// Each with its length before it.
     plain: Vec<u8>,
     /// Of the texts that are in no dictionary.
@@ -52,9 +48,7 @@ impl TextValues {
     ) -> Self {
         Self {
             dictionary: TextDictionary::new(hash_seed),
-            dictionary_limit,
-            by_dictionary: dictionary_limit > 0,
-            keys: Vec::new(),
+            keys: DictionaryKeys::new(dictionary_limit),
             plain: Vec::new(),
             bounds: has_bounds.then(TextBounds::default),
             bloom_filter: bloom_filter.map(|settings| BloomFilter {
@@ -69,7 +63,7 @@ impl TextValues {
         if let Some(bloom) = &mut self.bloom_filter {
             bloom.insert(text)?;
         }
-        if self.by_dictionary {
+        if self.keys.are_in_use() {
             match self.dictionary.key_of(text) {
                 Some(key) => {
                     self.keys.push(key);
@@ -78,62 +72,47 @@ impl TextValues {
                 None => self.leave_dictionary(),
             }
         }
-        push_plain(text, &mut self.plain);
-        if let Some(bounds) = &mut self.bounds {
-            bounds.add(text);
-        }
+        push_without_dictionary(text, &mut self.plain, &mut self.bounds);
         Ok(())
     }
 
     /// Whether the dictionary has grown too large. The open page is then to be flushed, and the dictionary left.
     pub(super) fn dictionary_is_full(&self) -> bool {
-        self.by_dictionary && self.dictionary.bytes.len() > self.dictionary_limit
+        self.keys.are_for_too_large(self.dictionary.bytes.len())
     }
 
     /// Whether the open page is shorter with its dictionary than without.
     pub(super) fn dictionary_pays(&self) -> bool {
-        self.keys.len() >= self.dictionary.entries.len() * DICTIONARY_REPEATS
+        self.keys.pay(self.dictionary.entries.len())
     }
 
     /// Writes the open page's values, and all that follow, without the dictionary.
     #[cold]
     pub(super) fn leave_dictionary(&mut self) {
-        self.by_dictionary = false;
-        for key in self.keys.drain(..) {
+        for key in self.keys.leave() {
             let text = self.dictionary.text(key);
-            push_plain(text, &mut self.plain);
-            if let Some(bounds) = &mut self.bounds {
-                bounds.add(text);
-            }
+            push_without_dictionary(text, &mut self.plain, &mut self.bounds);
         }
     }
 
     /// Bytes of the open page, about.
     pub(super) fn page_bytes(&self) -> usize {
-        self.keys.len() + self.plain.len()
+        self.keys.page_bytes() + self.plain.len()
     }
 
     /// Appends the open page's values and forgets them.
     pub(super) fn finish_page(&mut self, out: &mut Vec<u8>) -> Encoding {
-        if self.dictionary.entries.is_empty() && self.by_dictionary {
-            // Nothing but nulls so far.
+        let by_dictionary = self.keys.finish_page(self.dictionary.entries.len(), out);
+        by_dictionary.unwrap_or_else(|| {
+            out.append(&mut self.plain);
             Encoding::PLAIN
-        } else if self.by_dictionary {
-            let width = bit_packing::width_of(self.dictionary.entries.len());
-            out.push(width as u8);
-            bit_packing::hybrid(&self.keys, width, out);
-            self.keys.clear();
-            Encoding::RLE_DICTIONARY
-        } else {
-            out.extend_from_slice(&self.plain);
-            self.plain.clear();
-            Encoding::PLAIN
-        }
+        })
     }
 
-    /// The dictionary as a page has it, and the number of its texts.
-    pub(super) fn dictionary(&self) -> (&[u8], usize) {
-        (&self.dictionary.bytes, self.dictionary.entries.len())
+    /// Appends the dictionary as a page has it. Gives the number of its texts.
+    pub(super) fn dictionary(&self, out: &mut Vec<u8>) -> usize {
+        out.extend_from_slice(&self.dictionary.bytes);
+        self.dictionary.entries.len()
     }
 
     /// Bounds of the chunk's values, which are those of the pages and those of the dictionary if a page refers to it.
@@ -155,17 +134,12 @@ impl TextValues {
         Some(filter)
     }
 
-    /// Begins the next chunk.
-    pub(super) fn clear(&mut self) {
+    /// Begins the next chunk. The last page of the one before is finished, and its bloom filter taken.
+    pub(super) fn begin_chunk(&mut self) {
         self.dictionary.clear();
-        self.by_dictionary = self.dictionary_limit > 0;
-        self.keys.clear();
-        self.plain.clear();
+        self.keys.begin_chunk();
         if let Some(bounds) = &mut self.bounds {
             bounds.clear();
-        }
-        if let Some(bloom) = &mut self.bloom_filter {
-            bloom.filter = None;
         }
     }
 }
@@ -181,6 +155,13 @@ impl BloomFilter {
         };
         filter.insert(text);
         Ok(())
+    }
+}
+
+fn push_without_dictionary(text: &[u8], plain: &mut Vec<u8>, bounds: &mut Option<TextBounds>) {
+    push_plain(text, plain);
+    if let Some(bounds) = bounds {
+        bounds.add(text);
     }
 }
 
@@ -291,13 +272,14 @@ fn words(text: &[u8]) -> Words {
     } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
         [first, last].map(|bytes| u64::from(u32::from_le_bytes(*bytes)))
     } else {
-        let word = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte))
-        };
-        [word(text), 0]
+        [short_word(text), 0]
     }
+}
+
+/// The word of fewer than 8 bytes.
+fn short_word(bytes: &[u8]) -> u64 {
+    let bytes = bytes.iter();
+    bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 /// Not for the public: who knows the seed can make texts collide.
@@ -308,9 +290,7 @@ fn hash(text: &[u8], words: Words, seed: u64) -> u64 {
         for chunk in between.chunks(8) {
             let word = match chunk.first_chunk() {
                 Some(whole) => u64::from_le_bytes(*whole),
-                None => chunk
-                    .iter()
-                    .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+                None => short_word(chunk),
             };
             hash = mix(hash ^ word, seed);
         }

@@ -1,0 +1,86 @@
+//! The open page's values as indices of the chunk's dictionary, and when to do without it.
+//!
+//! Knows of a dictionary only how large it is.
+
+use parquet::basic::Encoding;
+
+use super::bit_packing;
+
+/// A dictionary must have so many times fewer values than the page, or they are written without it.
+const REPEATS: usize = 2;
+
+/// An index for each value of the open page, while the chunk has a dictionary.
+#[derive(Debug)]
+pub(super) struct DictionaryKeys {
+    /// Bytes that the dictionary may have; 0 is none at all.
+    limit: usize,
+    in_use: bool,
+    keys: Vec<u16>,
+}
+
+impl DictionaryKeys {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            in_use: limit > 0,
+            keys: Vec::new(),
+        }
+    }
+
+    /// Whether the open page refers to the dictionary.
+    #[inline(always)]
+    pub(super) fn are_in_use(&self) -> bool {
+        self.in_use
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, key: u16) {
+        self.keys.push(key);
+    }
+
+    /// Whether a dictionary of so many bytes is too large.
+    pub(super) fn are_for_too_large(&self, dictionary_bytes: usize) -> bool {
+        self.in_use && dictionary_bytes > self.limit
+    }
+
+    /// Whether the open page is shorter with a dictionary of so many values than without.
+    pub(super) fn pay(&self, dictionary_values: usize) -> bool {
+        self.keys.len() >= dictionary_values * REPEATS
+    }
+
+    /// Gives the open page's keys away: it, and all that follow in the chunk, are written without the dictionary.
+    pub(super) fn leave(&mut self) -> Vec<u16> {
+        self.in_use = false;
+        std::mem::take(&mut self.keys)
+    }
+
+    /// Bytes that they take in the open page, about.
+    pub(super) fn page_bytes(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Appends the open page's keys and forgets them. `None`: the page is not by dictionary.
+    pub(super) fn finish_page(
+        &mut self,
+        dictionary_values: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Encoding> {
+        if !self.in_use {
+            return None;
+        }
+        if dictionary_values == 0 {
+            // Nothing but nulls so far.
+            return Some(Encoding::PLAIN);
+        }
+        let width = bit_packing::width_of(dictionary_values);
+        out.push(width as u8);
+        bit_packing::hybrid(&self.keys, width, out);
+        self.keys.clear();
+        Some(Encoding::RLE_DICTIONARY)
+    }
+
+    /// Begins the next chunk, which may have a dictionary again.
+    pub(super) fn begin_chunk(&mut self) {
+        self.in_use = self.limit > 0;
+    }
+}
