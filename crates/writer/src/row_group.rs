@@ -78,7 +78,7 @@ impl RowGroupEncoder {
         })
     }
 
-    /// Encodes a batch whose columns are those of [`FileFormat::schema`].
+    /// Encodes a batch whose columns are those of [`FileFormat::schema`]; strings may be dictionary arrays with keys of 16 bits.
     ///
     /// # Errors
     /// [`Error::Parquet`] if the columns differ, or if the row group would exceed
@@ -124,13 +124,12 @@ impl RowGroupEncoder {
             match array.data_type() {
                 DataType::List(_) => {
                     let lists = array.as_list();
-                    let items = lists.values().as_string();
+                    let items = lists.values();
                     next()?.write_items(lists.offsets(), lists.nulls(), items, &mut self.shared)?;
                 }
                 DataType::Map(..) => {
                     let maps = array.as_map();
                     for items in [maps.keys(), maps.values()] {
-                        let items = items.as_string();
                         next()?.write_items(
                             maps.offsets(),
                             maps.nulls(),
@@ -232,7 +231,20 @@ impl EncodedRowGroup {
 }
 
 fn fits(got: &Field, expected: &Field) -> bool {
-    got.data_type() == expected.data_type() && got.name() == expected.name()
+    holds(got.data_type(), expected.data_type()) && got.name() == expected.name()
+}
+
+/// Whether values of `got` are such of `expected`: strings may be by dictionary, in lists and maps too.
+fn holds(got: &DataType, expected: &DataType) -> bool {
+    match (got, expected) {
+        (DataType::Dictionary(_, values), expected) => **values == *expected,
+        (DataType::List(got), DataType::List(expected))
+        | (DataType::Map(got, _), DataType::Map(expected, _)) => fits(got, expected),
+        (DataType::Struct(got), DataType::Struct(expected)) => {
+            got.len() == expected.len() && got.iter().zip(expected).all(|(got, expected)| fits(got, expected))
+        }
+        _ => got == expected,
+    }
 }
 
 fn key_range(column: &str, statistics: &Statistics) -> Option<KeyRange> {

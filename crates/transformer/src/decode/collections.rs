@@ -1,9 +1,11 @@
 //! Lists and maps of strings, read straight into their columns. A key that comes twice in a map counts once, with its last value.
 
 use std::collections::HashMap;
+use std::str::from_utf8;
 
-use super::scan::{JsonError, RawText, Scanner};
-use crate::columns::{Items, KeyValueColumns, NestedColumn, TextColumn};
+use super::plain::Plain;
+use super::scan::{JsonError, RawText, Scanner, WrittenKey};
+use crate::columns::{Items, KeyValueItems, NestedColumn, TextItems};
 
 /// Reads a list or map that may be held by a JSON string.
 pub(super) fn nested(
@@ -25,7 +27,8 @@ pub(super) fn nested(
 
 /// Reads an array of strings and nulls as a row of `lists`.
 pub(super) fn string_list(
-    lists: &mut NestedColumn<TextColumn>,
+    lists: &mut NestedColumn<TextItems>,
+    row: usize,
     scanner: &mut Scanner<'_>,
     depth: usize,
 ) -> Result<bool, JsonError> {
@@ -53,13 +56,14 @@ pub(super) fn string_list(
             }
         }
     }
-    lists.close_row();
+    lists.close_row(row);
     Ok(true)
 }
 
 /// Reads an object of strings and nulls as a row of `maps`.
 pub(super) fn string_map(
-    maps: &mut NestedColumn<KeyValueColumns>,
+    maps: &mut NestedColumn<KeyValueItems>,
+    row: usize,
     scanner: &mut Scanner<'_>,
     depth: usize,
 ) -> Result<bool, JsonError> {
@@ -69,23 +73,12 @@ pub(super) fn string_map(
     scanner.enter(depth)?;
     let mut buffer = Vec::new();
     let mut misfits = Vec::new();
-    // Keys that differed in an earlier row differ in this one.
-    let mut earlier = maps.last_filled_row();
-    let mut as_earlier = true;
     if !scanner.closes(b'}') {
         loop {
-            scanner.peek();
-            let KeyValueColumns { keys, values } = maps.items();
-            let row = earlier.next().filter(|_| as_earlier);
-            match row {
-                Some(row) if scanner.take_plain_key(keys.get(row)) => keys.push_again(row),
-                _ => {
-                    as_earlier = false;
-                    scanner.key_quote()?;
-                    keys.push(scanner.string()?.value(&mut buffer));
-                    scanner.colon()?;
-                }
-            }
+            let KeyValueItems { keys, values, .. } = maps.items();
+            scanner.key_quote()?;
+            keys.push(scanner.string()?.value(&mut buffer));
+            scanner.colon()?;
             match scanner.peek() {
                 Some(b'"') => {
                     scanner.step_quote();
@@ -96,7 +89,7 @@ pub(super) fn string_map(
                     values.push_null();
                 }
                 _ => {
-                    misfits.push(values.count_rows());
+                    misfits.push(values.count());
                     scanner.value(depth + 1)?;
                     values.push_null();
                 }
@@ -106,21 +99,87 @@ pub(super) fn string_map(
             }
         }
     }
-    let fits = if as_earlier || keys_surely_differ(maps) {
+    let fits = if keys_surely_differ(maps) {
         misfits.is_empty()
     } else {
         keep_last_values(maps, &misfits)
     };
-    maps.close_row();
+    if fits {
+        close_map(maps, row);
+    }
     Ok(fits)
 }
 
+/// Closes a row of a map. If its keys are those of the last row, then those of the next row are expected to be the same.
+fn close_map(maps: &mut NestedColumn<KeyValueItems>, row: usize) {
+    let start = maps.open_row();
+    let last = maps.last_filled_row();
+    let KeyValueItems { keys, expected, .. } = maps.items();
+    let count = keys.count() - start;
+    let same = count > 0
+        && last.len() == count
+        && last
+            .clone()
+            .zip(start..)
+            .all(|(one, other)| keys.get(one) == keys.get(other));
+    expected.clear();
+    if same {
+        let written = (start..start + count).map_while(|key| {
+            WrittenKey::new(from_utf8(keys.get(key)).ok()?)
+        });
+        expected.extend(written);
+        if expected.len() < count {
+            expected.clear();
+        }
+    }
+    maps.close_row(row);
+}
+
+/// Reads an object of strings and nulls whose keys are those of the last row that has any, if all of it is written plainly.
+pub(super) fn plain_map(
+    maps: &mut NestedColumn<KeyValueItems>,
+    row: usize,
+    plain: &mut Plain<'_>,
+) -> Option<()> {
+    let last = maps.last_filled_row();
+    let KeyValueItems {
+        keys,
+        values,
+        expected,
+    } = maps.items();
+    let mut ahead = *plain;
+    let mut read = || {
+        if last.len() != expected.len() || !ahead.byte(b'{') {
+            return None;
+        }
+        for (index, key) in expected.iter().enumerate() {
+            if index > 0 && !ahead.byte(b',') || !ahead.key(key.pattern(ahead.level())) {
+                return None;
+            }
+            if ahead.null() {
+                values.push_null();
+            } else {
+                values.push(ahead.text()?);
+            }
+        }
+        ahead.byte(b'}').then_some(())
+    };
+    if read().is_none() {
+        maps.cut_open_row();
+        return None;
+    }
+    keys.push_again(last);
+    maps.close_row(row);
+    *plain = ahead;
+    Some(())
+}
+
 /// Whether the keys of the open row surely differ: a small filter in front of the exact check.
-fn keys_surely_differ(maps: &mut NestedColumn<KeyValueColumns>) -> bool {
+fn keys_surely_differ(maps: &mut NestedColumn<KeyValueItems>) -> bool {
     let start = maps.open_row();
     let keys = &maps.items().keys;
     let mut seen = [0_u64; 4];
-    (start..keys.count_rows()).all(|row| {
+    (start..keys.count()).all(|row| {
         let key = keys.get(row);
         let mixed = key.iter().fold(key.len() as u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -134,11 +193,11 @@ fn keys_surely_differ(maps: &mut NestedColumn<KeyValueColumns>) -> bool {
 
 /// Of the open row's entries with one key, keeps the last. False if one of `misfits` is kept.
 #[cold]
-fn keep_last_values(maps: &mut NestedColumn<KeyValueColumns>, misfits: &[usize]) -> bool {
+fn keep_last_values(maps: &mut NestedColumn<KeyValueItems>, misfits: &[usize]) -> bool {
     let start = maps.open_row();
-    let KeyValueColumns { keys, values } = maps.items();
+    let KeyValueItems { keys, values, .. } = maps.items();
     let mut last_of_key: HashMap<&[u8], usize> = HashMap::new();
-    let end = keys.count_rows();
+    let end = keys.count();
     for row in start..end {
         last_of_key.insert(keys.get(row), row);
     }
@@ -160,8 +219,8 @@ fn keep_last_values(maps: &mut NestedColumn<KeyValueColumns>, misfits: &[usize])
             )
         })
         .collect();
-    maps.items().cut(start);
-    let KeyValueColumns { keys, values } = maps.items();
+    maps.cut_open_row();
+    let KeyValueItems { keys, values, .. } = maps.items();
     for (key, value) in kept {
         keys.push(&key);
         match value {

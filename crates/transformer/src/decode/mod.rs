@@ -16,29 +16,33 @@
 //! same row.
 
 mod collections;
+mod plain;
 mod rescue;
 mod scalar;
 mod scan;
 mod wire_tree;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::str::from_utf8;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use dataset::{ColumnType, Dataset, Snapshot};
+use dataset::{Dataset, Snapshot};
 
 use collections::{nested, string_list, string_map};
 pub use rescue::DriftKind;
+use plain::Plain;
 use rescue::Rescue;
+pub(crate) use scan::WrittenKey;
 use scan::{JsonError, JsonErrorKind, RawText, Scanner};
 use wire_tree::{Child, Node, Target, WireTree, join};
 
-use crate::columns::Column;
+use crate::columns::{Column, TextColumn, of_type};
 use crate::quarantine::Reason;
 
 /// Which partition a blob's rows belong to.
@@ -57,13 +61,15 @@ pub enum GroupSource {
 #[derive(Debug)]
 pub struct RecordDecoder {
     tree: Arc<WireTree>,
-    schema: SchemaRef,
+    file_schema: SchemaRef,
+    /// That of the last batch.
+    batch_schema: SchemaRef,
     snapshot: Snapshot,
     unique_key: Vec<RequiredColumn>,
     group_source: GroupSource,
 
     columns: Vec<Column>,
-    rescued_data: Column,
+    rescued_data: TextColumn,
     rbac_group_ids: Vec<i64>,
     rows: usize,
 
@@ -83,8 +89,6 @@ pub struct RecordDecoder {
 struct RequiredColumn {
     index: usize,
     name: String,
-    /// An empty text is as good as none.
-    is_text: bool,
 }
 
 /// What a decoder remembers of an object's keys.
@@ -106,7 +110,7 @@ struct ChildState {
 /// A batch of rows.
 #[derive(Debug)]
 pub struct DecodedBatch {
-    /// The rows, with the columns of [`Dataset::file_schema`].
+    /// The rows, with the columns of [`Dataset::file_schema`]; strings may be by dictionary.
     pub rows: RecordBatch,
     /// Each row's device group.
     pub rbac_group_ids: Vec<i64>,
@@ -125,6 +129,7 @@ impl RecordDecoder {
     /// A decoder for the records of `snapshot`.
     pub fn new(dataset: &Dataset, snapshot: &Snapshot) -> Self {
         let tree = Arc::new(WireTree::new(dataset));
+        let hash_seed = RandomState::new().hash_one(0_u8);
         let node_states = tree.nodes.iter().map(|node| NodeState {
             children: (1..=node.children.len())
                 .chain([0])
@@ -141,22 +146,26 @@ impl RecordDecoder {
             .enumerate()
             .filter(|(_, column)| !column.nullable);
         Self {
-            schema: dataset.file_schema(),
+            file_schema: dataset.file_schema(),
+            batch_schema: dataset.file_schema(),
             snapshot: snapshot.clone(),
             unique_key: required
                 .map(|(index, column)| RequiredColumn {
                     index,
                     name: column.name.clone(),
-                    is_text: column.column_type == ColumnType::String,
                 })
                 .collect(),
             group_source: GroupSource::Records { fallback: None },
             columns: dataset
                 .columns
                 .iter()
-                .map(|column| Column::new(column.column_type))
+                .map(|column| {
+                    // Whoever hashes the unique key takes strings as they are.
+                    let may_repeat = column.nullable;
+                    Column::new(column.column_type, may_repeat.then_some(hash_seed))
+                })
                 .collect(),
-            rescued_data: Column::new(ColumnType::Json),
+            rescued_data: TextColumn::new(None),
             rbac_group_ids: Vec::new(),
             rows: 0,
             node_states: node_states.collect(),
@@ -174,6 +183,11 @@ impl RecordDecoder {
     /// Says where the following records' device group comes from.
     pub fn set_group_source(&mut self, group_source: GroupSource) {
         self.group_source = group_source;
+        // Batches of several groups are put together before they are sorted, which dictionaries of their own are in the way of.
+        let is_allowed = matches!(group_source, GroupSource::BlobPath(_));
+        for column in &mut self.columns {
+            column.allow_dictionary(is_allowed);
+        }
     }
 
     /// Rows decoded since the last batch.
@@ -188,10 +202,7 @@ impl RecordDecoder {
         let decoded = self.decode_record(line);
         if decoded.is_err() {
             for column in &mut self.columns {
-                // A column that is behind need not catch up for a row that is not there.
-                if column.len() > self.rows {
-                    column.end_before(self.rows);
-                }
+                column.clear(self.rows);
             }
         }
         decoded
@@ -215,7 +226,8 @@ impl RecordDecoder {
         for required in &self.unique_key {
             let column = &self.columns[required.index];
             let empty = |column: &Column| match column {
-                Column::Text(texts) if required.is_text => texts.get(self.rows).is_empty(),
+                // An empty text is as good as none.
+                Column::Text(texts) => texts.get(self.rows).is_empty(),
                 _ => false,
             };
             if !column.has_value(self.rows) || empty(column) {
@@ -233,10 +245,7 @@ impl RecordDecoder {
         };
 
         if !self.rescue.is_empty() && self.rescue.finish(&mut self.rescued_json, &mut self.drift) {
-            self.rescued_data.end_before(self.rows);
-            if let Column::Text(texts) = &mut self.rescued_data {
-                texts.push(&self.rescued_json);
-            }
+            self.rescued_data.set(self.rows, &self.rescued_json);
             self.rows_rescued += 1;
         }
         self.rbac_group_ids.push(group);
@@ -262,6 +271,12 @@ impl RecordDecoder {
         }
         let mut last = node.children.len();
         loop {
+            if self.plain_run(node, node_index, scanner, &mut last) {
+                if !scanner.comma_or(b'}')? {
+                    return Ok(());
+                }
+                continue;
+            }
             scanner.peek();
             let expected = self.node_states[node_index].children[last].followed_by;
             let found = match node.children.get(expected) {
@@ -280,6 +295,53 @@ impl RecordDecoder {
             }
             if !scanner.comma_or(b'}')? {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Reads the keys and values that come as expected and are written plainly. True if it ended behind a value, and not before
+    /// a key.
+    #[inline(always)]
+    fn plain_run(
+        &mut self,
+        node: &Node,
+        node_index: usize,
+        scanner: &mut Scanner<'_>,
+        last: &mut usize,
+    ) -> bool {
+        let level = scanner.level();
+        let mut plain = Plain::new(scanner);
+        let NodeState { children, visit } = &mut self.node_states[node_index];
+        let row = self.rows;
+        let mut expected = children[*last].followed_by;
+        loop {
+            let (Some(child), Some(state)) =
+                (node.children.get(expected), children.get_mut(expected))
+            else {
+                return false;
+            };
+            let Some(written) = &child.written else {
+                return false;
+            };
+            if !plain.key(written.pattern(level)) || state.seen_in == *visit {
+                return false;
+            }
+            if !plain.null() {
+                let is_read = match child.target {
+                    Target::Column(index) => plain_value(&mut self.columns[index], row, &mut plain),
+                    Target::Partition | Target::Node(_) => false,
+                };
+                if !is_read {
+                    return false;
+                }
+            }
+            state.seen_in = *visit;
+            *last = expected;
+            expected = state.followed_by;
+            let more = plain.byte(b',');
+            scanner.go_on_at(plain.at());
+            if !more {
+                return true;
             }
         }
     }
@@ -313,7 +375,7 @@ impl RecordDecoder {
     #[cold]
     fn forget(&mut self, tree: &WireTree, child: &Child) {
         match child.target {
-            Target::Column(column, _) => self.columns[column].end_before(self.rows),
+            Target::Column(column) => self.columns[column].clear(self.rows),
             Target::Partition => self.record_group = None,
             Target::Node(node) => self.forget_node(tree, node),
         }
@@ -323,7 +385,7 @@ impl RecordDecoder {
     #[cold]
     fn forget_node(&mut self, tree: &WireTree, node: usize) {
         for column in &tree.nodes[node].columns {
-            self.columns[*column].end_before(self.rows);
+            self.columns[*column].clear(self.rows);
         }
     }
 
@@ -367,12 +429,12 @@ impl RecordDecoder {
                 *scanner = start;
                 self.misfit(child, scanner, depth)
             }
-            Target::Column(index, column_type) => {
+            Target::Column(index) => {
                 let start = *scanner;
-                if self.column_value(index, column_type, first, scanner, depth)? {
+                if self.column_value(index, first, scanner, depth)? {
                     return Ok(());
                 }
-                self.columns[index].end_before(self.rows);
+                self.columns[index].clear(self.rows);
                 *scanner = start;
                 self.misfit(child, scanner, depth)
             }
@@ -467,13 +529,12 @@ impl RecordDecoder {
     fn column_value(
         &mut self,
         index: usize,
-        column_type: ColumnType,
         first: Option<u8>,
         scanner: &mut Scanner<'_>,
         depth: usize,
     ) -> Result<bool, JsonError> {
         let column = &mut self.columns[index];
-        column.end_before(self.rows);
+        let row = self.rows;
         let text = match first {
             Some(b'"') => {
                 scanner.step_quote();
@@ -482,29 +543,29 @@ impl RecordDecoder {
             _ => None,
         };
         match (column, text) {
-            (Column::Text(texts), Some(text)) if column_type == ColumnType::String => {
-                texts.push(text.value(&mut self.text));
+            (Column::Text(texts), Some(text)) => {
+                texts.set(row, text.value(&mut self.text));
             }
             (Column::Timestamp(times), Some(text)) => {
                 match scalar::timestamp(text.value(&mut self.text)) {
-                    Some(time) => times.push(time),
+                    Some(time) => times.set(row, time),
                     None => return Ok(false),
                 }
             }
             (Column::Bool(bools), Some(text)) => {
                 match scalar::boolean(text.value(&mut self.text)) {
-                    Some(value) => bools.push(value),
+                    Some(value) => bools.set(row, value),
                     None => return Ok(false),
                 }
             }
             (Column::Bool(bools), None) => match first {
                 Some(b't') => {
                     scanner.literal(b"true")?;
-                    bools.push(true);
+                    bools.set(row, true);
                 }
                 Some(b'f') => {
                     scanner.literal(b"false")?;
-                    bools.push(false);
+                    bools.set(row, false);
                 }
                 _ => return Ok(false),
             },
@@ -515,7 +576,7 @@ impl RecordDecoder {
                     _ => None,
                 };
                 match value {
-                    Some(value) => numbers.push(value),
+                    Some(value) => numbers.set(row, value),
                     None => return Ok(false),
                 }
             }
@@ -526,28 +587,28 @@ impl RecordDecoder {
                     _ => None,
                 };
                 match value {
-                    Some(value) => numbers.push(value),
+                    Some(value) => numbers.set(row, value),
                     None => return Ok(false),
                 }
             }
             (Column::Date(days), Some(text)) => match scalar::date(text.value(&mut self.text)) {
-                Some(day) => days.push(day),
+                Some(day) => days.set(row, day),
                 None => return Ok(false),
             },
-            (Column::Text(texts), Some(text)) => {
-                texts.push(json_text(text, &mut self.text));
+            (Column::Json(texts), Some(text)) => {
+                texts.set(row, json_text(text, &mut self.text));
             }
-            (Column::Text(texts), None) if column_type == ColumnType::Json => {
-                texts.push(scanner.value(depth)?);
+            (Column::Json(texts), None) => {
+                texts.set(row, scanner.value(depth)?);
             }
             (Column::TextMap(maps), text) => {
                 return nested(text, &mut self.text, scanner, depth, |scanner, depth| {
-                    string_map(maps, scanner, depth)
+                    string_map(maps, row, scanner, depth)
                 });
             }
             (Column::TextList(lists), text) => {
                 return nested(text, &mut self.text, scanner, depth, |scanner, depth| {
-                    string_list(lists, scanner, depth)
+                    string_list(lists, row, scanner, depth)
                 });
             }
             (Column::Text(_) | Column::Timestamp(_) | Column::Date(_), None) => return Ok(false),
@@ -558,9 +619,8 @@ impl RecordDecoder {
     /// The rows decoded since the last batch.
     pub fn take_batch(&mut self) -> Result<DecodedBatch, ArrowError> {
         let rows = self.rows;
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
-        let fields = self.schema.fields();
-        for (column, field) in self.columns.iter_mut().zip(fields) {
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.file_schema.fields().len());
+        for (column, field) in self.columns.iter_mut().zip(self.file_schema.fields()) {
             arrays.push(column.finish(rows, field.data_type())?);
         }
         let time = self.snapshot.generated_time.timestamp_micros();
@@ -568,13 +628,27 @@ impl RecordDecoder {
         let org_ids = std::iter::repeat_n(self.snapshot.org_id.as_str(), rows);
         arrays.push(Arc::new(times));
         arrays.push(Arc::new(StringArray::from_iter_values(org_ids)));
-        arrays.push(self.rescued_data.finish(rows, &ColumnType::Json.arrow())?);
+        arrays.push(self.rescued_data.finish(rows)?);
         self.rows = 0;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = self.schema_of(&arrays);
         Ok(DecodedBatch {
-            rows: RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?,
+            rows: RecordBatch::try_new_with_options(schema, arrays, &options)?,
             rbac_group_ids: std::mem::take(&mut self.rbac_group_ids),
         })
+    }
+
+    /// The file's columns with the types of these arrays: strings, or dictionaries of them.
+    fn schema_of(&mut self, arrays: &[ArrayRef]) -> SchemaRef {
+        let fields = self.batch_schema.fields().iter().zip(arrays);
+        let as_last = fields
+            .clone()
+            .all(|(field, array)| field.data_type() == array.data_type());
+        if !as_last {
+            let fields = fields.map(|(field, array)| of_type(field, array.data_type()));
+            self.batch_schema = Arc::new(Schema::new(fields.collect::<Fields>()));
+        }
+        Arc::clone(&self.batch_schema)
     }
 
     /// What was rescued since last asked.
@@ -584,6 +658,29 @@ impl RecordDecoder {
             paths: std::mem::take(&mut self.drift),
         }
     }
+}
+
+/// Reads a value that is written plainly into its column. False if it is not so, or does not fit; then the column is as it was.
+#[inline(always)]
+fn plain_value(column: &mut Column, row: usize, plain: &mut Plain<'_>) -> bool {
+    match column {
+        Column::Text(texts) => plain.text().map(|text| texts.set(row, text)),
+        Column::Timestamp(times) => plain
+            .text()
+            .and_then(scalar::timestamp)
+            .map(|time| times.set(row, time)),
+        Column::Bool(bools) => plain
+            .bool()
+            .or_else(|| plain.text().and_then(scalar::boolean))
+            .map(|value| bools.set(row, value)),
+        Column::Int64(numbers) => plain
+            .integer()
+            .or_else(|| plain.text().and_then(scalar::int64))
+            .map(|number| numbers.set(row, number)),
+        Column::TextMap(maps) => collections::plain_map(maps, row, plain),
+        Column::Json(_) | Column::Float64(_) | Column::Date(_) | Column::TextList(_) => None,
+    }
+    .is_some()
 }
 
 /// A string that holds a JSON number.

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use super::plain::KeyPattern;
+
 /// Deepest nesting of arrays and objects that is accepted.
 pub(crate) const MAX_DEPTH: usize = 127;
 
@@ -159,7 +161,10 @@ const LEVELS: usize = 3;
 
 /// A key as it is usually written at each level: between quotes and with a colon behind.
 #[derive(Debug)]
-pub(crate) struct WrittenKey([Vec<u8>; LEVELS]);
+pub(crate) struct WrittenKey {
+    bytes: [Vec<u8>; LEVELS],
+    patterns: [KeyPattern; LEVELS],
+}
 
 impl WrittenKey {
     /// None for a key that cannot be written without escapes.
@@ -167,7 +172,18 @@ impl WrittenKey {
         let plain = !key
             .bytes()
             .any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-        plain.then(|| Self(QUOTES.map(|quote| [quote, key.as_bytes(), quote, b":"].concat())))
+        let written = QUOTES.map(|quote| [quote, key.as_bytes(), quote, b":"].concat());
+        plain.then(|| Self {
+            patterns: written.each_ref().map(|written| KeyPattern::new(written)),
+            bytes: written,
+        })
+    }
+}
+
+impl WrittenKey {
+    #[inline(always)]
+    pub(super) fn pattern(&self, level: usize) -> &KeyPattern {
+        &self.patterns[level]
     }
 }
 
@@ -227,6 +243,32 @@ impl<'a> Scanner<'a> {
         ends
     }
 
+    pub(crate) fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on at an offset up to which the text was read by other means.
+    #[inline(always)]
+    pub(crate) fn go_on_at(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// In how many JSON strings what is read lies.
+    #[inline(always)]
+    pub(crate) fn level(&self) -> usize {
+        self.level
+    }
+
+    /// How a quote is written here.
+    #[inline(always)]
+    pub(crate) fn quote(&self) -> &'static [u8] {
+        QUOTES[self.level]
+    }
+
     /// Whether this reads inside a JSON string.
     pub(crate) fn is_inside(&self) -> bool {
         self.level > 0
@@ -252,34 +294,11 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     pub(crate) fn take_key(&mut self, key: Option<&WrittenKey>) -> bool {
         key.is_some_and(|key| {
-            let written = &key.0[self.level];
+            let written = &key.bytes[self.level];
             let next = starts_with(&self.text[self.at..], written);
             self.at += if next { written.len() } else { 0 };
             next
         })
-    }
-
-    /// Steps over the string `plain` and a colon if they come next, written without escapes or spaces.
-    #[inline]
-    pub(crate) fn take_plain_key(&mut self, plain: &[u8]) -> bool {
-        let mut behind = *self;
-        if !behind.at_quote() {
-            return false;
-        }
-        behind.step_quote();
-        if !starts_with(&self.text[behind.at..], plain) {
-            return false;
-        }
-        behind.at += plain.len();
-        if !behind.at_quote() {
-            return false;
-        }
-        behind.step_quote();
-        let next = self.text.get(behind.at) == Some(&b':');
-        if next {
-            self.at = behind.at + 1;
-        }
-        next
     }
 
     pub(crate) fn error(&self, kind: JsonErrorKind) -> JsonError {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dataset::{ColumnType, Dataset};
+use dataset::Dataset;
 
 use super::scan::WrittenKey;
 
@@ -35,7 +35,7 @@ pub(crate) struct Child {
 /// What the value of a key is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
-    Column(usize, ColumnType),
+    Column(usize),
     Partition,
     Node(usize),
 }
@@ -47,14 +47,14 @@ impl WireTree {
         };
         tree.add(0, dataset.partition.wire.keys(), Target::Partition);
         for (index, column) in dataset.columns.iter().enumerate() {
-            let target = Target::Column(index, column.column_type);
+            let target = Target::Column(index);
             tree.add(0, column.wire.keys(), target);
         }
         tree
     }
 
     fn add(&mut self, node: usize, keys: &[String], target: Target) {
-        if let Target::Column(column, _) = target {
+        if let Target::Column(column) = target {
             self.nodes[node].columns.push(column);
         }
         let Some((key, deeper)) = keys.split_first() else {

@@ -38,6 +38,12 @@ impl DictionaryKeys {
         self.keys.push(key);
     }
 
+    /// That of the last value. `None`: it is without a dictionary.
+    #[inline(always)]
+    pub(super) fn last(&self) -> Option<u16> {
+        self.keys.last().copied()
+    }
+
     /// Whether a dictionary of so many bytes is too large.
     pub(super) fn are_for_too_large(&self, dictionary_bytes: usize) -> bool {
         self.in_use && dictionary_bytes > self.limit

@@ -19,14 +19,13 @@ mod dictionary_keys;
 mod levels;
 mod number_values;
 mod page_writer;
-mod slots;
 mod text_values;
 
 use arrow::array::types::{
     ArrowPrimitiveType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, PrimitiveArray, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, PrimitiveArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
@@ -143,7 +142,7 @@ impl ColumnChunkEncoder {
             ParquetError::General(format!("a {got} for a column of {expected}"))
         };
         match (&mut self.values, array.data_type()) {
-            (Values::Text(texts), DataType::Utf8) => push_texts(texts, array.as_string())?,
+            (Values::Text(texts), got) if TextValues::takes(got) => texts.push_array(array)?,
             (Values::Number(numbers), DataType::Timestamp(..)) => {
                 let times = array.as_primitive::<TimestampMicrosecondType>();
                 push_numbers(numbers, times, |time| time as u64);
@@ -174,7 +173,7 @@ impl ColumnChunkEncoder {
         &mut self,
         offsets: &OffsetBuffer<i32>,
         row_nulls: Option<&NullBuffer>,
-        items: &StringArray,
+        items: &ArrayRef,
         shared: &mut SharedBuffers,
     ) -> Result<()> {
         let Values::Text(texts) = &mut self.values else {
@@ -182,6 +181,8 @@ impl ColumnChunkEncoder {
             return Err(ParquetError::General(message));
         };
         let item_nulls = items.nulls().filter(|nulls| nulls.null_count() > 0);
+        // Items of rows that follow each other lie so too.
+        let mut waiting = 0..0;
         for (row, bounds) in offsets.windows(2).enumerate() {
             let (first, end) = (bounds[0] as usize, bounds[1] as usize);
             let is_null = row_nulls.is_some_and(|nulls| nulls.is_null(row));
@@ -190,12 +191,14 @@ impl ColumnChunkEncoder {
                 continue;
             }
             self.levels.add_items(end - first, first, item_nulls);
-            for item in first..end {
-                if item_nulls.is_none_or(|nulls| nulls.is_valid(item)) {
-                    texts.push(items.value(item).as_bytes())?;
-                }
+            if first == waiting.end {
+                waiting.end = end;
+            } else {
+                texts.push_array(&items.slice(waiting.start, waiting.len()))?;
+                waiting = first..end;
             }
         }
+        texts.push_array(&items.slice(waiting.start, waiting.len()))?;
         self.end_rows(shared)
     }
 
@@ -365,17 +368,6 @@ impl ColumnChunkEncoder {
         self.pages.clear();
         self.dictionary_is_used = false;
         self.nulls = 0;
-    }
-}
-
-fn push_texts(texts: &mut TextValues, array: &StringArray) -> Result<()> {
-    let (offsets, bytes) = (array.value_offsets(), array.value_data());
-    let text = |row: usize| &bytes[offsets[row] as usize..offsets[row + 1] as usize];
-    match array.nulls() {
-        None => (0..array.len()).try_for_each(|row| texts.push(text(row))),
-        Some(nulls) => nulls
-            .valid_indices()
-            .try_for_each(|row| texts.push(text(row))),
     }
 }
 

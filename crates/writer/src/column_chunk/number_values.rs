@@ -2,12 +2,12 @@
 //!
 //! A number is kept as its 64 bits. Knows no nulls and no pages.
 
+use dictionary::{MOST_VALUES, Slots, mix};
 use parquet::basic::Encoding;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use super::delta::DeltaEncoder;
 use super::dictionary_keys::DictionaryKeys;
-use super::slots::{MOST_VALUES, Slots, mix};
 
 /// What the 64 bits of a number are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,15 +1,16 @@
 //! Texts of a column chunk: as indices of a dictionary while that is small, else one after the other.
 //!
-//! A text is hashed and compared as two words where it has at most 16 bytes. Knows no nulls and no pages.
+//! Knows no nulls and no pages.
 
-use std::ops::Range;
-
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
+use arrow::datatypes::{DataType, UInt16Type};
+use dictionary::TextDictionary;
 use parquet::basic::Encoding;
 use parquet::bloom_filter::Sbbf;
+use parquet::errors::{ParquetError, Result};
 
 use super::bounds::TextBounds;
 use super::dictionary_keys::DictionaryKeys;
-use super::slots::{MOST_VALUES, Slots, Vacant, mix};
 
 /// The texts of the open page, and the dictionary of the chunk.
 #[derive(Debug)]
@@ -21,7 +22,12 @@ pub(super) struct TextValues {
     /// Of the texts that are in no dictionary.
     bounds: Option<TextBounds>,
     bloom_filter: Option<BloomFilter>,
+    /// Of each value of an array's dictionary, its index in the chunk's, or [`UNKNOWN`].
+    translated: Vec<u32>,
 }
+
+/// No index: there are fewer texts in a dictionary.
+const UNKNOWN: u32 = u32::MAX;
 
 /// How a chunk's bloom filter is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,11 +61,72 @@ impl TextValues {
                 settings,
                 filter: None,
             }),
+            translated: Vec::new(),
+        }
+    }
+
+    /// Whether [`TextValues::push_array`] takes arrays of that type.
+    pub(super) fn takes(data_type: &DataType) -> bool {
+        match data_type {
+            DataType::Utf8 => true,
+            DataType::Dictionary(keys, values) => {
+                **keys == DataType::UInt16 && **values == DataType::Utf8
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds the values of an array that are not null.
+    pub(super) fn push_array(&mut self, array: &ArrayRef) -> Result<()> {
+        if let Some(texts) = array.as_string_opt() {
+            self.push_texts(texts)
+        } else if let Some(texts) = array.as_dictionary_opt::<UInt16Type>() {
+            self.push_by_dictionary(texts)
+        } else {
+            let message = format!("a {} is no array of texts", array.data_type());
+            Err(ParquetError::General(message))
+        }
+    }
+
+    fn push_texts(&mut self, array: &StringArray) -> Result<()> {
+        let (offsets, bytes) = (array.value_offsets(), array.value_data());
+        let text = |row: usize| &bytes[offsets[row] as usize..offsets[row + 1] as usize];
+        match array.nulls() {
+            None => (0..array.len()).try_for_each(|row| self.push(text(row))),
+            Some(nulls) => nulls
+                .valid_indices()
+                .try_for_each(|row| self.push(text(row))),
+        }
+    }
+
+    /// Looks a text of the array's dictionary up once, and not for every row.
+    fn push_by_dictionary(&mut self, array: &DictionaryArray<UInt16Type>) -> Result<()> {
+        let texts = array.values().as_string_opt::<i32>().ok_or_else(|| {
+            ParquetError::General("a dictionary of other values than texts".to_owned())
+        })?;
+        self.translated.clear();
+        self.translated.resize(texts.len(), UNKNOWN);
+        let keys = array.keys();
+        let mut push = |row: usize| {
+            let key = usize::from(keys.values()[row]);
+            if self.keys.are_in_use() && self.translated[key] != UNKNOWN {
+                self.keys.push(self.translated[key] as u16);
+                return Ok(());
+            }
+            self.push(texts.value(key).as_bytes())?;
+            if let Some(index) = self.keys.last() {
+                self.translated[key] = u32::from(index);
+            }
+            Ok(())
+        };
+        match keys.nulls() {
+            None => (0..keys.len()).try_for_each(push),
+            Some(nulls) => nulls.valid_indices().try_for_each(&mut push),
         }
     }
 
     #[inline]
-    pub(super) fn push(&mut self, text: &[u8]) -> Result<(), parquet::errors::ParquetError> {
+    fn push(&mut self, text: &[u8]) -> Result<()> {
         if let Some(bloom) = &mut self.bloom_filter {
             bloom.insert(text)?;
         }
@@ -78,12 +145,17 @@ impl TextValues {
 
     /// Whether the dictionary has grown too large. The open page is then to be flushed, and the dictionary left.
     pub(super) fn dictionary_is_full(&self) -> bool {
-        self.keys.are_for_too_large(self.dictionary.bytes.len())
+        self.keys.are_for_too_large(self.dictionary_bytes())
+    }
+
+    /// Bytes of the dictionary as a page has it.
+    fn dictionary_bytes(&self) -> usize {
+        self.dictionary.bytes().len() + self.dictionary.len() * size_of::<u32>()
     }
 
     /// Whether the open page is shorter with its dictionary than without.
     pub(super) fn dictionary_pays(&self) -> bool {
-        self.keys.pay(self.dictionary.entries.len())
+        self.keys.pay(self.dictionary.len())
     }
 
     /// Writes the open page's values, and all that follow, without the dictionary.
@@ -102,7 +174,7 @@ impl TextValues {
 
     /// Appends the open page's values and forgets them.
     pub(super) fn finish_page(&mut self, out: &mut Vec<u8>) -> Encoding {
-        let by_dictionary = self.keys.finish_page(self.dictionary.entries.len(), out);
+        let by_dictionary = self.keys.finish_page(self.dictionary.len(), out);
         by_dictionary.unwrap_or_else(|| {
             out.append(&mut self.plain);
             Encoding::PLAIN
@@ -111,15 +183,18 @@ impl TextValues {
 
     /// Appends the dictionary as a page has it. Gives the number of its texts.
     pub(super) fn dictionary(&self, out: &mut Vec<u8>) -> usize {
-        out.extend_from_slice(&self.dictionary.bytes);
-        self.dictionary.entries.len()
+        out.reserve(self.dictionary_bytes());
+        for key in 0..self.dictionary.len() {
+            push_plain(self.dictionary.text(key as u16), out);
+        }
+        self.dictionary.len()
     }
 
     /// Bounds of the chunk's values, which are those of the pages and those of the dictionary if a page refers to it.
     pub(super) fn bounds(&mut self, with_dictionary: bool) -> Option<&TextBounds> {
         let bounds = self.bounds.as_mut()?;
         if with_dictionary {
-            for key in 0..self.dictionary.entries.len() {
+            for key in 0..self.dictionary.len() {
                 bounds.add(self.dictionary.text(key as u16));
             }
         }
@@ -145,7 +220,7 @@ impl TextValues {
 }
 
 impl BloomFilter {
-    fn insert(&mut self, text: &[u8]) -> Result<(), parquet::errors::ParquetError> {
+    fn insert(&mut self, text: &[u8]) -> Result<()> {
         let filter = match &mut self.filter {
             Some(filter) => filter,
             none => none.insert(Sbbf::new_with_ndv_fpp(
@@ -170,173 +245,20 @@ fn push_plain(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// Different texts in the order in which they came first.
-#[derive(Debug)]
-struct TextDictionary {
-    /// Each with its length before it: the dictionary page.
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-    slots: Slots,
-    hash_seed: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    words: Words,
-    /// Where it begins in `bytes`, behind its length.
-    start: usize,
-    length: usize,
-}
-
-impl Entry {
-    fn range(&self) -> Range<usize> {
-        self.start..self.start + self.length
-    }
-}
-
-/// The first and the last bytes of a text; together with its length they are the whole of one of at most 16 bytes.
-type Words = [u64; 2];
-
-/// A text of at most so many bytes is its words and its length.
-const WORDS_BYTES: usize = 16;
-
-impl TextDictionary {
-    fn new(hash_seed: u64) -> Self {
-        Self {
-            bytes: Vec::new(),
-            entries: Vec::new(),
-            slots: Slots::new(),
-            hash_seed,
-        }
-    }
-
-    /// The text's index; none if it is new and there are too many.
-    #[inline]
-    fn key_of(&mut self, text: &[u8]) -> Option<u16> {
-        let words = words(text);
-        let hash = hash(text, words, self.hash_seed);
-        let found = self.slots.find(hash, |key| {
-            let entry = &self.entries[key];
-            entry.length == text.len()
-                && entry.words == words
-                && (text.len() <= WORDS_BYTES || &self.bytes[entry.range()] == text)
-        });
-        match found {
-            Ok(key) => Some(key),
-            Err(vacant) => self.add(text, words, hash, &vacant),
-        }
-    }
-
-    fn add(&mut self, text: &[u8], words: Words, hash: u64, vacant: &Vacant) -> Option<u16> {
-        let key = self.entries.len();
-        if key == MOST_VALUES {
-            return None;
-        }
-        self.slots.add(vacant, hash, key);
-        push_plain(text, &mut self.bytes);
-        self.entries.push(Entry {
-            words,
-            start: self.bytes.len() - text.len(),
-            length: text.len(),
-        });
-        if self.slots.are_too_few_for(self.entries.len()) {
-            self.grow();
-        }
-        Some(key as u16)
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let entries = self.entries.iter();
-        self.slots.grow(entries.map(|entry| {
-            let text = &self.bytes[entry.range()];
-            hash(text, entry.words, self.hash_seed)
-        }));
-    }
-
-    fn text(&self, key: u16) -> &[u8] {
-        &self.bytes[self.entries[usize::from(key)].range()]
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.entries.clear();
-        self.slots.clear();
-    }
-}
-
-#[inline]
-fn words(text: &[u8]) -> Words {
-    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        [u64::from_le_bytes(*first), u64::from_le_bytes(*last)]
-    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        [first, last].map(|bytes| u64::from(u32::from_le_bytes(*bytes)))
-    } else {
-        [short_word(text), 0]
-    }
-}
-
-/// The word of fewer than 8 bytes.
-fn short_word(bytes: &[u8]) -> u64 {
-    let bytes = bytes.iter();
-    bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
-}
-
-/// Not for the public: who knows the seed can make texts collide.
-#[inline]
-fn hash(text: &[u8], words: Words, seed: u64) -> u64 {
-    let mut hash = mix(words[0] ^ seed, words[1] ^ text.len() as u64);
-    if let Some(between) = text.get(8..text.len().wrapping_sub(8)) {
-        for chunk in between.chunks(8) {
-            let word = match chunk.first_chunk() {
-                Some(whole) => u64::from_le_bytes(*whole),
-                None => short_word(chunk),
-            };
-            hash = mix(hash ^ word, seed);
-        }
-    }
-    hash
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn a_key_gives_its_text_back_and_a_text_has_one_key(
-            texts in prop::collection::vec("[ab]{0,20}|é{0,12}|[a-d]{7,9}", 0..400),
-            seed in any::<u64>(),
-        ) {
-            let mut dictionary = TextDictionary::new(seed);
-            for _ in 0..2 {
-                let mut different: Vec<&str> = Vec::new();
-                for text in &texts {
-                    let expected = different.iter().position(|known| known == text).unwrap_or_else(|| {
-                        different.push(text);
-                        different.len() - 1
-                    });
-                    let key = dictionary.key_of(text.as_bytes()).unwrap();
-                    prop_assert_eq!(usize::from(key), expected);
-                    prop_assert_eq!(dictionary.text(key), text.as_bytes());
-                }
-                dictionary.clear();
-            }
-        }
-    }
 
     #[test]
     fn a_dictionary_of_too_many_texts_takes_no_more() {
         let mut values = TextValues::new(usize::MAX, true, None, 1);
-        for number in 0..=MOST_VALUES {
+        for number in 0..=dictionary::MOST_VALUES {
             values.push(number.to_string().as_bytes()).unwrap();
         }
         let mut page = Vec::new();
         assert_eq!(values.finish_page(&mut page), Encoding::PLAIN);
         let mut rest = page.as_slice();
-        for number in 0..=MOST_VALUES {
+        for number in 0..=dictionary::MOST_VALUES {
             let (length, text) = rest.split_first_chunk().unwrap();
             let (text, next) = text.split_at(u32::from_le_bytes(*length) as usize);
             assert_eq!(text, number.to_string().as_bytes());

@@ -3,27 +3,35 @@
 //! Does not hold the values: its owner compares them, and gives their hashes again when there have to be more slots.
 
 /// Most values: an index and one more fit into 16 bits.
-pub(super) const MOST_VALUES: usize = u16::MAX as usize;
+pub const MOST_VALUES: usize = u16::MAX as usize;
 const FEWEST_SLOTS: usize = 64;
 
+/// Where the indices are.
 #[derive(Debug)]
-pub(super) struct Slots(
+pub struct Slots(
     /// 0, or a value's index and 1; and above them 16 bits of its hash. A power of two, at least twice as many as values.
     Vec<u32>,
 );
 
 /// An empty slot in which a value would have been found.
 #[derive(Debug)]
-pub(super) struct Vacant(usize);
+pub struct Vacant(usize);
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Slots {
-    pub(super) fn new() -> Self {
+    /// Slots of no values.
+    pub fn new() -> Self {
         Self(vec![0; FEWEST_SLOTS])
     }
 
     /// The index of the value with this hash that `is_it` says is the one, or where to add it.
     #[inline(always)]
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Result<u16, Vacant> {
+    pub fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Result<u16, Vacant> {
         let mask = self.0.len() - 1;
         let mut at = hash as usize & mask;
         loop {
@@ -42,17 +50,17 @@ impl Slots {
     }
 
     /// Adds the value that was not found. Its index is that of the last one and 1, and less than [`MOST_VALUES`].
-    pub(super) fn add(&mut self, vacant: &Vacant, hash: u64, index: usize) {
+    pub fn add(&mut self, vacant: &Vacant, hash: u64, index: usize) {
         self.0[vacant.0] = tag(hash) << 16 | (index as u32 + 1);
     }
 
     /// Whether so many values want more slots.
-    pub(super) fn are_too_few_for(&self, values: usize) -> bool {
+    pub fn are_too_few_for(&self, values: usize) -> bool {
         values * 2 > self.0.len()
     }
 
     /// Makes twice as many slots; `hashes` are those of all values, in order.
-    pub(super) fn grow(&mut self, hashes: impl Iterator<Item = u64>) {
+    pub fn grow(&mut self, hashes: impl Iterator<Item = u64>) {
         let mask = self.0.len() * 2 - 1;
         self.0.clear();
         self.0.resize(mask + 1, 0);
@@ -66,7 +74,7 @@ impl Slots {
     }
 
     /// Forgets all values. There stay as many slots: the next chunk's values will be about as many.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.0.fill(0);
     }
 }
@@ -77,7 +85,7 @@ fn tag(hash: u64) -> u32 {
 
 /// Both bits and their places count, in the low half and in the high one.
 #[inline(always)]
-pub(super) fn mix(a: u64, b: u64) -> u64 {
+pub fn mix(a: u64, b: u64) -> u64 {
     // Two odd numbers with bits all over, so that no word makes a factor 0 for long.
     let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd1b5_4a32_d192_ed03);
     product as u64 ^ (product >> 64) as u64

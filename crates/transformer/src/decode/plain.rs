@@ -1,0 +1,251 @@
+//! Reads what is written as nearly all of a record is: the expected key, and then null or a string, number or bool without
+//! escapes or spaces. Steps over what it reads, and leaves all else, the ends of objects among it, to [`Scanner`].
+//!
+//! There is nothing here that [`Scanner`] does not read too; it is only shorter by all the questions that are not asked.
+
+use super::scan::Scanner;
+
+/// Bytes of a key, with its quotes and colon, that are compared at a time.
+const KEY_BYTES: usize = 48;
+const KEY_WORDS: usize = KEY_BYTES / 8;
+/// Bytes of a string that are searched for its end at a time.
+const CHUNK: usize = 32;
+/// Most digits of an integer.
+const DIGITS: usize = 18;
+
+/// A key with its quotes and its colon, as bytes to compare.
+#[derive(Debug, Clone)]
+pub(super) struct KeyPattern {
+    /// Which bits of the text's next words are to be compared, and what they are if the key comes next.
+    masks: [u64; KEY_WORDS],
+    words: [u64; KEY_WORDS],
+    length: usize,
+}
+
+impl KeyPattern {
+    /// What is so long that it does not fit never comes next.
+    pub(super) fn new(written: &[u8]) -> Self {
+        let words = |byte: &dyn Fn(usize) -> u8| {
+            std::array::from_fn(|word| {
+                u64::from_ne_bytes(std::array::from_fn(|index| byte(word * 8 + index)))
+            })
+        };
+        if written.len() > KEY_BYTES {
+            return Self {
+                masks: [0; KEY_WORDS],
+                words: [1; KEY_WORDS],
+                length: 0,
+            };
+        }
+        Self {
+            masks: words(&|at| if at < written.len() { 0xff } else { 0 }),
+            words: words(&|at| written.get(at).copied().unwrap_or_default()),
+            length: written.len(),
+        }
+    }
+}
+
+/// How a quote is written.
+#[derive(Debug, Clone, Copy)]
+struct Quote {
+    bits: u32,
+    mask: u32,
+    length: usize,
+}
+
+/// A position in a text. Each of its methods steps over what it gives, and stays where it is otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain<'a> {
+    text: &'a [u8],
+    at: usize,
+    quote: Quote,
+    level: usize,
+}
+
+impl<'a> Plain<'a> {
+    /// Begins where `scanner` stands.
+    #[inline(always)]
+    pub(super) fn new(scanner: &Scanner<'a>) -> Self {
+        let quote = scanner.quote();
+        let mut bytes = [0; 4];
+        let mut mask = [0; 4];
+        bytes[..quote.len()].copy_from_slice(quote);
+        mask[..quote.len()].fill(0xff);
+        Self {
+            text: scanner.text(),
+            at: scanner.at(),
+            quote: Quote {
+                bits: u32::from_ne_bytes(bytes),
+                mask: u32::from_ne_bytes(mask),
+                length: quote.len(),
+            },
+            level: scanner.level(),
+        }
+    }
+
+    /// In how many JSON strings what is read lies.
+    #[inline(always)]
+    pub(super) fn level(&self) -> usize {
+        self.level
+    }
+
+    /// Where it stands.
+    #[inline(always)]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The next bytes; what is beyond the end is 0, and so no part of what is written plainly.
+    #[inline(always)]
+    fn chunk<const N: usize>(&self, at: usize) -> [u8; N] {
+        let rest = self.text.get(at..).unwrap_or_default();
+        rest.first_chunk().copied().unwrap_or_else(|| padded(rest))
+    }
+
+    #[inline(always)]
+    fn is_quote(&self, at: usize) -> bool {
+        u32::from_ne_bytes(self.chunk(at)) & self.quote.mask == self.quote.bits
+    }
+
+    /// Whether the key comes next.
+    #[inline(always)]
+    pub(super) fn key(&mut self, key: &KeyPattern) -> bool {
+        let bytes = self.chunk::<KEY_BYTES>(self.at);
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut differing = 0;
+        for ((bytes, word), mask) in words.iter().zip(&key.words).zip(&key.masks) {
+            differing |= (u64::from_ne_bytes(*bytes) & mask) ^ word;
+        }
+        let is_next = differing == 0;
+        self.at += if is_next { key.length } else { 0 };
+        is_next
+    }
+
+    /// Whether that byte, which is no quote, comes next.
+    #[inline(always)]
+    pub(super) fn byte(&mut self, byte: u8) -> bool {
+        let is_next = self.text.get(self.at) == Some(&byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    #[inline(always)]
+    fn literal(&mut self, literal: &[u8]) -> bool {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let is_next = rest.starts_with(literal);
+        self.at += if is_next { literal.len() } else { 0 };
+        is_next
+    }
+
+    #[inline(always)]
+    pub(super) fn null(&mut self) -> bool {
+        self.literal(b"null")
+    }
+
+    #[inline(always)]
+    pub(super) fn bool(&mut self) -> Option<bool> {
+        if self.literal(b"true") {
+            Some(true)
+        } else {
+            self.literal(b"false").then_some(false)
+        }
+    }
+
+    /// The text of a string.
+    #[inline(always)]
+    pub(super) fn text(&mut self) -> Option<&'a [u8]> {
+        if !self.is_quote(self.at) {
+            return None;
+        }
+        let start = self.at + self.quote.length;
+        let mut end = start;
+        loop {
+            let marks = special(&self.chunk(end));
+            if marks != 0 {
+                end += marks.trailing_zeros() as usize;
+                break;
+            }
+            end += CHUNK;
+        }
+        if !self.is_quote(end) {
+            return None;
+        }
+        self.at = end + self.quote.length;
+        self.text.get(start..end)
+    }
+
+    /// An integer that is surely one of 64 bits.
+    #[inline(always)]
+    pub(super) fn integer(&mut self) -> Option<i64> {
+        let rest = self.text.get(self.at..)?;
+        let is_negative = rest.first() == Some(&b'-');
+        let digits = &rest[usize::from(is_negative)..];
+        let (mut value, mut count) = (0, 0);
+        while let Some(digit) = digits.get(count).map(|byte| byte.wrapping_sub(b'0'))
+            && digit < 10
+            && count < DIGITS
+        {
+            value = value * 10 + i64::from(digit);
+            count += 1;
+        }
+        let behind = digits.get(count);
+        let ends = matches!(behind, Some(b',' | b'}'));
+        // A zero has no sign and stands alone, and -0 is a number of another kind.
+        let is_canonical = match digits.first() {
+            Some(b'0') => count == 1 && !is_negative,
+            _ => count > 0,
+        };
+        if !ends || !is_canonical {
+            return None;
+        }
+        self.at += usize::from(is_negative) + count;
+        Some(if is_negative { -value } else { value })
+    }
+}
+
+#[cold]
+fn padded<const N: usize>(rest: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes[..rest.len()].copy_from_slice(rest);
+    bytes
+}
+
+/// One bit for each byte: whether it is a quote, a backslash or a control character.
+#[inline(always)]
+fn special(bytes: &[u8; CHUNK]) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8,
+    };
+    #[target_feature(enable = "sse2")]
+    fn of_half(low: u64, high: u64) -> u32 {
+        let bytes: __m128i = _mm_set_epi64x(high as i64, low as i64);
+        let last_control = _mm_set1_epi8(0x1f);
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
+        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        _mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, backslash))) as u32
+    }
+    let (words, _) = bytes.as_chunks::<8>();
+    let [a, b, c, d] = [0, 1, 2, 3].map(|index| u64::from_le_bytes(words[index]));
+    #[allow(unsafe_code)]
+    unsafe { of_half(a, b) | of_half(c, d) << 16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn special_bytes_are_those_that_end_a_plain_string(bytes in any::<[u8; CHUNK]>()) {
+            let marks = special(&bytes);
+            for (index, byte) in bytes.iter().enumerate() {
+                let is_special = matches!(byte, b'"' | b'\\' | 0..0x20);
+                prop_assert_eq!(marks >> index & 1 == 1, is_special);
+            }
+        }
+    }
+}
