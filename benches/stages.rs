@@ -57,6 +57,7 @@ static BLOB: LazyLock<Blob> = LazyLock::new(|| {
     };
     let mut batches = Vec::new();
     let mut records = RecordDecoder::new(&dataset, &snapshot);
+    records.allow_dictionaries(true);
     let mut decoder = decode_blob(&gzip[..], GROUP, &mut records, limits);
     while let Some(progress) = decoder.next_batch().unwrap() {
         batches.push(progress.batch.rows);
@@ -100,6 +101,7 @@ fn inflating(bencher: Bencher) {
 fn decoding(bencher: Bencher) {
     let mut records = RecordDecoder::new(&BLOB.dataset, &BLOB.snapshot);
     records.set_group_source(GROUP);
+    records.allow_dictionaries(true);
     bencher
         .counter(BytesCount::of_slice(&BLOB.json))
         .bench_local(|| {

@@ -176,6 +176,9 @@ pub(crate) fn work(
                 fallback: settings.fallback_group,
             },
         };
+        // Rows of several groups are put together before they are sorted, for which their batches have to be of one type.
+        let is_of_one_group = blob.rbac_group_id.is_some();
+        bench.records.allow_dictionaries(is_of_one_group);
         let (inflated_bytes, setting) = settings.inflate_limits.of(blob.bytes);
         let limits = BatchLimits {
             inflated_bytes,

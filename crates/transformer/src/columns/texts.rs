@@ -43,8 +43,8 @@ impl TextColumn {
         Self {
             valid: Bitmap::default(),
             dictionary: hash_seed.map(TextDictionary::new),
-            is_allowed: true,
-            by_dictionary: hash_seed.is_some(),
+            is_allowed: false,
+            by_dictionary: false,
             batches_without: 0,
             keys: Vec::new(),
             bytes: Vec::new(),
@@ -52,7 +52,7 @@ impl TextColumn {
         }
     }
 
-    /// Whether the following batches may be by dictionary. The column is empty.
+    /// Whether the following batches may be by dictionary; at first they may not. The column is empty.
     pub(super) fn allow_dictionary(&mut self, is_allowed: bool) {
         self.is_allowed = is_allowed;
         self.choose();

@@ -183,10 +183,13 @@ impl RecordDecoder {
     /// Says where the following records' device group comes from.
     pub fn set_group_source(&mut self, group_source: GroupSource) {
         self.group_source = group_source;
-        // Batches of several groups are put together before they are sorted, which dictionaries of their own are in the way of.
-        let is_allowed = matches!(group_source, GroupSource::BlobPath(_));
+    }
+
+    /// Whether strings that repeat come as dictionary arrays, in columns, lists and maps, from the next batch on; at first they
+    /// do not. Batches with dictionaries differ in their types: one is by dictionary what another is not.
+    pub fn allow_dictionaries(&mut self, are_allowed: bool) {
         for column in &mut self.columns {
-            column.allow_dictionary(is_allowed);
+            column.allow_dictionary(are_allowed);
         }
     }
 

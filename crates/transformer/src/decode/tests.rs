@@ -303,9 +303,7 @@ fn agrees_with_oracle(lines: &[Vec<u8>]) {
 
 fn agrees_by(lines: &[Vec<u8>], dictionaries: bool) {
     let mut decoder = decoder();
-    for column in &mut decoder.columns {
-        column.allow_dictionary(dictionaries);
-    }
+    decoder.allow_dictionaries(dictionaries);
     let mut rows = Vec::new();
     for line in lines {
         let shown = String::from_utf8_lossy(line);
