@@ -42,7 +42,7 @@ pub(crate) fn float64(text: &[u8]) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// Digits to the number that they are.
+#[inline]
 fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, |value, digit| {
         let digit = digit.wrapping_sub(b'0');
@@ -50,30 +50,16 @@ fn number(digits: &[u8]) -> Option<i64> {
     })
 }
 
-/// In each byte of the text that is a digit in the pattern, the number of it and the next byte; none unless the text has digits
-/// and other bytes where the pattern has them. What other bytes give means nothing.
-#[inline(always)]
-fn pairs(text: [u8; 8], pattern: &[u8; 8]) -> Option<[u8; 8]> {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes(*pattern);
-    // What may be added without reaching the high bit: 9 to a digit, 0 to another byte.
-    let room = u64::from_le_bytes(pattern.map(|byte| if byte == b'0' { 0x76 } else { 0x7f }));
-    let is_wrong = digits | (digits & !HIGH).wrapping_add(room);
-    if is_wrong & HIGH != 0 {
+/// Days from 1970-01-01 of `yyyy-MM-dd`.
+fn day(text: &[u8]) -> Option<i64> {
+    if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
         return None;
     }
-    Some((digits.wrapping_mul(10) + (digits >> 8)).to_le_bytes())
-}
-
-/// Days from 1970-01-01 of `yyyy-MM-dd`.
-#[inline]
-fn day(text: &[u8]) -> Option<i64> {
-    let text: &[u8; 10] = text.try_into().ok()?;
-    // What lies between the year and the day comes twice.
-    let of_year = pairs(*text.first_chunk()?, b"0000-00-")?;
-    let of_day = pairs(*text.last_chunk()?, b"00-00-00")?;
-    let year = i64::from(of_year[0]) * 100 + i64::from(of_year[2]);
-    let (month, day) = (i64::from(of_day[3]), i64::from(of_day[6]));
+    let (year, month, day) = (
+        number(&text[..4])?,
+        number(&text[5..7])?,
+        number(&text[8..])?,
+    );
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -93,23 +79,30 @@ fn day(text: &[u8]) -> Option<i64> {
 }
 
 /// Microseconds from 1970-01-01T00:00:00Z. Digits beyond the sixth of the fraction are cut off.
-#[inline]
 pub(crate) fn timestamp(text: &[u8]) -> Option<i64> {
-    let (date, rest) = text.split_first_chunk::<10>()?;
-    let (separator, rest) = rest.split_first()?;
-    let (time, rest) = rest.split_first_chunk::<8>()?;
-    if !matches!(separator, b'T' | b' ') {
+    if text.len() < 19 || !matches!(text[10], b'T' | b' ') || text[13] != b':' || text[16] != b':' {
         return None;
     }
-    let days = day(date)?;
-    let [hour, _, _, minute, _, _, second, _] = pairs(*time, b"00:00:00")?.map(i64::from);
+    let days = day(&text[..10])?;
+    let (hour, minute, second) = (
+        number(&text[11..13])?,
+        number(&text[14..16])?,
+        number(&text[17..19])?,
+    );
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let (fraction, rest) = match rest.split_first() {
-        Some((b'.', rest)) => fraction(rest)?,
-        _ => (0, rest),
-    };
+    let mut rest = &text[19..];
+    let mut fraction = 0;
+    if let Some(tail) = rest.strip_prefix(b".") {
+        let digits = tail.iter().take_while(|b| b.is_ascii_digit()).count();
+        if !(1..=9).contains(&digits) {
+            return None;
+        }
+        let kept = digits.min(6);
+        fraction = number(&tail[..kept])? * 10_i64.pow(6 - kept as u32);
+        rest = &tail[digits..];
+    }
     let offset_minutes = match rest {
         b"" | b"Z" => 0,
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
@@ -123,26 +116,6 @@ pub(crate) fn timestamp(text: &[u8]) -> Option<i64> {
     };
     let seconds = hour * 3600 + (minute - offset_minutes) * 60 + second;
     Some(days * DAY + seconds * MICROSECONDS + fraction)
-}
-
-/// Microseconds of the one to nine digits of a fraction that come first, and what is behind them.
-#[inline]
-fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
-    // The service writes seven digits, or three.
-    if let [digits @ .., b'Z'] = text
-        && digits.len() == 7
-        && let Some([first, _, second, _, third, ..]) =
-            pairs(*text.first_chunk()?, b"0000000Z").map(|pairs| pairs.map(i64::from))
-    {
-        return Some((first * 10_000 + second * 100 + third, &text[7..]));
-    }
-    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    if !(1..=9).contains(&digits) {
-        return None;
-    }
-    let kept = digits.min(6);
-    let fraction = number(&text[..kept])? * 10_i64.pow(6 - kept as u32);
-    Some((fraction, &text[digits..]))
 }
 
 /// Days from 1970-01-01 of a date, or of a timestamp at midnight UTC.

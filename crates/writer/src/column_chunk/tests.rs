@@ -1,9 +1,13 @@
 //! The `parquet` crate's own writer is the oracle: the same batches through both, and every value and bound must be the same.
+//! Strings by dictionary give the same bytes as strings.
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray};
-use arrow::compute::concat_batches;
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StringArray, StructArray,
+};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -78,7 +82,13 @@ fn read(file: &Bytes) -> (Arc<ParquetMetaData>, RecordBatch) {
 
 fn assert_same(row_groups: &[Vec<RecordBatch>]) {
     let format = format();
-    let (metadata, rows) = read(&encoded(&format, row_groups));
+    let file = encoded(&format, row_groups);
+    let with_dictionaries: Vec<Vec<RecordBatch>> = row_groups
+        .iter()
+        .map(|batches| batches.iter().map(with_dictionaries).collect())
+        .collect();
+    assert!(file == encoded(&format, &with_dictionaries));
+    let (metadata, rows) = read(&file);
     let (expected_metadata, expected_rows) = read(&oracle(&format, row_groups));
     assert_eq!(rows.columns(), expected_rows.columns());
     for (row_group, expected) in metadata
@@ -99,6 +109,55 @@ fn assert_same(row_groups: &[Vec<RecordBatch>]) {
             }
         }
     }
+}
+
+/// The same rows with dictionary arrays in place of strings.
+fn with_dictionaries(batch: &RecordBatch) -> RecordBatch {
+    let columns: Vec<_> = batch.columns().iter().map(by_dictionary).collect();
+    let schema = batch.schema();
+    let fields = schema.fields().iter().zip(&columns);
+    let fields: Vec<_> = fields.map(|(field, array)| of_type(field, array)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn by_dictionary(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Utf8 => {
+            let keys = Box::new(DataType::UInt16);
+            let dictionary = DataType::Dictionary(keys, Box::new(DataType::Utf8));
+            cast(array, &dictionary).unwrap()
+        }
+        DataType::List(item) => {
+            let lists = array.as_list::<i32>();
+            let items = by_dictionary(lists.values());
+            let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+            Arc::new(ListArray::new(of_type(item, &items), offsets, items, nulls))
+        }
+        DataType::Map(entry, _) => {
+            let maps = array.as_map();
+            let items = [maps.keys(), maps.values()].map(by_dictionary).to_vec();
+            let DataType::Struct(fields) = entry.data_type() else {
+                unreachable!()
+            };
+            let fields = fields.iter().zip(&items);
+            let fields = fields.map(|(field, array)| of_type(field, array)).collect();
+            let entries = StructArray::new(fields, items, None);
+            let entry = Arc::new(
+                entry
+                    .as_ref()
+                    .clone()
+                    .with_data_type(entries.data_type().clone()),
+            );
+            let (offsets, nulls) = (maps.offsets().clone(), maps.nulls().cloned());
+            Arc::new(MapArray::new(entry, offsets, entries, nulls, false))
+        }
+        _ => array.clone(),
+    }
+}
+
+fn of_type(field: &Arc<Field>, array: &ArrayRef) -> Arc<Field> {
+    let field = field.as_ref().clone();
+    Arc::new(field.with_data_type(array.data_type().clone()))
 }
 
 fn row() -> impl Strategy<Value = Row> {
