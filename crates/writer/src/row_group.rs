@@ -241,7 +241,11 @@ fn holds(got: &DataType, expected: &DataType) -> bool {
         (DataType::List(got), DataType::List(expected))
         | (DataType::Map(got, _), DataType::Map(expected, _)) => fits(got, expected),
         (DataType::Struct(got), DataType::Struct(expected)) => {
-            got.len() == expected.len() && got.iter().zip(expected).all(|(got, expected)| fits(got, expected))
+            got.len() == expected.len()
+                && got
+                    .iter()
+                    .zip(expected)
+                    .all(|(got, expected)| fits(got, expected))
         }
         _ => got == expected,
     }

@@ -32,8 +32,8 @@ pub(crate) enum Column {
     Float64(NumberColumn<f64>),
     Timestamp(NumberColumn<i64>),
     Date(NumberColumn<i32>),
-    TextList(NestedColumn<TextItems>),
-    TextMap(NestedColumn<KeyValueItems>),
+    TextList(Box<NestedColumn<TextItems>>),
+    TextMap(Box<NestedColumn<KeyValueItems>>),
 }
 
 macro_rules! each {
@@ -62,12 +62,12 @@ impl Column {
             ColumnType::Float64 => Self::Float64(NumberColumn::default()),
             ColumnType::Timestamp => Self::Timestamp(NumberColumn::default()),
             ColumnType::Date => Self::Date(NumberColumn::default()),
-            ColumnType::StringList => Self::TextList(NestedColumn::new(items())),
-            ColumnType::StringMap => Self::TextMap(NestedColumn::new(KeyValueItems {
+            ColumnType::StringList => Self::TextList(Box::new(NestedColumn::new(items()))),
+            ColumnType::StringMap => Self::TextMap(Box::new(NestedColumn::new(KeyValueItems {
                 keys: items(),
                 values: items(),
                 expected: Vec::new(),
-            })),
+            }))),
         }
     }
 
@@ -148,8 +148,6 @@ impl Column {
         })
     }
 }
-
-
 
 /// The field with another data type.
 pub(crate) fn of_type(field: &Arc<Field>, data_type: &DataType) -> Arc<Field> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, DictionaryArray, PrimitiveArray, StringArray};
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::UInt16Type;
 use arrow::error::ArrowError;
 use dictionary::TextDictionary;
@@ -168,7 +168,7 @@ impl TextColumn {
             self.keys.resize(rows.next_power_of_two(), 0);
         }
         let nulls = self.valid.take_nulls(rows);
-        let texts = rows - nulls.as_ref().map_or(0, |nulls| nulls.null_count());
+        let texts = rows - nulls.as_ref().map_or(0, NullBuffer::null_count);
         if texts >= TELLING_TEXTS && dictionary.len() * REPEATS > texts {
             self.batches_without = BATCHES_WITHOUT;
         }

@@ -124,9 +124,8 @@ fn close_map(maps: &mut NestedColumn<KeyValueItems>, row: usize) {
             .all(|(one, other)| keys.get(one) == keys.get(other));
     expected.clear();
     if same {
-        let written = (start..start + count).map_while(|key| {
-            WrittenKey::new(from_utf8(keys.get(key)).ok()?)
-        });
+        let written =
+            (start..start + count).map_while(|key| WrittenKey::new(from_utf8(keys.get(key)).ok()?));
         expected.extend(written);
         if expected.len() < count {
             expected.clear();

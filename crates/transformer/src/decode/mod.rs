@@ -20,6 +20,7 @@ mod plain;
 mod rescue;
 mod scalar;
 mod scan;
+mod special_bytes;
 mod wire_tree;
 
 use std::collections::HashMap;
@@ -35,8 +36,8 @@ use arrow::error::ArrowError;
 use dataset::{Dataset, Snapshot};
 
 use collections::{nested, string_list, string_map};
-pub use rescue::DriftKind;
 use plain::Plain;
+pub use rescue::DriftKind;
 use rescue::Rescue;
 pub(crate) use scan::WrittenKey;
 use scan::{JsonError, JsonErrorKind, RawText, Scanner};

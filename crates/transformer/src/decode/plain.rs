@@ -4,12 +4,11 @@
 //! There is nothing here that [`Scanner`] does not read too; it is only shorter by all the questions that are not asked.
 
 use super::scan::Scanner;
+use super::special_bytes::{CHUNK, special_bytes};
 
 /// Bytes of a key, with its quotes and colon, that are compared at a time.
 const KEY_BYTES: usize = 48;
 const KEY_WORDS: usize = KEY_BYTES / 8;
-/// Bytes of a string that are searched for its end at a time.
-const CHUNK: usize = 32;
 /// Most digits of an integer.
 const DIGITS: usize = 18;
 
@@ -160,7 +159,7 @@ impl<'a> Plain<'a> {
         let start = self.at + self.quote.length;
         let mut end = start;
         loop {
-            let marks = special(&self.chunk(end));
+            let marks = special_bytes(&self.chunk(end));
             if marks != 0 {
                 end += marks.trailing_zeros() as usize;
                 break;
@@ -208,44 +207,4 @@ fn padded<const N: usize>(rest: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
     bytes[..rest.len()].copy_from_slice(rest);
     bytes
-}
-
-/// One bit for each byte: whether it is a quote, a backslash or a control character.
-#[inline(always)]
-fn special(bytes: &[u8; CHUNK]) -> u32 {
-    use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
-        _mm_set1_epi8,
-    };
-    #[target_feature(enable = "sse2")]
-    fn of_half(low: u64, high: u64) -> u32 {
-        let bytes: __m128i = _mm_set_epi64x(high as i64, low as i64);
-        let last_control = _mm_set1_epi8(0x1f);
-        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
-        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
-        let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
-        _mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, backslash))) as u32
-    }
-    let (words, _) = bytes.as_chunks::<8>();
-    let [a, b, c, d] = [0, 1, 2, 3].map(|index| u64::from_le_bytes(words[index]));
-    #[allow(unsafe_code)]
-    unsafe { of_half(a, b) | of_half(c, d) << 16 }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn special_bytes_are_those_that_end_a_plain_string(bytes in any::<[u8; CHUNK]>()) {
-            let marks = special(&bytes);
-            for (index, byte) in bytes.iter().enumerate() {
-                let is_special = matches!(byte, b'"' | b'\\' | 0..0x20);
-                prop_assert_eq!(marks >> index & 1 == 1, is_special);
-            }
-        }
-    }
 }

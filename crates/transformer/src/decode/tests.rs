@@ -2,7 +2,9 @@
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Field, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Field, Float64Type, Int64Type, TimestampMicrosecondType,
+};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -297,7 +299,10 @@ fn time(text: &str) -> Option<i64> {
 /// Several times, since a line is read in another way where it is as the one before.
 fn agrees_with_oracle(lines: &[Vec<u8>]) {
     agrees_by(lines, false);
-    let repeated: Vec<_> = lines.iter().flat_map(|line| vec![line.clone(); 4]).collect();
+    let repeated: Vec<_> = lines
+        .iter()
+        .flat_map(|line| vec![line.clone(); 4])
+        .collect();
     agrees_by(&repeated, true);
 }
 
