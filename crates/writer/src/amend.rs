@@ -269,7 +269,7 @@ async fn publish(
                 info: info(manifest),
                 committed_at: now,
             };
-            let version = table.log.commit(&state.log, entry).await?;
+            let version = table.log.commit(&mut state.log, entry).await?;
             if let Some(version) = version {
                 table.log.maintain(version).await;
             }
@@ -285,7 +285,7 @@ async fn publish(
                 manifest.write(table.lake).await?;
                 failpoint::reached("manifest");
             }
-            return table.read(now).await.map(Some);
+            return table.read_again(state.log, now).await.map(Some);
         }
         tokio::time::sleep(SWAP_PAUSE * attempt).await;
         state = table.read(now).await?;

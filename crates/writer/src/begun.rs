@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::{parse, to_json};
 use crate::error::Result;
 use crate::layout;
-use crate::manifest::{self, Manifest};
+use crate::manifest::Manifest;
 use crate::store::Lake;
 
 /// A commit that is under way, or that was when its process died.
@@ -47,8 +48,7 @@ impl Begun {
 
     pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
         let path = self.path();
-        lake.put(&path, manifest::to_json(self, &path)?.into())
-            .await
+        lake.put_pieces(&path, to_json(self, &path)?).await
     }
 
     pub(crate) async fn delete(&self, lake: &Lake) -> Result<()> {
@@ -62,7 +62,7 @@ impl Begun {
 
     /// Whether a run has a commit written down.
     pub(crate) async fn has(lake: &Lake, dataset: &str, run_id: &str) -> Result<bool> {
-        Ok(lake.get(&layout::begun(dataset, run_id)).await?.is_some())
+        lake.exists(&layout::begun(dataset, run_id)).await
     }
 
     /// All that is written down for a dataset.
@@ -73,7 +73,7 @@ impl Begun {
             if object.path.ends_with(".json")
                 && let Some(content) = lake.get(&object.path).await?
             {
-                begun.push(manifest::parse(&content, &object.path, VERSION)?);
+                begun.push(parse(&content, &object.path, VERSION)?);
             }
         }
         Ok(begun)

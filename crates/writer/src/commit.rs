@@ -323,7 +323,7 @@ enum Recorded {
 }
 
 impl Commit<'_> {
-    async fn run(&self, state: TableState) -> Result<CommitOutcome> {
+    async fn run(self, state: TableState) -> Result<CommitOutcome> {
         let (lake, now) = (self.table.lake, self.request.committed_at);
         self.begun.write(lake).await?;
         failpoint::reached("begun");
@@ -357,7 +357,7 @@ impl Commit<'_> {
             Vec::new()
         });
         Ok(CommitOutcome::Committed {
-            manifest: Box::new(self.begun.manifest.clone()),
+            manifest: Box::new(self.begun.manifest),
             replaced,
             not_deleted,
         })
@@ -382,14 +382,14 @@ impl Commit<'_> {
                 return Ok(Recorded::StruckOff);
             }
             let replaced = self.replaced_in(&state.latest);
-            let version = self.write_entry(&state, replaced.as_ref()).await?;
+            let version = self.write_entry(&mut state, replaced.as_ref()).await?;
             if let Some(version) = version {
                 failpoint::reached("log-entry");
                 table.log.maintain(version).await;
                 self.begun.manifest.write(table.lake).await?;
                 failpoint::reached("manifest");
                 return Ok(Recorded::Won(
-                    table.read(request.committed_at).await?,
+                    table.read_again(state.log, request.committed_at).await?,
                     replaced,
                 ));
             }
@@ -417,7 +417,7 @@ impl Commit<'_> {
 
     async fn write_entry(
         &self,
-        state: &TableState,
+        state: &mut TableState,
         replaced: Option<&CurrentSnapshot>,
     ) -> Result<Option<u64>> {
         let (table, request, manifest) = (&self.table, self.request, &self.begun.manifest);
@@ -450,7 +450,7 @@ impl Commit<'_> {
             info: info(manifest),
             committed_at: request.committed_at,
         };
-        table.log.commit(&state.log, entry).await
+        table.log.commit(&mut state.log, entry).await
     }
 
     async fn record_in_latest(&self, mut state: TableState) -> Result<Recorded> {

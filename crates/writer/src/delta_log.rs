@@ -7,20 +7,23 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use dataset::{Dataset, SnapshotId};
+use dataset::{Dataset, Partition, SnapshotId};
 use deltalake_core::errors::DeltaTableError;
-use deltalake_core::kernel::transaction::{CommitBuilder, TableReference, TransactionError};
+use deltalake_core::kernel::transaction::{PROTOCOL, TransactionError};
 use deltalake_core::kernel::{
-    Action, Add, CommitInfo, EagerSnapshot, LogicalFileView, Metadata, Protocol, Transaction,
+    Action, Add, CommitInfo, Metadata, Protocol, Remove, Scan, Snapshot, Transaction,
 };
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, checkpoints};
-use object_store::ObjectStore;
+use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutMode, PutPayload};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use crate::document::JsonLines;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::local_disk::LocalDisk;
@@ -34,6 +37,17 @@ use crate::table_schema;
 const CHECKPOINT_INTERVAL: u64 = 10;
 /// Where the table lies as Delta's kernel sees it: at the root of a store of its own.
 const TABLE_URL: &str = "lake://table/";
+/// The log's folder in the table's.
+const LOG_FOLDER: &str = "_delta_log";
+/// Features that another program may have given the table, and that files and entries such as these keep: those that
+/// delta-rs writes tables with.
+const WRITER_FEATURES: [&str; 5] = [
+    "appendOnly",
+    "timestampNtz",
+    "v2Checkpoint",
+    "variantType",
+    "variantType-preview",
+];
 
 /// The log of one table.
 #[derive(Debug)]
@@ -43,26 +57,44 @@ pub(crate) struct DeltaLog {
     single_writer: bool,
 }
 
-/// What the log says at one version.
+/// What the log says at one version: what replacing files and the next entry need to know, and no statistics.
 #[derive(Debug, Default)]
 pub(crate) struct LogState {
     /// `None`: there is no log yet.
     pub(crate) version: Option<u64>,
     files: Vec<LoggedFile>,
-    snapshot: Option<EagerSnapshot>,
-    store: Option<LogStoreRef>,
+    table: Option<Declared>,
+    /// Versions of transactions of entries that were written since the log was read.
+    transactions: HashMap<String, i64>,
+    read: Option<Read>,
 }
 
 /// A file that is part of the table.
+#[derive(Debug)]
 struct LoggedFile {
+    /// From the lake's root.
     path: String,
     snapshot: SnapshotId,
-    view: LogicalFileView,
+    partition: Partition,
+    size: i64,
 }
 
-impl std::fmt::Debug for LoggedFile {
+/// What the log declares of the table.
+#[derive(Debug, Clone)]
+struct Declared {
+    protocol: Protocol,
+    metadata: Metadata,
+}
+
+/// Where more can be read of what the log said.
+struct Read {
+    log: LogStoreRef,
+    scan: Scan,
+}
+
+impl std::fmt::Debug for Read {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.path)
+        f.debug_struct("Read").finish_non_exhaustive()
     }
 }
 
@@ -104,13 +136,36 @@ impl LogState {
 
     /// The last version that was committed under an application id.
     pub(crate) async fn transaction(&self, dataset: &str, app_id: &str) -> Result<Option<i64>> {
-        match (&self.snapshot, &self.store) {
-            (Some(snapshot), Some(store)) => snapshot
-                .transaction_version(store, app_id)
-                .await
-                .map_err(|error| failed(dataset, "read", &error)),
-            _ => Ok(None),
+        if let Some(version) = self.transactions.get(app_id) {
+            return Ok(Some(*version));
         }
+        let Some(Read { log, scan }) = &self.read else {
+            return Ok(None);
+        };
+        let (kernel, engine) = (Arc::clone(scan.snapshot()), log.engine(None));
+        let app_id = app_id.to_owned();
+        let found = tokio::task::spawn_blocking(move || {
+            let version = kernel.get_app_id_version(&app_id, engine.as_ref());
+            version.map_err(DeltaTableError::from)
+        });
+        let found = found.await.map_err(|error| Error::task(&error))?;
+        found.map_err(|error| failed(dataset, "read", &error))
+    }
+
+    /// Takes in an entry that was written on top of it.
+    fn advance(
+        &mut self,
+        version: u64,
+        entry: LogEntry<'_>,
+        added: Vec<LoggedFile>,
+        declared: Option<Declared>,
+    ) {
+        self.version = Some(version);
+        self.files
+            .retain(|file| !entry.remove.contains(&file.snapshot));
+        self.files.extend(added);
+        self.transactions.extend(entry.transaction);
+        self.table = declared.or(self.table.take());
     }
 }
 
@@ -152,82 +207,144 @@ impl DeltaLog {
             last if last == known.version => return Ok(known),
             _ => {}
         }
-        let store = self.store().await?;
+        let log = self.log_store().await?;
         let read = |error: DeltaTableError| failed(&self.dataset, "read", &error);
-        let snapshot = EagerSnapshot::try_new(store.as_ref(), None)
-            .await
-            .map_err(read)?;
-        let files = snapshot
-            .try_log_data()
-            .map_err(read)?
-            .iter()
-            .map(|view| self.logged(view))
-            .collect::<Result<Vec<_>>>()?;
+        let snapshot = Snapshot::try_new(log.as_ref(), None).await.map_err(read)?;
+        let scan = snapshot.scan_builder().with_skip_stats(true).build();
+        let scan = scan.map_err(read)?;
+        let mut files = Vec::new();
+        let mut batches = scan.scan_metadata(log.engine(None));
+        while let Some(batch) = batches.try_next().await.map_err(read)? {
+            let found = batch.visit_scan_files(Vec::new(), |found, file| {
+                found.push((file.path, file.partition_values, file.size));
+            });
+            let found = found.map_err(|error| read(error.into()))?;
+            for (path, partition, size) in found {
+                files.push(self.logged(&path, &partition, size)?);
+            }
+        }
         Ok(LogState {
             version: Some(snapshot.version()),
             files,
-            snapshot: Some(snapshot),
-            store: Some(store),
+            table: Some(Declared {
+                protocol: snapshot.protocol().clone(),
+                metadata: snapshot.metadata().clone(),
+            }),
+            transactions: HashMap::new(),
+            read: Some(Read { log, scan }),
         })
     }
 
-    fn logged(&self, view: LogicalFileView) -> Result<LoggedFile> {
-        let path = format!("{}/{}", layout::table(&self.dataset), view.path());
+    fn logged(
+        &self,
+        path: &str,
+        partition: &HashMap<String, String>,
+        size: i64,
+    ) -> Result<LoggedFile> {
+        let path = format!("{}/{path}", layout::table(&self.dataset));
+        let value = |column| partition.get(column).map(String::as_str);
+        let date = value(dataset::GENERATED_DATE).and_then(|date| date.parse().ok());
+        let group = value(layout::RBAC_GROUP_ID).and_then(|group| group.parse().ok());
+        let (Some(generated_date), Some(rbac_group_id)) = (date, group) else {
+            return Err(self.foreign(&path));
+        };
+        let partition = Partition {
+            generated_date,
+            rbac_group_id,
+        };
+        self.logged_file(path, partition, size)
+    }
+
+    fn logged_file(&self, path: String, partition: Partition, size: i64) -> Result<LoggedFile> {
         match layout::snapshot_of_part(&path) {
             Some(snapshot) => Ok(LoggedFile {
                 path,
                 snapshot,
-                view,
+                partition,
+                size,
             }),
-            None => Err(Error::DeltaLog {
-                dataset: self.dataset.clone(),
-                message: format!(
-                    "the table has `{path}`, which another program wrote: what replaces it cannot be told"
-                ),
-            }),
+            None => Err(self.foreign(&path)),
         }
     }
 
-    /// Writes an entry on top of `state`. `None`: another entry came first.
+    fn foreign(&self, path: &str) -> Error {
+        Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: format!(
+                "the table has `{path}`, which another program wrote: what replaces it cannot be told"
+            ),
+        }
+    }
+
+    /// Writes an entry on top of `state`, which is then what the log says: the entry is not read back. `None`: another
+    /// entry came first, and `state` is as it was.
+    ///
+    /// delta-rs' own commit loads the table anew with all its statistics; it is its actions that are written here.
     pub(crate) async fn commit(
         &self,
-        state: &LogState,
+        state: &mut LogState,
         entry: LogEntry<'_>,
     ) -> Result<Option<u64>> {
-        let write = |error: DeltaTableError| failed(&self.dataset, "write", &error);
-        let actions = self.actions(state, entry)?;
-        let store = self.store().await?;
-        let table = state.snapshot.as_ref();
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Overwrite,
-            partition_by: None,
-            predicate: None,
+        self.check_may_write(state, &entry)?;
+        let declared = match entry.columns {
+            Some(columns) => self.declaration(state, columns, entry.committed_at)?,
+            None => None,
         };
-        let prepared = CommitBuilder::default()
-            .with_actions(actions)
-            // Each lost race is decided anew.
-            .with_max_retries(0)
-            .build(
-                table.map(|table| table as &dyn TableReference),
-                store,
-                operation,
-            )
-            .into_prepared_commit_future()
+        let added = entry
+            .add
+            .iter()
+            .map(|file| self.logged_file(file.path.clone(), file.partition, size(file)));
+        let added = added.collect::<Result<_>>()?;
+        let version = state.version.map_or(0, |version| version + 1);
+        let content = self.lines(state, &entry, declared.as_ref())?;
+        let path = Path::from(format!("{LOG_FOLDER}/{version:020}.json"));
+        let objects = self.objects().await?;
+        match objects
+            .put_opts(&path, content, PutMode::Create.into())
             .await
-            .map_err(write)?;
-        // What comes after the entry is there is not awaited: its failure would not mean that nothing was written.
-        match prepared.await {
-            Ok(committed) => Ok(Some(committed.version)),
-            Err(
-                DeltaTableError::VersionAlreadyExists(_)
-                | DeltaTableError::Transaction {
-                    source:
-                        TransactionError::MaxCommitAttempts(_)
-                        | TransactionError::VersionAlreadyExists(_),
-                },
-            ) => Ok(None),
-            Err(error) => Err(write(error)),
+        {
+            Ok(_) => {
+                state.advance(version, entry, added, declared);
+                Ok(Some(version))
+            }
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
+            Err(error) => {
+                let folder = layout::delta_log(&self.dataset);
+                Err(Error::store("write", &folder, &error))
+            }
         }
+    }
+
+    /// Refuses a table that another program made more of than this one knows to keep.
+    fn check_may_write(&self, state: &LogState, entry: &LogEntry<'_>) -> Result<()> {
+        let Some(table) = &state.table else {
+            return Ok(());
+        };
+        let refused = |message: String| {
+            let dataset = self.dataset.clone();
+            Err(Error::DeltaLog { dataset, message })
+        };
+        if let Err(error) = PROTOCOL.can_read_from_protocol(&table.protocol) {
+            return refused(error.to_string());
+        }
+        let protocol = self.in_json(&table.protocol)?;
+        let version = protocol["minWriterVersion"].as_u64().unwrap_or_default();
+        let features = protocol["writerFeatures"].as_array();
+        let mut features = features.into_iter().flatten().filter_map(Value::as_str);
+        if (3..7).contains(&version) {
+            return refused(format!("the table asks for writer version {version}"));
+        }
+        if let Some(feature) = features.find(|feature| !WRITER_FEATURES.contains(feature)) {
+            return refused(format!(
+                "the table asks writers for the feature `{feature}`"
+            ));
+        }
+        let metadata = self.in_json(&table.metadata)?;
+        let is_append_only = metadata["configuration"]["delta.appendOnly"] == "true";
+        if is_append_only && !entry.remove.is_empty() {
+            return refused("the table is append-only, and files are to be replaced".to_owned());
+        }
+        Ok(())
     }
 
     /// Whether files with the dataset's columns can become part of the table.
@@ -245,7 +362,7 @@ impl DeltaLog {
         run_id: &str,
         after: Option<u64>,
     ) -> Result<Option<u64>> {
-        let store = self.store().await?;
+        let store = self.log_store().await?;
         let mut version = after.map_or(0, |version| version + 1);
         loop {
             let entry = store.read_commit_entry(version).await;
@@ -262,7 +379,7 @@ impl DeltaLog {
 
     /// Version of the last entry, up to `last`, that made a snapshot part of the table. `None`: it is no longer there.
     pub(crate) async fn entry_of(&self, snapshot: &SnapshotId, last: u64) -> Result<Option<u64>> {
-        let store = self.store().await?;
+        let store = self.log_store().await?;
         for version in (0..=last).rev() {
             let entry = store.read_commit_entry(version).await;
             let Some(entry) = entry.map_err(|error| failed(&self.dataset, "read", &error))? else {
@@ -288,7 +405,7 @@ impl DeltaLog {
 
     async fn checkpoint(&self) -> Result<()> {
         let failed = |error: DeltaTableError| failed(&self.dataset, "checkpoint", &error);
-        let mut table = DeltaTable::new(self.store().await?);
+        let mut table = DeltaTable::new(self.log_store().await?);
         table.load().await.map_err(failed)?;
         checkpoints::create_checkpoint(&table, None)
             .await
@@ -299,48 +416,53 @@ impl DeltaLog {
         Ok(())
     }
 
-    fn actions(&self, state: &LogState, entry: LogEntry<'_>) -> Result<Vec<Action>> {
-        let mut actions = vec![commit_info(state, &entry)];
-        if let Some(columns) = entry.columns {
-            actions.extend(self.declaration(state, columns, entry.committed_at)?);
+    /// The entry's actions, a line each.
+    fn lines(
+        &self,
+        state: &LogState,
+        entry: &LogEntry<'_>,
+        declared: Option<&Declared>,
+    ) -> Result<PutPayload> {
+        let mut lines = JsonLines::new();
+        let mut push = |action: Action| {
+            let pushed = lines.push(&action);
+            pushed.map_err(|error| self.malformed(&error))
+        };
+        push(commit_info(state, entry))?;
+        if let Some(declared) = declared {
+            if state.table.is_none() {
+                push(Action::Protocol(declared.protocol.clone()))?;
+            }
+            push(Action::Metadata(declared.metadata.clone()))?;
         }
-        if let Some((app_id, version)) = entry.transaction {
-            let updated = Some(entry.committed_at.timestamp_millis());
-            actions.push(Action::Txn(Transaction::new_with_last_update(
-                app_id, version, updated,
-            )));
+        let now = entry.committed_at.timestamp_millis();
+        if let Some((app_id, version)) = &entry.transaction {
+            let transaction = Transaction::new_with_last_update(app_id, *version, Some(now));
+            push(Action::Txn(transaction))?;
         }
-        let removed = state
-            .files
-            .iter()
-            .filter(|file| entry.remove.contains(&file.snapshot));
-        actions.extend(removed.map(|file| {
-            let mut remove = file.view.remove_action(true);
-            remove.deletion_timestamp = Some(entry.committed_at.timestamp_millis());
-            Action::Remove(remove)
-        }));
-        for file in entry.add {
-            actions.push(Action::Add(self.add(file, entry.committed_at)?));
+        for file in &state.files {
+            if entry.remove.contains(&file.snapshot) {
+                push(Action::Remove(self.remove(file, now)?))?;
+            }
         }
-        Ok(actions)
+        for file in &entry.add {
+            push(Action::Add(self.add(file, now)?))?;
+        }
+        Ok(lines.finish())
     }
 
-    /// Protocol and columns of a new table, or the columns of one that gets more.
+    /// Protocol and columns of a new table, or the columns of one that gets more. `None`: it has all of them.
     fn declaration(
         &self,
         state: &LogState,
         columns: &Dataset,
         now: DateTime<Utc>,
-    ) -> Result<Vec<Action>> {
-        let malformed = |error: serde_json::Error| Error::DeltaLog {
-            dataset: self.dataset.clone(),
-            message: error.to_string(),
-        };
+    ) -> Result<Option<Declared>> {
+        let malformed = |error: serde_json::Error| self.malformed(&error);
         let wanted = table_schema::fields(columns)?;
         let schema = |fields: Vec<Value>| json!({"type": "struct", "fields": fields}).to_string();
-        let Some(snapshot) = &state.snapshot else {
+        let Some(table) = &state.table else {
             let protocol = json!({"minReaderVersion": 1, "minWriterVersion": 2});
-            let protocol: Protocol = serde_json::from_value(protocol).map_err(malformed)?;
             let metadata = json!({
                 "id": uuid::Uuid::new_v4().to_string(),
                 "name": columns.name,
@@ -351,53 +473,85 @@ impl DeltaLog {
                 "configuration": {"delta.checkpointInterval": CHECKPOINT_INTERVAL.to_string()},
                 "createdTime": now.timestamp_millis(),
             });
-            let metadata: Metadata = serde_json::from_value(metadata).map_err(malformed)?;
-            return Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)]);
+            return Ok(Some(Declared {
+                protocol: serde_json::from_value(protocol).map_err(malformed)?,
+                metadata: serde_json::from_value(metadata).map_err(malformed)?,
+            }));
         };
-        let mut metadata = serde_json::to_value(snapshot.metadata()).map_err(malformed)?;
+        let mut metadata = self.in_json(&table.metadata)?;
         let declared = metadata["schemaString"].as_str().unwrap_or_default();
         let declared: Value = serde_json::from_str(declared).map_err(malformed)?;
         let current = declared["fields"].as_array().cloned().unwrap_or_default();
         let Some(fields) = table_schema::evolved(columns, &current, wanted)? else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         metadata["schemaString"] = schema(fields).into();
-        let metadata: Metadata = serde_json::from_value(metadata).map_err(malformed)?;
-        Ok(vec![Action::Metadata(metadata)])
+        Ok(Some(Declared {
+            protocol: table.protocol.clone(),
+            metadata: serde_json::from_value(metadata).map_err(malformed)?,
+        }))
     }
 
-    fn add(&self, file: &ManifestFile, now: DateTime<Utc>) -> Result<Add> {
-        let table = format!("{}/", layout::table(&self.dataset));
-        let path = file
-            .path
-            .strip_prefix(&table)
-            .ok_or_else(|| Error::DeltaLog {
-                dataset: self.dataset.clone(),
-                message: format!("`{}` does not lie in the table's folder", file.path),
-            })?;
-        let partition = &file.partition;
-        let partition_values = HashMap::from([
-            (
-                dataset::GENERATED_DATE.to_owned(),
-                Some(partition.generated_date.to_string()),
-            ),
-            (
-                layout::RBAC_GROUP_ID.to_owned(),
-                Some(partition.rbac_group_id.to_string()),
-            ),
-        ]);
+    fn remove(&self, file: &LoggedFile, now: i64) -> Result<Remove> {
+        Ok(Remove {
+            path: self.in_table(&file.path)?.to_owned(),
+            data_change: true,
+            deletion_timestamp: Some(now),
+            extended_file_metadata: Some(true),
+            partition_values: Some(partition_values(&file.partition)),
+            size: Some(file.size),
+            ..Remove::default()
+        })
+    }
+
+    fn add(&self, file: &ManifestFile, now: i64) -> Result<Add> {
         Ok(Add {
-            path: path.to_owned(),
-            partition_values,
-            size: i64::try_from(file.bytes).unwrap_or(i64::MAX),
-            modification_time: now.timestamp_millis(),
+            path: self.in_table(&file.path)?.to_owned(),
+            partition_values: partition_values(&file.partition),
+            size: size(file),
+            modification_time: now,
             data_change: true,
             stats: Some(statistics(file).to_string()),
             ..Add::default()
         })
     }
 
-    async fn store(&self) -> Result<LogStoreRef> {
+    /// A file's path from the table's folder.
+    fn in_table<'a>(&self, path: &'a str) -> Result<&'a str> {
+        let table = format!("{}/", layout::table(&self.dataset));
+        path.strip_prefix(&table).ok_or_else(|| Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: format!("`{path}` does not lie in the table's folder"),
+        })
+    }
+
+    fn in_json(&self, action: &impl serde::Serialize) -> Result<Value> {
+        serde_json::to_value(action).map_err(|error| self.malformed(&error))
+    }
+
+    fn malformed(&self, error: &serde_json::Error) -> Error {
+        Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: error.to_string(),
+        }
+    }
+
+    async fn log_store(&self) -> Result<LogStoreRef> {
+        let objects: Arc<dyn ObjectStore> = Arc::new(self.objects().await?);
+        let url = Url::parse(TABLE_URL).map_err(|error| Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: error.to_string(),
+        })?;
+        Ok(default_logstore(
+            objects.clone(),
+            objects,
+            &url,
+            &StorageConfig::default(),
+        ))
+    }
+
+    /// The store, rooted at the table's folder.
+    async fn objects(&self) -> Result<LogObjects> {
         let table = layout::table(&self.dataset);
         let (folder, creation): (Arc<dyn ObjectStore>, Creation) = match &self.lake.store {
             Store::Local(disk) => {
@@ -419,26 +573,38 @@ impl DeltaLog {
                 (remote.folder(&table), creation)
             }
         };
-        let objects: Arc<dyn ObjectStore> = Arc::new(LogObjects { folder, creation });
-        let url = Url::parse(TABLE_URL).map_err(|error| Error::DeltaLog {
-            dataset: self.dataset.clone(),
-            message: error.to_string(),
-        })?;
-        Ok(default_logstore(
-            objects.clone(),
-            objects,
-            &url,
-            &StorageConfig::default(),
-        ))
+        Ok(LogObjects { folder, creation })
     }
 }
 
 /// What an entry of the log tells of itself.
 fn commit_infos(entry: &[u8]) -> impl Iterator<Item = Value> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line {
+        commit_info: Option<Value>,
+    }
     entry.split(|byte| *byte == b'\n').filter_map(|action| {
-        let mut action: Value = serde_json::from_slice(action).ok()?;
-        Some(action["commitInfo"].take())
+        let line: Line = serde_json::from_slice(action).ok()?;
+        line.commit_info
     })
+}
+
+fn size(file: &ManifestFile) -> i64 {
+    i64::try_from(file.bytes).unwrap_or(i64::MAX)
+}
+
+fn partition_values(partition: &Partition) -> HashMap<String, Option<String>> {
+    HashMap::from([
+        (
+            dataset::GENERATED_DATE.to_owned(),
+            Some(partition.generated_date.to_string()),
+        ),
+        (
+            layout::RBAC_GROUP_ID.to_owned(),
+            Some(partition.rbac_group_id.to_string()),
+        ),
+    ])
 }
 
 fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Action {
@@ -458,13 +624,14 @@ fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Action {
 /// A file's statistics in the form of the Delta protocol. Times are widened to milliseconds, which all readers know.
 fn statistics(file: &ManifestFile) -> Value {
     let (mut least, mut most, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for column in &file.column_statistics {
-        nulls.insert(column.column.clone(), column.nulls.into());
+    for column in file.column_statistics.iter() {
+        let name = || column.column.to_string();
+        nulls.insert(name(), column.nulls.into());
         let Some((min, max)) = column.bounds.as_ref().and_then(in_json) else {
             continue;
         };
-        least.insert(column.column.clone(), min);
-        most.insert(column.column.clone(), max);
+        least.insert(name(), min);
+        most.insert(name(), max);
     }
     json!({"numRecords": file.rows, "minValues": least, "maxValues": most, "nullCount": nulls})
 }

@@ -60,7 +60,7 @@ pub(crate) struct KeyColumn {
 /// A column whose statistics are kept for the commit.
 #[derive(Debug, Clone)]
 pub(crate) struct StatisticsColumn {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) data_type: DataType,
     /// Index among the Parquet leaf columns.
     pub(crate) leaf: usize,
@@ -111,7 +111,7 @@ impl FileFormat {
             let leaf = statistics::is_kept(field.data_type(), is_key)
                 .then(|| leaf_of(&parquet_schema, field.name()))??;
             Some(StatisticsColumn {
-                name: field.name().clone(),
+                name: field.name().as_str().into(),
                 data_type: field.data_type().clone(),
                 leaf,
             })

@@ -4,9 +4,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
+use crate::document::{parse, to_pretty_json};
 use crate::error::Result;
 use crate::layout;
-use crate::manifest::{Manifest, parse, to_json};
+use crate::manifest::Manifest;
 use crate::store::{Lake, Version};
 
 const VERSION: u32 = 1;
@@ -148,9 +149,9 @@ impl Latest {
         single_writer: bool,
     ) -> Result<bool> {
         let path = layout::latest(&self.dataset);
-        let content = to_json(self, &path)?.into();
+        let content = to_pretty_json(self, &path)?;
         if single_writer {
-            lake.put(&path, content).await.map(|()| true)
+            lake.put_pieces(&path, content).await.map(|()| true)
         } else {
             lake.compare_and_swap(&path, seen, content).await
         }

@@ -14,6 +14,7 @@ mod begun;
 mod column_chunk;
 mod commit;
 mod delta_log;
+mod document;
 mod error;
 mod failpoint;
 mod file_format;

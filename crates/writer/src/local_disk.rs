@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use object_store::PutPayload;
+
 use crate::failpoint;
 use crate::store::ObjectInfo;
 
@@ -36,6 +38,10 @@ impl LocalDisk {
         present(fs::read(self.file(path)))
     }
 
+    pub(crate) fn exists(&self, path: &str) -> io::Result<bool> {
+        self.file(path).try_exists()
+    }
+
     /// Creates a file for writing, and its folder.
     pub(crate) fn create(&self, path: &str) -> io::Result<File> {
         let file = self.file(path);
@@ -44,7 +50,7 @@ impl LocalDisk {
     }
 
     /// Replaces a file: temporary file beside it, fsync, rename, fsync of the folder.
-    pub(crate) fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
+    pub(crate) fn replace(&self, path: &str, content: &PutPayload) -> io::Result<()> {
         let target = self.file(path);
         replace(&target, parent(&target)?, content)
     }
@@ -54,7 +60,7 @@ impl LocalDisk {
         &self,
         temporary: &str,
         path: &str,
-        content: &[u8],
+        content: &PutPayload,
     ) -> io::Result<()> {
         replace(&self.file(path), &self.file(temporary), content)
     }
@@ -65,17 +71,14 @@ impl LocalDisk {
         &self,
         path: &str,
         temporary: &str,
-        content: &[u8],
+        content: &PutPayload,
     ) -> io::Result<bool> {
         let (target, temporary) = (self.file(path), self.file(temporary));
         let folder = parent(&target)?;
         create_folder(folder)?;
         create_folder(&temporary)?;
         let temporary = temporary.join(unique_name());
-        let written = File::create(&temporary).and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        });
+        let written = write(&temporary, content);
         let linked = written.and_then(|()| fs::hard_link(&temporary, &target));
         // The link is what counts; a temporary file that stays is found by the next clean-up.
         let _ = fs::remove_file(&temporary);
@@ -191,15 +194,12 @@ impl LocalDisk {
     }
 }
 
-fn replace(target: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+fn replace(target: &Path, temporary: &Path, content: &PutPayload) -> io::Result<()> {
     let folder = parent(target)?;
     create_folder(folder)?;
     create_folder(temporary)?;
     let temporary = temporary.join(unique_name());
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
+    let written = write(&temporary, content);
     failpoint::reached("temporary-file");
     let replaced = written.and_then(|()| fs::rename(&temporary, target));
     if replaced.is_err() {
@@ -208,6 +208,15 @@ fn replace(target: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
     }
     replaced?;
     sync_folder(folder)
+}
+
+/// Creates a file with that content, durably.
+fn write(path: &Path, content: &PutPayload) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    for piece in content {
+        file.write_all(piece)?;
+    }
+    file.sync_all()
 }
 
 fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
@@ -265,8 +274,8 @@ mod tests {
         let disk = LocalDisk::new(folder.path().join("not/yet/there"));
         assert_eq!(disk.read("a/b.json").unwrap(), None);
         assert!(disk.list("a").unwrap().is_empty());
-        disk.replace("a/b.json", b"one").unwrap();
-        disk.replace("a/b.json", b"two").unwrap();
+        disk.replace("a/b.json", &"one".into()).unwrap();
+        disk.replace("a/b.json", &"two".into()).unwrap();
         assert_eq!(disk.read("a/b.json").unwrap().unwrap(), b"two");
         assert_eq!(disk.list("a").unwrap().len(), 1);
     }
@@ -275,8 +284,15 @@ mod tests {
     fn a_file_is_created_once_and_its_content_stays() {
         let folder = tempfile::tempdir().unwrap();
         let disk = LocalDisk::new(folder.path().to_owned());
-        assert!(disk.create_new("t/0.json", "control", b"one").unwrap());
-        assert!(!disk.create_new("t/0.json", "control", b"two").unwrap());
+        assert!(
+            disk.create_new("t/0.json", "control", &"one".into())
+                .unwrap()
+        );
+        assert!(
+            !disk
+                .create_new("t/0.json", "control", &"two".into())
+                .unwrap()
+        );
         assert_eq!(disk.read("t/0.json").unwrap().unwrap(), b"one");
         assert!(disk.list("control").unwrap().is_empty());
     }
@@ -285,8 +301,8 @@ mod tests {
     fn only_empty_folders_are_deleted_upwards() {
         let folder = tempfile::tempdir().unwrap();
         let disk = LocalDisk::new(folder.path().to_owned());
-        disk.replace("t/d=1/g=1/x", b"").unwrap();
-        disk.replace("t/d=1/g=2/y", b"").unwrap();
+        disk.replace("t/d=1/g=1/x", &"".into()).unwrap();
+        disk.replace("t/d=1/g=2/y", &"".into()).unwrap();
         disk.delete("t/d=1/g=1/x").unwrap();
         disk.delete("t/d=1/g=1/x").unwrap();
         disk.delete_empty_folders("t/d=1/g=1", 2);

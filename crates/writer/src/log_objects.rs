@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -65,9 +64,8 @@ impl LogObjects {
             Creation::Disk(disk, folder, temporary) => {
                 let (disk, temporary) = (disk.clone(), temporary.clone());
                 let path = format!("{folder}/{location}");
-                let content = Bytes::from(payload);
                 let created = tokio::task::spawn_blocking(move || {
-                    disk.create_new(&path, &temporary, &content)
+                    disk.create_new(&path, &temporary, &payload)
                 });
                 let created = created
                     .await

@@ -1,10 +1,13 @@
 //! The manifest: one JSON document a snapshot that lists its files, and the counts that the gate looked at.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use dataset::{OrgId, Partition, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::document::{parse, to_json};
+use crate::error::Result;
 use crate::latest::Latest;
 use crate::layout;
 use crate::row_group::KeyRange;
@@ -75,8 +78,8 @@ pub struct ManifestFile {
     /// Bounds of the string columns of the unique key.
     pub key_ranges: Vec<KeyRange>,
     /// Bounds and null counts of the columns that readers filter by.
-    #[serde(default)]
-    pub column_statistics: Vec<ColumnStatistics>,
+    #[serde(default, with = "crate::document::shared")]
+    pub column_statistics: Arc<[ColumnStatistics]>,
 }
 
 /// What was read from one blob.
@@ -122,7 +125,7 @@ impl Manifest {
 
     pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
         let path = self.path();
-        lake.put(&path, to_json(self, &path)?.into()).await
+        lake.put_pieces(&path, to_json(self, &path)?).await
     }
 
     /// Its path from the lake's root.
@@ -143,6 +146,23 @@ impl Manifest {
     }
 }
 
+/// Paths of the files of the manifest at a path, and nothing else of it; none if it is not there.
+pub(crate) async fn paths_at(lake: &Lake, path: &str) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Listed {
+        files: Vec<ListedFile>,
+    }
+    #[derive(Deserialize)]
+    struct ListedFile {
+        path: String,
+    }
+    let Some(content) = lake.get(path).await? else {
+        return Ok(Vec::new());
+    };
+    let listed: Listed = parse(&content, path, VERSION)?;
+    Ok(listed.files.into_iter().map(|file| file.path).collect())
+}
+
 impl From<&StagedFile> for ManifestFile {
     fn from(file: &StagedFile) -> Self {
         Self {
@@ -155,38 +175,4 @@ impl From<&StagedFile> for ManifestFile {
             column_statistics: file.column_statistics.clone(),
         }
     }
-}
-
-/// Parses a versioned document, refusing one that a newer program wrote.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(
-    content: &[u8],
-    path: &str,
-    known: u32,
-) -> Result<T> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
-    let malformed = |error: serde_json::Error| Error::Malformed {
-        path: path.to_owned(),
-        message: error.to_string(),
-    };
-    let Versioned { version: found } = serde_json::from_slice(content).map_err(malformed)?;
-    if found > known {
-        return Err(Error::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        });
-    }
-    serde_json::from_slice(content).map_err(malformed)
-}
-
-pub(crate) fn to_json<T: Serialize>(document: &T, path: &str) -> Result<Vec<u8>> {
-    let mut json = serde_json::to_vec_pretty(document).map_err(|error| Error::Malformed {
-        path: path.to_owned(),
-        message: error.to_string(),
-    })?;
-    json.push(b'\n');
-    Ok(json)
 }

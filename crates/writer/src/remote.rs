@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 
 use crate::error::{Error, Result};
 use crate::store::ObjectInfo;
@@ -97,8 +97,8 @@ impl Remote {
         Ok(())
     }
 
-    pub(crate) async fn replace(&self, path: &str, content: Bytes) -> Result<()> {
-        let put = self.objects.put(&self.object(path), content.into()).await;
+    pub(crate) async fn replace(&self, path: &str, content: PutPayload) -> Result<()> {
+        let put = self.objects.put(&self.object(path), content).await;
         put.map(drop)
             .map_err(|error| Error::store("write", path, &error))
     }
@@ -107,7 +107,7 @@ impl Remote {
     pub(crate) async fn replace_if(
         &self,
         path: &str,
-        content: Bytes,
+        content: PutPayload,
         version: Option<UpdateVersion>,
     ) -> Result<bool> {
         let mode = version.map_or(PutMode::Create, PutMode::Update);
@@ -117,7 +117,7 @@ impl Remote {
         };
         match self
             .objects
-            .put_opts(&self.object(path), content.into(), options)
+            .put_opts(&self.object(path), content, options)
             .await
         {
             Ok(_) => Ok(true),
@@ -135,7 +135,7 @@ impl Remote {
             path: path.to_owned(),
             message: format!("it overwrote an object in spite of {condition}"),
         };
-        let content = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let content = |text: &'static str| PutPayload::from(text);
         self.replace_if(path, content("first"), None).await?;
         let Some((_, first)) = self.read(path).await? else {
             return Err(Error::NoConditionalPut {

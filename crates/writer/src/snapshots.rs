@@ -152,7 +152,7 @@ pub async fn rollback(
     table.settled(now).await?;
     let lock = lake.lock_commits(dataset).await?;
     for attempt in 1..=ATTEMPTS {
-        let state = table.read(now).await?;
+        let mut state = table.read(now).await?;
         if let Some(current) = state
             .latest
             .snapshots
@@ -184,10 +184,23 @@ pub async fn rollback(
             .latest
             .current(&current.org_id, current.generated_date)
             .cloned();
-        if make_current(&table, state, &manifest, replaced.as_ref(), run_id, now).await? {
+        if make_current(
+            &table,
+            &mut state,
+            &manifest,
+            replaced.as_ref(),
+            run_id,
+            now,
+        )
+        .await?
+        {
             failpoint::reached("log-entry");
             let state = table
-                .publish(table.read(now).await?, Some(&manifest), now)
+                .publish(
+                    table.read_again(state.log, now).await?,
+                    Some(&manifest),
+                    now,
+                )
                 .await?;
             failpoint::reached("latest");
             let alone = lock.is_some() || settings.single_writer;
@@ -203,7 +216,7 @@ pub async fn rollback(
 
 async fn make_current(
     table: &Table<'_>,
-    mut state: TableState,
+    state: &mut TableState,
     manifest: &Manifest,
     replaced: Option<&CurrentSnapshot>,
     run_id: &str,
@@ -230,7 +243,7 @@ async fn make_current(
         info,
         committed_at: now,
     };
-    let version = table.log.commit(&state.log, entry).await?;
+    let version = table.log.commit(&mut state.log, entry).await?;
     if let Some(version) = version {
         table.log.maintain(version).await;
     }

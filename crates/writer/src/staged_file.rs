@@ -39,8 +39,8 @@ pub struct StagedFile {
     /// Bounds of the string columns of the unique key.
     pub key_ranges: Vec<KeyRange>,
     /// Bounds and null counts of the columns that readers filter by.
-    #[serde(default)]
-    pub column_statistics: Vec<ColumnStatistics>,
+    #[serde(default, with = "crate::document::shared")]
+    pub column_statistics: Arc<[ColumnStatistics]>,
     /// What completes or aborts the upload.
     pub upload: OpenUpload,
 }

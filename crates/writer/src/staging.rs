@@ -18,10 +18,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use crate::document::{parse, to_json};
 use crate::error::Result;
 use crate::layout;
 use crate::local_disk::{FileLock, LocalDisk};
-use crate::manifest::{parse, to_json};
 use crate::store::{Lake, Store, blocking};
 use crate::table::TableSettings;
 
@@ -96,7 +96,10 @@ async fn renew(lake: Lake, path: String, pause: Duration) {
         tokio::time::sleep(pause).await;
         let renewed = async {
             match lake.get_versioned(&path).await? {
-                (Some(_), seen) => lake.compare_and_swap(&path, &seen, LEASE).await.map(Some),
+                (Some(_), seen) => lake
+                    .compare_and_swap(&path, &seen, LEASE.into())
+                    .await
+                    .map(Some),
                 (None, _) => Ok(None),
             }
         };
@@ -123,8 +126,7 @@ pub(crate) async fn may_commit(
 ) -> Result<bool> {
     match &lake.store {
         Store::Remote(_) if !settings.single_writer => {
-            let lease = lake.get(&layout::run_lock(dataset, run_id)).await?;
-            Ok(lease.is_some())
+            lake.exists(&layout::run_lock(dataset, run_id)).await
         }
         _ => Ok(true),
     }
@@ -143,7 +145,7 @@ pub(crate) async fn note_upload(
         path: path.to_owned(),
         upload_id: upload_id.to_owned(),
     };
-    lake.put(&note_path, to_json(&note, &note_path)?.into())
+    lake.put_pieces(&note_path, to_json(&note, &note_path)?)
         .await
 }
 

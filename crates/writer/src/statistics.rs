@@ -3,6 +3,8 @@
 //! Kept for the string columns of the unique key and for all top-level timestamps, dates and integers: what
 //! readers filter by. Bounds are bounds: no value lies outside, but strings longer than 64 bytes are cut.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
@@ -10,8 +12,9 @@ use serde::{Deserialize, Serialize};
 /// What a file holds in one column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnStatistics {
-    /// Name of the column.
-    pub column: String,
+    /// Name of the column; files share it.
+    #[serde(with = "crate::document::shared")]
+    pub column: Arc<str>,
     /// Rows without a value.
     pub nulls: u64,
     /// Bounds of the values. Without them there is no value, or the bounds are not known.
@@ -56,7 +59,7 @@ pub enum Bounds {
 /// Statistics of one column that grow row group by row group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Collected {
-    column: String,
+    column: Arc<str>,
     nulls: u64,
     values: u64,
     /// `None` with values: not known, and never known again.
@@ -66,14 +69,14 @@ pub(crate) struct Collected {
 impl Collected {
     /// Of one column chunk with `rows` rows. `None` if the writer counted no nulls.
     pub(crate) fn of_chunk(
-        column: &str,
+        column: &Arc<str>,
         data_type: &DataType,
         rows: u64,
         statistics: &Statistics,
     ) -> Option<Self> {
         let nulls = statistics.null_count_opt()?;
         Some(Self {
-            column: column.to_owned(),
+            column: Arc::clone(column),
             nulls,
             values: rows.saturating_sub(nulls),
             bounds: bounds(data_type, statistics),
@@ -183,7 +186,7 @@ mod tests {
 
     fn collected(nulls: u64, values: u64, bounds: Option<(i64, i64)>) -> Vec<Collected> {
         vec![Collected {
-            column: "count".to_owned(),
+            column: "count".into(),
             nulls,
             values,
             bounds: bounds.map(|(min, max)| Bounds::Integer { min, max }),

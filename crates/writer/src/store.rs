@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 use bytes::Bytes;
-use object_store::UpdateVersion;
+use object_store::{PutPayload, UpdateVersion};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -105,6 +105,11 @@ impl Lake {
     /// # Errors
     /// What the store answers.
     pub async fn put(&self, path: &str, content: Bytes) -> Result<()> {
+        self.put_pieces(path, content.into()).await
+    }
+
+    /// The same of an object that comes in pieces.
+    pub(crate) async fn put_pieces(&self, path: &str, content: PutPayload) -> Result<()> {
         self.check(path)?;
         match &self.store {
             Store::Local(disk) => {
@@ -135,9 +140,18 @@ impl Lake {
         self.check(path)?;
         let staging = layout::staging(dataset, run_id);
         blocking(disk, "write", path, move |disk, path| {
-            disk.replace_from(&staging, path, &content)
+            disk.replace_from(&staging, path, &content.into())
         })
         .await
+    }
+
+    /// Whether an object is there.
+    pub(crate) async fn exists(&self, path: &str) -> Result<bool> {
+        self.check(path)?;
+        match &self.store {
+            Store::Local(disk) => blocking(disk, "read", path, LocalDisk::exists).await,
+            Store::Remote(remote) => Ok(remote.modified(path).await?.is_some()),
+        }
     }
 
     /// All objects below a folder, sorted by path.
@@ -194,7 +208,7 @@ impl Lake {
         &self,
         path: &str,
         seen: &Version,
-        content: Bytes,
+        content: PutPayload,
     ) -> Result<bool> {
         self.check(path)?;
         match (&self.store, seen) {
@@ -205,7 +219,7 @@ impl Lake {
                     _ => false,
                 };
                 if unchanged {
-                    self.put(path, content).await?;
+                    self.put_pieces(path, content).await?;
                 }
                 Ok(unchanged)
             }

@@ -16,7 +16,7 @@ use crate::failpoint;
 use crate::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 use crate::layout;
 use crate::local_disk::LocalDisk;
-use crate::manifest::Manifest;
+use crate::manifest::{self, Manifest};
 use crate::staging;
 use crate::store::{Lake, Store, Version, blocking};
 
@@ -250,7 +250,8 @@ impl<'a> Table<'a> {
         }
         let lock = self.lake.lock_commits(self.dataset).await?;
         let alone = lock.is_some() || self.settings.single_writer;
-        self.tidy(self.read(now).await?, alone, now).await?;
+        self.tidy(self.read_again(state.log, now).await?, alone, now)
+            .await?;
         self.read(now).await
     }
 
@@ -260,9 +261,7 @@ impl<'a> Table<'a> {
         for begun in Begun::list(self.lake, self.dataset).await? {
             let path = begun.manifest.path();
             let is_published = |current: &CurrentSnapshot| current.manifest == path;
-            if state.latest.snapshots.iter().any(is_published)
-                && self.lake.get(&path).await?.is_none()
-            {
+            if state.latest.snapshots.iter().any(is_published) && !self.lake.exists(&path).await? {
                 begun.manifest.write(self.lake).await?;
             }
         }
@@ -402,7 +401,7 @@ impl<'a> Table<'a> {
             // Each lost swap is another commit's success: there are as many rounds as there are commits.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
-            state = self.read(now).await?;
+            state = self.read_again(state.log, now).await?;
         }
     }
 
@@ -431,16 +430,21 @@ impl<'a> Table<'a> {
         if deleted.is_empty() {
             return Ok(not_deleted);
         }
-        if let Err(error) = self.strike_off(&deleted, now).await {
+        if let Err(error) = self.strike_off(&deleted, state.log, now).await {
             tracing::warn!(%error, "deleted snapshots are still listed as retired");
         }
         Ok(not_deleted)
     }
 
     /// Takes deleted snapshots off the pointer. Where others keep replacing it, one of them does it.
-    async fn strike_off(&self, deleted: &[SnapshotId], now: DateTime<Utc>) -> Result<()> {
+    async fn strike_off(
+        &self,
+        deleted: &[SnapshotId],
+        mut known: LogState,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         for _ in 0..STRIKE_OFF_ATTEMPTS {
-            let mut state = self.read(now).await?;
+            let mut state = self.read_again(known, now).await?;
             let listed = state.latest.retired.len();
             state
                 .latest
@@ -452,6 +456,7 @@ impl<'a> Table<'a> {
             {
                 break;
             }
+            known = state.log;
         }
         Ok(())
     }
@@ -461,15 +466,14 @@ impl<'a> Table<'a> {
         state: &TableState,
         was: &CurrentSnapshot,
     ) -> Result<Vec<String>> {
-        let manifest = Manifest::read_at(self.lake, &was.manifest).await?;
+        let files = manifest::paths_at(self.lake, &was.manifest).await?;
         let in_log: HashSet<&str> = state.log.paths().collect();
         let in_table = |path: &String| {
             path.starts_with(&format!("{}/", layout::table(self.dataset)))
                 && path.ends_with(".parquet")
                 && !in_log.contains(path.as_str())
         };
-        let files = manifest.into_iter().flat_map(|manifest| manifest.files);
-        Ok(files.map(|file| file.path).filter(in_table).collect())
+        Ok(files.into_iter().filter(in_table).collect())
     }
 
     async fn delete_snapshot(&self, paths: &[String], was: &CurrentSnapshot) -> Result<()> {
