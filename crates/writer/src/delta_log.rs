@@ -674,3 +674,6 @@ fn failed(dataset: &str, action: &'static str, error: &DeltaTableError) -> Error
         },
     }
 }
+
+#[cfg(test)]
+mod tests;
