@@ -206,6 +206,20 @@ fn crash_matrix(lake: &Lake, readers: &[&'static str]) {
 }
 
 #[test]
+fn what_a_run_left_that_died_as_it_wrote_its_report_goes_with_the_next_that_finds_nothing_new() {
+    let lake = Lake::on_disk();
+    let mut day = Day { made: Vec::new() };
+    let blobs = day.next();
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    let runs = format!("{}/_lake/info_gathering/runs", lake.root());
+    std::fs::write(format!("{runs}/.1-0.tmp"), "{").unwrap();
+    let report = pipeline.run();
+    assert_eq!(report["outcome"], "unchanged");
+    nothing_is_left_behind(&pipeline, "a report cut short");
+}
+
+#[test]
 fn a_run_that_dies_while_it_sets_records_aside_leaves_nothing_after_the_next() {
     let lake = Lake::on_disk();
     let blobs = Blobs::of_lines(Some(7), b"{\"DeviceId\":\"a\"}\nnot JSON\n");

@@ -119,16 +119,23 @@ impl LocalDisk {
         present(fs::remove_dir_all(self.file(path))).map(drop)
     }
 
-    /// Deletes the temporary files that a process left in a folder when it died.
-    pub(crate) fn delete_temporary(&self, folder: &str) -> io::Result<()> {
-        for entry in present(fs::read_dir(self.file(folder)))?
-            .into_iter()
-            .flatten()
-        {
+    /// Temporary files in a folder: of processes that write there, or died as they did.
+    pub(crate) fn temporary_files(&self, folder: &str) -> io::Result<Vec<PathBuf>> {
+        let entries = present(fs::read_dir(self.file(folder)))?;
+        let mut files = Vec::new();
+        for entry in entries.into_iter().flatten() {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "tmp") {
-                present(fs::remove_file(path))?;
+                files.push(path);
             }
+        }
+        Ok(files)
+    }
+
+    /// Deletes the temporary files of a folder.
+    pub(crate) fn delete_temporary(&self, folder: &str) -> io::Result<()> {
+        for file in self.temporary_files(folder)? {
+            present(fs::remove_file(file))?;
         }
         Ok(())
     }

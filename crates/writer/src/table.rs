@@ -210,7 +210,22 @@ impl<'a> Table<'a> {
             return Ok(true);
         }
         let begun = self.lake.list(&layout::begun_folder(self.dataset)).await?;
-        Ok(!begun.is_empty() || !self.abandoned_runs(now).await?.is_empty())
+        Ok(!begun.is_empty()
+            || !self.abandoned_runs(now).await?.is_empty()
+            || self.has_temporary_documents().await?)
+    }
+
+    /// Whether somebody died, or is, in the midst of writing a document.
+    async fn has_temporary_documents(&self) -> Result<bool> {
+        if let Store::Local(disk) = &self.lake.store {
+            for folder in layout::folders_of_documents(self.dataset) {
+                let temporary = blocking(disk, "tidy", &folder, LocalDisk::temporary_files);
+                if !temporary.await?.is_empty() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Runs that died with something staged.
