@@ -102,7 +102,7 @@ impl Manifest {
     /// `None` if the lake has none.
     ///
     /// # Errors
-    /// [`Error::Newer`], [`Error::Malformed`], or what the store answers.
+    /// [`crate::Error::Newer`], [`crate::Error::Malformed`], or what the store answers.
     pub async fn read(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> Result<Option<Self>> {
         let latest = Latest::read(lake, dataset).await?;
         let mut current = latest.snapshots.into_iter();
