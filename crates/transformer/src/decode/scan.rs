@@ -178,9 +178,7 @@ impl WrittenKey {
             bytes: written,
         })
     }
-}
 
-impl WrittenKey {
     #[inline(always)]
     pub(super) fn pattern(&self, level: usize) -> &KeyPattern {
         &self.patterns[level]
