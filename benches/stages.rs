@@ -20,7 +20,7 @@ use transformer::{BatchLimits, GroupSource, RecordDecoder, decode_blob, inflate}
 use writer::{FileFormat, ParquetSettings, RowGroupEncoder};
 
 /// One row group: as many rows as the pipeline's default.
-const DEVICES: u32 = 24_576;
+const DEVICES: u32 = 20_480;
 const BATCH_ROWS: usize = 2048;
 const GROUP: GroupSource = GroupSource::BlobPath(0);
 

@@ -465,8 +465,8 @@ pub const KEYS: &[Key] = &[
     key(
         "work.row_group_rows",
         from_to(1, 1 << 30),
-        Some("24576"),
-        "24576",
+        Some("20480"),
+        "20480",
         "Rows of a Parquet row group.",
     ),
     key(
