@@ -19,9 +19,9 @@ use simulator::SnapshotOptions;
 use transformer::{BatchLimits, GroupSource, RecordDecoder, decode_blob, inflate};
 use writer::{FileFormat, ParquetSettings, RowGroupEncoder};
 
-/// One row group: as many rows as the pipeline's default.
-const DEVICES: u32 = 20_480;
-const BATCH_ROWS: usize = 2048;
+/// Rows of the blob and of its one row group, about as many as in a run.
+const DEVICES: u32 = 20_000;
+const BATCH_ROWS: usize = 1024;
 const GROUP: GroupSource = GroupSource::BlobPath(0);
 
 struct Blob {

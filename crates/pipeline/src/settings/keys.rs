@@ -122,424 +122,393 @@ const fn size(least: u64, most: u64) -> Kind {
     Kind::Size { least, most }
 }
 
-const fn key(
+/// A key without a default.
+const fn optional(
     path: &'static str,
     kind: Kind,
-    default: Option<&'static str>,
     example: &'static str,
     meaning: &'static str,
 ) -> Key {
     Key {
         path,
         kind,
-        default,
+        default: None,
         example,
         meaning,
     }
 }
 
+/// A key whose default is its example.
+const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key {
+        default: Some(default),
+        ..optional(path, kind, default, meaning)
+    }
+}
+
+impl Key {
+    /// With another example than its default.
+    const fn such_as(self, example: &'static str) -> Self {
+        Self { example, ..self }
+    }
+}
+
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
-    key(
+    optional(
         "dataset",
         Kind::Text,
-        None,
         r#""info_gathering""#,
         "Name of the dataset, which is the name of the table.",
     ),
-    key(
+    optional(
         "schema",
         Kind::Text,
-        None,
         r#""schemas/info_gathering.toml""#,
         "A schema file in place of the one that the program carries; relative to the current folder.",
     ),
-    key(
+    optional(
         "source.api",
         Kind::Address,
-        None,
         r#""https://api.securitycenter.microsoft.com""#,
         "Base address of the export API. Either this or `files`.",
     ),
-    key(
+    optional(
         "source.files",
         Kind::Text,
-        None,
         r#""exports/**/*.json.gz""#,
         "Blobs that are on disk already, as a pattern; relative to the current folder. Either this or `api`.",
     ),
-    key(
+    optional(
         "source.sas_valid_hours",
         from_to(1, 24),
-        None,
         "6",
         "How long the signed URLs should be valid; without it the service decides.",
     ),
     key(
         "source.blob_hosts",
         Kind::TextList,
-        Some("[]"),
-        "[\"*.blob.example.net\"]",
+        "[]",
         "Hosts that blobs may be fetched from, beside Azure's own blob hosts.",
-    ),
+    )
+    .such_as("[\"*.blob.example.net\"]"),
     key(
         "source.max_wait",
         Kind::Duration,
-        Some(r#""15m""#),
         r#""15m""#,
         "The longest that a run waits for the rate budget before it gives up.",
     ),
     key(
         "source.calls_per_minute",
         from_to(1, 10_000),
-        Some("5"),
         "5",
         "API calls a minute that the service grants.",
     ),
     key(
         "source.calls_per_hour",
         from_to(1, 100_000),
-        Some("20"),
         "20",
         "API calls an hour that the service grants.",
     ),
     key(
         "source.on_new_snapshot",
         Kind::Choice(&["restart", "stop"]),
-        Some(r#""restart""#),
-        r#""stop""#,
+        r#""restart""#,
         "What a run does when the service replaces the snapshot under way: start again with the new one, or stop.",
-    ),
+    )
+    .such_as(r#""stop""#),
     key(
         "source.connect_timeout",
         Kind::Duration,
-        Some(r#""10s""#),
         r#""10s""#,
         "The longest wait for a connection, TLS included.",
     ),
     key(
         "source.no_progress_timeout",
         Kind::Duration,
-        Some(r#""60s""#),
         r#""60s""#,
         "The longest wait for the next byte of an answer or a blob.",
     ),
     key(
         "source.request_timeout",
         Kind::Duration,
-        Some(r#""2m""#),
         r#""2m""#,
         "The longest wait for a whole answer of the API or the sign-in authority; blobs have no such limit.",
     ),
     key(
         "source.api_attempts",
         from_to(1, 1000),
-        Some("4"),
         "4",
         "Times that a call of the API is made until it succeeds; every one costs a part of the rate budget.",
     ),
     key(
         "source.api_retry_delay",
         Kind::Duration,
-        Some(r#""1s""#),
         r#""1s""#,
         "The longest delay before the second call of the API; each further one doubles it.",
     ),
     key(
         "source.api_retry_time",
         Kind::Duration,
-        Some(r#""2m""#),
         r#""2m""#,
         "The longest time that all delays of a call of the API take together.",
     ),
     key(
         "source.blob_attempts",
         from_to(1, 1000),
-        Some("10"),
         "10",
         "Times that a blob is asked for until more of it arrives.",
     ),
     key(
         "source.blob_retry_delay",
         Kind::Duration,
-        Some(r#""500ms""#),
         r#""500ms""#,
         "The longest delay before a blob is asked for again; each further one doubles it.",
     ),
     key(
         "source.blob_retry_time",
         Kind::Duration,
-        Some(r#""5m""#),
         r#""5m""#,
         "The longest time that all delays of a blob take together while nothing of it arrives.",
     ),
     key(
         "source.max_retry_delay",
         Kind::Duration,
-        Some(r#""30s""#),
         r#""30s""#,
         "The longest of any delays.",
     ),
-    key(
+    optional(
         "source.state_dir",
         Kind::Text,
-        None,
         r#""/var/cache/defender-lake""#,
         "Folder where the API calls made are kept across runs; without it, `defender-lake` in the user's cache folder.",
     ),
-    key(
+    optional(
         "source.generated_time",
         Kind::Time,
-        None,
         "2022-07-26T10:01:00Z",
         "The snapshot's generated time, for blobs whose paths do not carry it.",
     ),
-    key(
+    optional(
         "source.org_id",
         Kind::OrgId,
-        None,
         r#""47d41a0c-188d-46d3-bbea-a93dbc0bfcaa""#,
         "The Defender organisation, for blobs whose paths do not carry it.",
     ),
-    key(
+    optional(
         "source.rbac_group_id",
         at_least(0),
-        None,
         "1001",
         "The device group, for blobs whose paths and records do not carry it.",
     ),
-    key(
+    optional(
         "source.snapshot",
         Kind::SnapshotId,
-        None,
         r#""20220726T100100Z-47d41a0c""#,
         "Which snapshot to take, where the files hold several.",
     ),
-    key(
+    optional(
         "source.auth.kind",
         Kind::Choice(&["client_secret", "token"]),
-        None,
         r#""client_secret""#,
         "How to sign in to the API: an app registration's secret, or a token that somebody else got.",
     ),
-    key(
+    optional(
         "source.auth.tenant_id",
         Kind::Text,
-        None,
         r#""${AZURE_TENANT_ID}""#,
         "Entra tenant of the app registration.",
     ),
-    key(
+    optional(
         "source.auth.client_id",
         Kind::Text,
-        None,
         r#""${AZURE_CLIENT_ID}""#,
         "Client id of the app registration.",
     ),
-    key(
+    optional(
         "source.auth.client_secret",
         Kind::Secret,
-        None,
         r#""${AZURE_CLIENT_SECRET}""#,
         "Secret of the app registration.",
     ),
     key(
         "source.auth.authority",
         Kind::Address,
-        Some(r#""https://login.microsoftonline.com""#),
-        r#""https://login.microsoftonline.us""#,
+        r#""https://login.microsoftonline.com""#,
         "Sign-in authority of the cloud.",
-    ),
+    )
+    .such_as(r#""https://login.microsoftonline.us""#),
     key(
         "source.auth.audience",
         Kind::Text,
-        Some(r#""https://api.securitycenter.microsoft.com""#),
-        r#""https://api-gcc.securitycenter.microsoft.us""#,
+        r#""https://api.securitycenter.microsoft.com""#,
         "Audience of the token. The same for every commercial API host.",
-    ),
-    key(
+    )
+    .such_as(r#""https://api-gcc.securitycenter.microsoft.us""#),
+    optional(
         "source.auth.token",
         Kind::Secret,
-        None,
         r#""${DEFENDER_LAKE_TOKEN}""#,
         "A bearer token, for kind `token`.",
     ),
-    key(
+    optional(
         "lake.root",
         Kind::Text,
-        None,
         r#""./lake""#,
         "Where the lake lies: a folder, s3://bucket/prefix, az://container/prefix or abfss://...",
     ),
     key(
         "lake.format",
         Kind::Choice(&["delta", "parquet"]),
-        Some(r#""delta""#),
-        r#""parquet""#,
+        r#""delta""#,
         "Form of the table: Parquet files with a Delta log, or Parquet files alone.",
-    ),
+    )
+    .such_as(r#""parquet""#),
     key(
         "lake.retire_after",
         Kind::Duration,
-        Some(r#""0s""#),
-        r#""7d""#,
+        r#""0s""#,
         "How long the files of a replaced snapshot are kept, for time travel, `rollback` and readers under way.",
-    ),
+    )
+    .such_as(r#""7d""#),
     key(
         "lake.dead_after",
         Kind::Duration,
-        Some(r#""20m""#),
         r#""20m""#,
         "How long a run may be silent in S3 or Azure before the next one takes it for dead; more than clocks may differ.",
     ),
     key(
         "lake.single_writer",
         Kind::Bool,
-        Some("false"),
-        "true",
+        "false",
         "Nobody else writes to this lake: needed for stores without conditional puts.",
-    ),
-    key(
+    )
+    .such_as("true"),
+    optional(
         "lake.options.*",
         Kind::Secret,
-        None,
         r#""${AWS_ACCESS_KEY_ID}""#,
         "Options of the object store: endpoint, region, keys, allow_http for emulators. Never printed.",
     ),
     key(
         "work.threads",
         from_to(0, 1024),
-        Some("0"),
-        "4",
+        "0",
         "Threads that inflate, decode and compress; 0 is one a core.",
-    ),
+    )
+    .such_as("4"),
     key(
         "work.downloads",
         from_to(1, 1024),
-        Some("8"),
         "8",
         "Blobs that download at once.",
     ),
     key(
         "work.spool_memory",
         size(0, TIB),
-        Some(r#""4MiB""#),
-        r#""64MiB""#,
+        r#""4MiB""#,
         "Compressed bytes held in memory before blobs are spooled to disk.",
-    ),
-    key(
+    )
+    .such_as(r#""64MiB""#),
+    optional(
         "work.spool_dir",
         Kind::Text,
-        None,
         r#""/var/tmp""#,
         "Folder for spooled blobs and hashes of keys; without it, the system's folder for temporary files.",
     ),
     key(
         "work.target_file_size",
         size(1, TIB),
-        Some(r#""256MiB""#),
         r#""256MiB""#,
         "Size of a Parquet file up to which small blobs of a partition share one.",
     ),
     key(
         "work.segment_size",
         size(KIB, GIB),
-        Some(r#""4MiB""#),
         r#""4MiB""#,
         "Compressed bytes that one CPU job takes at a time.",
     ),
     key(
         "work.parts_in_flight",
         from_to(1, 4096),
-        Some("16"),
         "16",
         "Parts that are worked on at once.",
     ),
     key(
         "work.part_attempts",
         from_to(1, 100),
-        Some("3"),
         "3",
         "Times that a part is made, from nothing, whose blobs change or arrive broken.",
     ),
     key(
         "work.row_group_rows",
         from_to(1, 1 << 30),
-        Some("20480"),
         "20480",
         "Rows of a Parquet row group.",
     ),
     key(
         "work.batch_rows",
         from_to(1, 1 << 20),
-        Some("1024"),
         "1024",
         "Rows that are decoded before they are handed on.",
     ),
     key(
         "work.compression_level",
         from_to(1, 22),
-        Some("1"),
         "1",
         "Level of zstd compression.",
     ),
     key(
         "work.max_line_bytes",
         size(KIB, GIB),
-        Some(r#""64MiB""#),
         r#""64MiB""#,
         "The longest record; longer ones are quarantined.",
     ),
     key(
         "work.max_blob_inflated",
         size(KIB, 1 << 50),
-        Some(r#""64GiB""#),
         r#""64GiB""#,
         "The most that a blob may inflate to; a larger one is an error.",
     ),
     key(
         "work.max_inflate_ratio",
         from_to(1, 100_000),
-        Some("1000"),
         "1000",
         "The most that a blob may inflate to, times its compressed size; the first 16 MiB are free.",
     ),
     key(
         "gate.max_quarantined_share",
         Kind::Share,
-        Some("0.01"),
         "0.01",
         "Share of the records that may be quarantined.",
     ),
     key(
         "gate.max_quarantined",
         at_least(0),
-        Some("100"),
         "100",
         "Number of records that may be quarantined.",
     ),
     key(
         "gate.min_rows_ratio",
         Kind::Share,
-        Some("0.5"),
         "0.5",
         "The least rows, as a ratio to the last committed snapshot.",
     ),
     key(
         "gate.allow_empty",
         Kind::Bool,
-        Some("false"),
-        "true",
+        "false",
         "Whether a snapshot without any row, or an empty listing of a known organisation and time, may be published, \
          whatever the last one held.",
-    ),
+    )
+    .such_as("true"),
     key(
         "gate.duplicate_keys",
         Kind::Choice(&["keep", "refuse"]),
-        Some(r#""keep""#),
-        r#""refuse""#,
+        r#""keep""#,
         "Whether rows with the same unique key, such as a device in two groups, are kept and reported, or refused.",
-    ),
+    )
+    .such_as(r#""refuse""#),
 ];
 
 /// The key of that path.
