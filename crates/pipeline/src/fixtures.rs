@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::settings::Settings;
 
-const ORG: &str = "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa";
+pub(crate) const ORG: &str = "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa";
 
 pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());

@@ -1,12 +1,13 @@
 //! One part: the pieces of its segments, in order, into its files. Staged whole, or nothing of it is left.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use dataset::Partition;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use transformer::{BlobCounts, DriftKind};
-use writer::{StagedFile, StagedFileWriter};
+use writer::{EncodedRowGroup, SpooledRowGroup, StagedFile, StagedFileWriter};
 
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
@@ -33,13 +34,48 @@ pub(crate) struct StagedPart {
 #[derive(Debug)]
 pub(crate) struct Started {
     /// Given back when the part has taken all of it.
-    pub(crate) turn: OwnedSemaphorePermit,
-    pub(crate) pieces: mpsc::Receiver<Piece>,
-    pub(crate) job: oneshot::Receiver<Result<Result<(), PipelineError>, PipelineError>>,
+    _turn: OwnedSemaphorePermit,
+    pieces: mpsc::Receiver<Piece>,
+    /// Until it has ended.
+    job: Option<SegmentJob>,
+    /// What was left when it ended.
+    rest: VecDeque<Piece>,
 }
+
+/// A job that gives pieces, and in the end those that nobody has taken yet.
+pub(crate) type SegmentJob =
+    oneshot::Receiver<Result<Result<VecDeque<Piece>, PipelineError>, PipelineError>>;
 
 /// A segment that was started, or why its blobs could not be brought.
 pub(crate) type SegmentResult = Result<Started, PipelineError>;
+
+impl Started {
+    pub(crate) fn new(
+        turn: OwnedSemaphorePermit,
+        pieces: mpsc::Receiver<Piece>,
+        job: SegmentJob,
+    ) -> Self {
+        Self {
+            _turn: turn,
+            pieces,
+            job: Some(job),
+            rest: VecDeque::new(),
+        }
+    }
+
+    /// The next piece; after the last one, how the job ended.
+    async fn next(&mut self) -> Result<Option<Piece>, PipelineError> {
+        if let Some(piece) = self.pieces.recv().await {
+            return Ok(Some(piece));
+        }
+        if let Some(job) = self.job.take() {
+            self.rest = job.await.map_err(|_| {
+                PipelineError::Defect("a job ended without an answer".to_owned())
+            })???;
+        }
+        Ok(self.rest.pop_front())
+    }
+}
 
 impl Workshop {
     /// Takes the pieces of a part's segments, in order, into the part's files.
@@ -103,34 +139,21 @@ impl Workshop {
                 return Err(PipelineError::Cancelled);
             };
             let mut started = started?;
-            while let Some(piece) = started.pieces.recv().await {
+            while let Some(piece) = started.next().await? {
                 match piece {
                     Piece::RowGroup {
                         rbac_group_id,
                         row_group,
                     } => {
-                        if let Some(file) = files.get_mut(&rbac_group_id) {
-                            file.append(row_group).await?;
-                        } else {
-                            let generated_date = snapshot.generated_date();
-                            let partition = Partition {
-                                generated_date,
-                                rbac_group_id,
-                            };
-                            let format = &self.settings.format;
-                            let file = StagedFileWriter::new(
-                                &self.lake,
-                                format,
-                                &self.run_id,
-                                partition,
-                                part.number,
-                            )?;
-                            files
-                                .entry(rbac_group_id)
-                                .or_insert(file)
-                                .append(row_group)
-                                .await?;
-                        }
+                        let file = self.file_of(part, rbac_group_id, files)?;
+                        file.append(row_group).await?;
+                    }
+                    Piece::SpooledRowGroup {
+                        rbac_group_id,
+                        row_group,
+                    } => {
+                        let file = self.file_of(part, rbac_group_id, files)?;
+                        file.append(taken(row_group).await?).await?;
                     }
                     Piece::Quarantined { blob, records } => {
                         for record in &records {
@@ -148,14 +171,45 @@ impl Workshop {
                     }
                 }
             }
-            started.job.await.map_err(|_| {
-                PipelineError::Defect("a job ended without an answer".to_owned())
-            })???;
-            drop(started.turn);
         }
         staged.quarantine_files = quarantine.finish().await?;
         Ok(())
     }
+
+    /// The part's file of a device group, begun if it was not yet.
+    fn file_of<'a>(
+        &self,
+        part: &Part,
+        rbac_group_id: i64,
+        files: &'a mut BTreeMap<i64, StagedFileWriter>,
+    ) -> Result<&'a mut StagedFileWriter, PipelineError> {
+        let file = match files.entry(rbac_group_id) {
+            Entry::Occupied(file) => return Ok(file.into_mut()),
+            Entry::Vacant(file) => file,
+        };
+        let partition = Partition {
+            generated_date: self.settings.snapshot.generated_date(),
+            rbac_group_id,
+        };
+        Ok(file.insert(StagedFileWriter::new(
+            &self.lake,
+            &self.settings.format,
+            &self.run_id,
+            partition,
+            part.number,
+        )?))
+    }
+}
+
+/// A row group from disk.
+async fn taken(row_group: SpooledRowGroup) -> Result<EncodedRowGroup, PipelineError> {
+    let taken = tokio::task::spawn_blocking(|| row_group.take()).await;
+    taken
+        .map_err(|error| PipelineError::Defect(error.to_string()))?
+        .map_err(|source| PipelineError::Machine {
+            what: "read a row group back from work.spool_dir".to_owned(),
+            source,
+        })
 }
 
 impl StagedPart {

@@ -7,7 +7,7 @@
 //! Exactly once: rows and what is still set aside change places in one act, the amendment (`writer::amend`), so that replaying
 //! again finds nothing to add. A record that was longer than `work.max_line_bytes` cannot come back: only its beginning is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -27,7 +27,7 @@ use crate::part::{StagedPart, Started};
 use crate::plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
 use crate::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
 use crate::report::QuarantineReport;
-use crate::segment::{Outlet, Piece, Rows, SegmentSettings, Workbench};
+use crate::segment::{Demand, Outlet, Piece, Rows, SegmentSettings, Workbench};
 use crate::settings::{DuplicateKeys, Settings};
 use crate::unique_key::{BlobKeys, Duplicates, KeyHasher};
 use crate::work::Workshop;
@@ -258,17 +258,17 @@ impl<'a> Quarantine<'a> {
         let job = workshop
             .start_job({
                 let (settings, cancel) = (workshop.settings.clone(), cancel.clone());
-                let outlet = Outlet {
+                let demand = Demand {
                     pieces: pieces_in,
                     cancel,
                 };
                 let batch_rows = self.settings.work.batch_rows;
-                move || decode(&settings, batch_rows, files, &outlet)
+                move || decode(&settings, batch_rows, files, demand)
             })
             .await?;
         let turn = workshop.turn(cancel).await?;
         // The receiver is here.
-        let _ = to_part.send(Ok(Started { turn, pieces, job })).await;
+        let _ = to_part.send(Ok(Started::new(turn, pieces, job))).await;
         drop(to_part);
         let observer: Observer = Arc::new(|_| {});
         let (cut, staged) = tokio::join!(
@@ -440,8 +440,9 @@ fn decode(
     settings: &SegmentSettings,
     batch_rows: usize,
     mut files: mpsc::Receiver<Vec<SetAsideRecord>>,
-    outlet: &Outlet,
-) -> Result<(), PipelineError> {
+    demand: Demand,
+) -> Result<VecDeque<Piece>, PipelineError> {
+    let mut outlet = Outlet::new(demand.clone(), settings);
     let Workbench {
         records: mut decoder,
         mut encoder,
@@ -464,7 +465,7 @@ fn decode(
             });
             let (mut counts, mut keys) = (BlobCounts::default(), BlobKeys::default());
             for batch in of_blob.chunks(batch_rows) {
-                outlet.still_wanted()?;
+                demand.lasts()?;
                 let mut again = Vec::new();
                 for record in batch {
                     let raw = record.bytes().unwrap_or_default();
@@ -486,7 +487,7 @@ fn decode(
                 counts.records += batch.len() as u64;
                 counts.rows += decoded.rows.num_rows() as u64;
                 counts.quarantined += again.len() as u64;
-                rows.sort_in(decoded, outlet)
+                rows.sort_in(decoded, &mut outlet)
                     .map_err(|error| error.of_blob(&blob))?;
                 outlet.give(Piece::Quarantined {
                     blob: blob.path.clone(),
@@ -500,7 +501,8 @@ fn decode(
             outlet.give(Piece::BlobDone { blob, counts, keys })?;
         }
     }
-    rows.finish(outlet)
+    rows.finish(&mut outlet)?;
+    Ok(outlet.into_rest())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The CPU's share of the work: the blobs of one segment, decoded and encoded into row groups, in one synchronous job.
 //!
-//! Gives what it makes to a bounded channel, piece by piece, and blocks while that is full: memory is bounded by the channel
-//! and one row group, whatever the size of the blobs.
+//! Gives what it makes to a bounded channel, piece by piece. While that is full, row groups go to a nameless file and the job
+//! goes on, so that a segment whose turn has not come leaves its thread: memory is bounded by the channel and one row group,
+//! whatever the size of the blobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -12,12 +14,13 @@ use arrow::compute::{concat_batches, take_record_batch};
 use dataset::{Dataset, Snapshot};
 use extractor::Spool;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 use transformer::{
     BatchLimits, BlobCounts, DecodedBatch, GroupSource, QuarantinedRecord, RecordDecoder,
     TransformError, decode_blob,
 };
-use writer::{EncodedRowGroup, FileFormat, RowGroupEncoder};
+use writer::{EncodedRowGroup, FileFormat, RowGroupEncoder, RowGroupSpool, SpooledRowGroup};
 
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
@@ -37,6 +40,11 @@ pub(crate) enum Piece {
     RowGroup {
         rbac_group_id: i64,
         row_group: EncodedRowGroup,
+    },
+    /// One that waits on disk.
+    SpooledRowGroup {
+        rbac_group_id: i64,
+        row_group: SpooledRowGroup,
     },
     /// Lines of a blob that were set aside.
     Quarantined {
@@ -86,6 +94,8 @@ pub(crate) struct SegmentSettings {
     pub(crate) fallback_group: Option<i64>,
     /// Where the hashes of unique keys go.
     pub(crate) keys: Arc<KeySpool>,
+    /// Where row groups go that wait for their turn.
+    pub(crate) spool_directory: PathBuf,
     pub(crate) benches: Workbenches,
 }
 
@@ -122,50 +132,131 @@ impl InflateLimits {
     }
 }
 
-/// Where pieces go. Stops the job when nobody wants them any more.
-pub(crate) struct Outlet {
+/// Whether somebody takes what the job makes.
+#[derive(Debug, Clone)]
+pub(crate) struct Demand {
     pub(crate) pieces: mpsc::Sender<Piece>,
     pub(crate) cancel: CancellationToken,
 }
 
-impl Outlet {
-    pub(crate) fn still_wanted(&self) -> Result<(), PipelineError> {
+impl Demand {
+    /// [`PipelineError::Cancelled`] if nobody does any more.
+    pub(crate) fn lasts(&self) -> Result<(), PipelineError> {
         if self.cancel.is_cancelled() || self.pieces.is_closed() {
             return Err(PipelineError::Cancelled);
         }
         Ok(())
     }
+}
 
-    pub(crate) fn give(&self, piece: Piece) -> Result<(), PipelineError> {
-        self.still_wanted()?;
-        self.pieces
-            .blocking_send(piece)
-            .map_err(|_| PipelineError::Cancelled)
+/// Where pieces go, in order. Stops the job when nobody wants them any more.
+pub(crate) struct Outlet {
+    demand: Demand,
+    /// Pieces that found the channel full.
+    backlog: VecDeque<Piece>,
+    directory: PathBuf,
+    spool: Option<RowGroupSpool>,
+}
+
+impl Outlet {
+    pub(crate) fn new(demand: Demand, settings: &SegmentSettings) -> Self {
+        Self {
+            demand,
+            backlog: VecDeque::new(),
+            directory: settings.spool_directory.clone(),
+            spool: None,
+        }
+    }
+
+    /// Gives a piece away, or keeps it for later, a row group on disk. Blocks for lines that were set aside: they are in
+    /// memory, and there may be any number of them.
+    pub(crate) fn give(&mut self, piece: Piece) -> Result<(), PipelineError> {
+        self.demand.lasts()?;
+        if matches!(piece, Piece::Quarantined { .. }) {
+            self.backlog.push_back(piece);
+            for piece in self.backlog.drain(..) {
+                let sent = self.demand.pieces.blocking_send(piece);
+                sent.map_err(|_| PipelineError::Cancelled)?;
+            }
+            return Ok(());
+        }
+        while let Some(oldest) = self.backlog.pop_front() {
+            if let Some(oldest) = self.offer(oldest)? {
+                self.backlog.push_front(oldest);
+                break;
+            }
+        }
+        let piece = if self.backlog.is_empty() {
+            self.offer(piece)?
+        } else {
+            Some(piece)
+        };
+        if let Some(piece) = piece {
+            let piece = self.spooled(piece)?;
+            self.backlog.push_back(piece);
+        }
+        Ok(())
+    }
+
+    /// What nobody has taken yet when the job ends.
+    pub(crate) fn into_rest(self) -> VecDeque<Piece> {
+        self.backlog
+    }
+
+    /// Gives the piece back if the channel is full.
+    fn offer(&self, piece: Piece) -> Result<Option<Piece>, PipelineError> {
+        match self.demand.pieces.try_send(piece) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(piece)) => Ok(Some(piece)),
+            Err(TrySendError::Closed(_)) => Err(PipelineError::Cancelled),
+        }
+    }
+
+    fn spooled(&mut self, piece: Piece) -> Result<Piece, PipelineError> {
+        let Piece::RowGroup {
+            rbac_group_id,
+            row_group,
+        } = piece
+        else {
+            return Ok(piece);
+        };
+        let directory = &self.directory;
+        let failed = |source| PipelineError::Machine {
+            what: format!("keep a row group in {}", directory.display()),
+            source,
+        };
+        let spool = match &mut self.spool {
+            Some(spool) => spool,
+            none => none.insert(RowGroupSpool::new(directory).map_err(failed)?),
+        };
+        Ok(Piece::SpooledRowGroup {
+            rbac_group_id,
+            row_group: spool.put(row_group).map_err(failed)?,
+        })
     }
 }
 
 /// Gives bytes while somebody wants what is made of them: a blob whose records are long or none stops in its midst.
-struct WhileWanted<'a, R> {
+struct WhileWanted<R> {
     reader: R,
-    outlet: &'a Outlet,
+    demand: Demand,
 }
 
-impl<R: Read> Read for WhileWanted<'_, R> {
+impl<R: Read> Read for WhileWanted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.outlet.still_wanted().map_err(io::Error::other)?;
+        self.demand.lasts().map_err(io::Error::other)?;
         self.reader.read(buffer)
     }
 }
 
-/// Decodes and encodes one segment.
+/// Decodes and encodes one segment. Gives what nobody has taken yet.
 pub(crate) fn work(
     settings: &SegmentSettings,
     blobs: Vec<(PlannedBlob, Spool)>,
-    pieces: mpsc::Sender<Piece>,
-    cancel: CancellationToken,
+    demand: Demand,
     observer: &Observer,
-) -> Result<(), PipelineError> {
-    let outlet = Outlet { pieces, cancel };
+) -> Result<VecDeque<Piece>, PipelineError> {
+    let mut outlet = Outlet::new(demand.clone(), settings);
     let mut bench = settings.workbench()?;
     let mut rows = Rows::new(&settings.format, &mut bench.encoder);
     let key_hasher = KeyHasher::new(&settings.dataset, &settings.keys)?;
@@ -204,15 +295,15 @@ pub(crate) fn work(
             })?;
         let reader = WhileWanted {
             reader,
-            outlet: &outlet,
+            demand: demand.clone(),
         };
         let mut decoder = decode_blob(reader, group_source, &mut bench.records, limits);
         while let Some(progress) = decoder.next_batch().map_err(|error| {
             // What stopped the job is the reason, and not that its blob ended early.
-            let stopped = outlet.still_wanted().err();
+            let stopped = demand.lasts().err();
             stopped.unwrap_or_else(|| failed(error))
         })? {
-            outlet.still_wanted()?;
+            demand.lasts()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
             key_hasher.add(&decoded.rows, &mut keys)?;
             let records = decoded.rows.num_rows() + quarantined.len();
@@ -226,9 +317,9 @@ pub(crate) fn work(
                 })?;
             }
             match group_source {
-                GroupSource::BlobPath(group) => rows.add(group, &decoded.rows, &outlet)?,
+                GroupSource::BlobPath(group) => rows.add(group, &decoded.rows, &mut outlet)?,
                 GroupSource::Records { .. } => rows
-                    .sort_in(decoded, &outlet)
+                    .sort_in(decoded, &mut outlet)
                     .map_err(|error| error.of_blob(&blob))?,
             }
         }
@@ -236,10 +327,10 @@ pub(crate) fn work(
         let keys = key_hasher.finish(keys)?;
         outlet.give(Piece::BlobDone { blob, counts, keys })?;
     }
-    rows.finish(&outlet)?;
+    rows.finish(&mut outlet)?;
     // One that a failed job was at is not used again.
     settings.benches.give_back(bench);
-    Ok(())
+    Ok(outlet.into_rest())
 }
 
 /// An error that does not know its blob yet.
@@ -300,7 +391,7 @@ impl<'a> Rows<'a> {
         &mut self,
         group: i64,
         rows: &RecordBatch,
-        outlet: &Outlet,
+        outlet: &mut Outlet,
     ) -> Result<(), PipelineError> {
         let mut rest = rows.clone();
         while rest.num_rows() > 0 {
@@ -317,7 +408,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    fn close(&mut self, outlet: &Outlet) -> Result<(), PipelineError> {
+    fn close(&mut self, outlet: &mut Outlet) -> Result<(), PipelineError> {
         if self.encoder.rows() == 0 {
             return Ok(());
         }
@@ -332,7 +423,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn sort_in(
         &mut self,
         batch: DecodedBatch,
-        outlet: &Outlet,
+        outlet: &mut Outlet,
     ) -> Result<(), SortError> {
         self.unsorted_bytes += batch.rows.get_array_memory_size();
         self.unsorted.push(batch);
@@ -342,7 +433,7 @@ impl<'a> Rows<'a> {
         self.sort(outlet)
     }
 
-    fn sort(&mut self, outlet: &Outlet) -> Result<(), SortError> {
+    fn sort(&mut self, outlet: &mut Outlet) -> Result<(), SortError> {
         let batches = std::mem::take(&mut self.unsorted);
         self.unsorted_bytes = 0;
         let Some(first) = batches.first() else {
@@ -364,7 +455,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self, outlet: &Outlet) -> Result<(), PipelineError> {
+    pub(crate) fn finish(mut self, outlet: &mut Outlet) -> Result<(), PipelineError> {
         self.sort(outlet).map_err(|error| match error {
             SortError::Arrow(error) => PipelineError::Defect(error.to_string()),
             SortError::Pipeline(error) => error,
@@ -375,32 +466,87 @@ impl<'a> Rows<'a> {
 
 #[cfg(test)]
 mod tests {
+    use writer::ParquetSettings;
+
     use super::*;
+    use crate::fixtures::{ORG, Place};
 
     #[test]
     fn bytes_come_while_they_are_wanted() {
         let (pieces, receiver) = mpsc::channel(1);
         let cancel = CancellationToken::new();
-        let outlet = Outlet { pieces, cancel };
         let mut reader = WhileWanted {
             reader: &[1, 2, 3][..],
-            outlet: &outlet,
+            demand: Demand { pieces, cancel },
         };
         let mut one = [0];
         assert_eq!(reader.read(&mut one).unwrap(), 1);
         drop(receiver);
         assert!(reader.read(&mut one).is_err());
+
         let (pieces, _receiver) = mpsc::channel(1);
-        let outlet = Outlet {
-            pieces,
-            cancel: outlet.cancel,
-        };
-        outlet.cancel.cancel();
-        let mut reader = WhileWanted {
-            reader: &[1][..],
-            outlet: &outlet,
-        };
+        reader.demand.pieces = pieces;
+        assert_eq!(reader.read(&mut one).unwrap(), 1);
+        reader.demand.cancel.cancel();
         assert!(reader.read(&mut one).is_err());
+    }
+
+    #[test]
+    fn row_groups_wait_on_disk_in_order_and_lines_set_aside_are_waited_for() {
+        let place = Place::new();
+        let settings = place.settings(&[]);
+        let snapshot = Snapshot {
+            dataset: settings.dataset.name.clone(),
+            org_id: ORG.parse().unwrap(),
+            generated_time: chrono::DateTime::UNIX_EPOCH,
+        };
+        let parquet = ParquetSettings {
+            row_group_rows: 8,
+            zstd_level: 1,
+        };
+        let format =
+            Arc::new(FileFormat::new(&settings.dataset, &snapshot, "test", &parquet).unwrap());
+        let mut encoder = RowGroupEncoder::new(&format).unwrap();
+        let mut row_group = |rbac_group_id| Piece::RowGroup {
+            rbac_group_id,
+            row_group: encoder.finish().unwrap(),
+        };
+        let (pieces, mut receiver) = mpsc::channel(1);
+        let cancel = CancellationToken::new();
+        let mut outlet = Outlet {
+            demand: Demand { pieces, cancel },
+            backlog: VecDeque::new(),
+            directory: place.path("").into(),
+            spool: None,
+        };
+        let group_of = |piece: &Piece| match piece {
+            Piece::RowGroup { rbac_group_id, .. } => (*rbac_group_id, false),
+            Piece::SpooledRowGroup { rbac_group_id, .. } => (*rbac_group_id, true),
+            _ => panic!("{piece:?}"),
+        };
+        for group in 0..3 {
+            outlet.give(row_group(group)).unwrap();
+        }
+        assert_eq!(group_of(&receiver.try_recv().unwrap()), (0, false));
+        outlet.give(row_group(3)).unwrap();
+        assert_eq!(group_of(&receiver.try_recv().unwrap()), (1, true));
+
+        let taker = std::thread::spawn(move || {
+            let taken = [(); 3].map(|()| receiver.blocking_recv().unwrap());
+            (taken, receiver)
+        });
+        let (blob, records) = ("b".to_owned(), Vec::new());
+        outlet.give(Piece::Quarantined { blob, records }).unwrap();
+        let ([two, three, lines], mut receiver) = taker.join().unwrap();
+        assert_eq!((group_of(&two), group_of(&three)), ((2, true), (3, true)));
+        assert!(matches!(lines, Piece::Quarantined { .. }));
+
+        outlet.give(row_group(4)).unwrap();
+        outlet.give(row_group(5)).unwrap();
+        let rest: Vec<_> = outlet.into_rest().iter().map(group_of).collect();
+        assert_eq!(rest, [(5, true)]);
+        assert_eq!(group_of(&receiver.try_recv().unwrap()), (4, false));
+        assert!(receiver.try_recv().is_err());
     }
 
     #[test]

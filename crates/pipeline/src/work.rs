@@ -1,8 +1,8 @@
 //! The work of a plan: blobs are brought, decoded, encoded and staged. Nothing becomes visible.
 //!
 //! ```text
-//! segments, in order -> bring (N at once, spooled) -> CPU job (one a thread) -> channel (1 piece) -> part -> open upload
-//!                                                    \____ at most two segments a thread ____/
+//! segments, in order -> bring (N at once, spooled) -> CPU job (one a thread) -> channel (1 piece), disk -> part -> open upload
+//!                                                    \_______ at most two segments a thread _______/
 //! ```
 //! Segments are started in the plan's order and parts take their segments' pieces in that order, so that files are the same
 //! whatever the number of threads; and the first unfinished segment always has a thread, so that nothing waits in a circle.
@@ -30,7 +30,7 @@ use crate::events::{Event, Observer};
 use crate::part::{SegmentResult, StagedPart, Started};
 use crate::plan::{Part, Plan, PlannedBlob};
 use crate::quarantine_file::WrittenFiles;
-use crate::segment::{self, InflateLimits, SegmentSettings, Workbenches};
+use crate::segment::{self, Demand, InflateLimits, SegmentSettings, Workbenches};
 use crate::settings::{Settings, SourceKind};
 use crate::unique_key::{self, BlobKeys, Duplicates, KeySpool};
 
@@ -158,6 +158,7 @@ impl Workshop {
                 },
                 fallback_group: settings.source.rbac_group_id,
                 keys: Arc::new(KeySpool::new(&settings.work.spool_directory())?),
+                spool_directory: settings.work.spool_directory(),
                 benches: Workbenches::default(),
             }),
             turns: Arc::new(Semaphore::new(pool.threads() * SEGMENTS_A_THREAD)),
@@ -484,10 +485,14 @@ impl Workshop {
             Arc::clone(&run.observer),
             cancel.clone(),
         );
+        let demand = Demand {
+            pieces: pieces_in,
+            cancel,
+        };
         let job = self.pool.start(thread, move || {
-            segment::work(&settings, blobs, pieces_in, cancel, &observer)
+            segment::work(&settings, blobs, demand, &observer)
         });
-        Ok(Started { turn, pieces, job })
+        Ok(Started::new(turn, pieces, job))
     }
 
     /// Makes one part. After an error nothing of it is left.

@@ -26,6 +26,7 @@ mod log_objects;
 mod manifest;
 mod remote;
 mod row_group;
+mod row_group_spool;
 mod snapshots;
 mod staged_file;
 mod staging;
@@ -50,6 +51,7 @@ pub use file_format::{FileFormat, ParquetSettings};
 pub use latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 pub use manifest::{BlobCounts, Manifest, ManifestFile};
 pub use row_group::{EncodedRowGroup, KeyRange, RowGroupEncoder};
+pub use row_group_spool::{RowGroupSpool, SpooledRowGroup};
 pub use snapshots::{
     KeptSnapshot, RollbackOutcome, SnapshotState, log_version, probe_conditional_put, rollback,
     snapshots,

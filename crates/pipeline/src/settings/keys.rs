@@ -414,7 +414,7 @@ pub const KEYS: &[Key] = &[
         "work.spool_dir",
         Kind::Text,
         r#""/var/tmp""#,
-        "Folder for spooled blobs and hashes of keys; without it, the system's folder for temporary files.",
+        "Folder for spooled blobs and row groups, and hashes of keys; without it, the system's folder for temporary files.",
     ),
     key(
         "work.target_file_size",

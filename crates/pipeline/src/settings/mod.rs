@@ -195,7 +195,7 @@ pub struct Work {
     pub downloads: usize,
     /// Compressed bytes held in memory before blobs are spooled to disk.
     pub spool_memory: ByteSize,
-    /// Folder for spooled blobs and for hashes of unique keys; `None` is the system's.
+    /// Folder for spooled blobs and row groups, and for hashes of unique keys; `None` is the system's.
     pub spool_dir: Option<PathBuf>,
     /// Parquet bytes up to which small blobs of a partition share a file.
     pub target_file_size: ByteSize,
