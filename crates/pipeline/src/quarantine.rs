@@ -263,7 +263,7 @@ impl<'a> Quarantine<'a> {
                     cancel,
                 };
                 let batch_rows = self.settings.work.batch_rows;
-                move || decode(&settings, batch_rows, files, demand)
+                move || decode(&settings, batch_rows, files, &demand)
             })
             .await?;
         let turn = workshop.turn(cancel).await?;
@@ -440,7 +440,7 @@ fn decode(
     settings: &SegmentSettings,
     batch_rows: usize,
     mut files: mpsc::Receiver<Vec<SetAsideRecord>>,
-    demand: Demand,
+    demand: &Demand,
 ) -> Result<VecDeque<Piece>, PipelineError> {
     let mut outlet = Outlet::new(demand.clone(), settings);
     let Workbench {

@@ -253,7 +253,7 @@ impl<R: Read> Read for WhileWanted<R> {
 pub(crate) fn work(
     settings: &SegmentSettings,
     blobs: Vec<(PlannedBlob, Spool)>,
-    demand: Demand,
+    demand: &Demand,
     observer: &Observer,
 ) -> Result<VecDeque<Piece>, PipelineError> {
     let mut outlet = Outlet::new(demand.clone(), settings);

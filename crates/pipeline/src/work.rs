@@ -490,7 +490,7 @@ impl Workshop {
             cancel,
         };
         let job = self.pool.start(thread, move || {
-            segment::work(&settings, blobs, demand, &observer)
+            segment::work(&settings, blobs, &demand, &observer)
         });
         Ok(Started::new(turn, pieces, job))
     }
