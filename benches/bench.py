@@ -33,6 +33,8 @@ DEVICES_OF_SMALL_GROUP = 100
 DEVICES_OF_SMALL_RUN = 100
 # Spark takes tens of seconds, and so do runs of large snapshots: of these, fewer are made.
 MOST_SLOW_ROUNDS = 3
+# Of runs that take a tenth of a second, of which a few milliseconds are noise, more are made.
+ROUNDS_OF_SMALL_RUN = 5
 
 OWN = "defender-lake"
 OWN_FROM_SIMULATOR = "defender-lake, from the simulator"
@@ -232,7 +234,10 @@ def cost(bench: Bench) -> Section:
     costs: dict[int, Cost] = {}
     for devices in (DEVICES_OF_SMALL_RUN, bench.devices // 10, bench.devices, 10 * bench.devices):
         with bench.snapshot(devices) as snapshot:
-            rounds = bench.rounds if devices <= bench.devices else bench.slow_rounds
+            if devices < bench.devices:
+                rounds = ROUNDS_OF_SMALL_RUN * bench.rounds
+            else:
+                rounds = bench.rounds if devices == bench.devices else bench.slow_rounds
             costs[devices] = bench.run(program.files(snapshot), rounds)
         say(f"{devices:,} devices: {costs[devices].wall:.3f} s, CPU {costs[devices].cpu:.3f} s")
     small = costs[DEVICES_OF_SMALL_RUN]
