@@ -18,6 +18,7 @@ use reqwest::{Method, RequestBuilder, Response};
 
 use crate::download::{Progress, Transfer};
 use crate::http_client::{bare, redirected, refusal, transport_error};
+use crate::md5_lanes::Md5Lanes;
 use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, http_date, retry_after};
 use crate::service_answer::scrub;
 use crate::{Clock, ExtractorError, HttpClient, ServiceAnswer, SignedUrl, Spool, SpoolBudget};
@@ -43,6 +44,7 @@ pub struct BlobStoreClient {
     pub(crate) retry: RetryPolicy,
     pub(crate) jitter: Jitter,
     pub(crate) spools: SpoolBudget,
+    pub(crate) md5: Md5Lanes,
     clock: Clock,
 }
 
@@ -60,6 +62,7 @@ impl BlobStoreClient {
             retry,
             jitter,
             spools,
+            md5: Md5Lanes::default(),
             clock,
         }
     }

@@ -11,7 +11,6 @@
 //! the transformer's judgement.
 
 use dataset::BlobPath;
-use md5::{Digest, Md5};
 use reqwest::Response;
 use reqwest::header::{IF_MATCH, RANGE};
 
@@ -19,6 +18,7 @@ use crate::blob_store::{
     BlobHead, BlobStoreClient, content_length, content_range, head_of, require_content, unexpected,
 };
 use crate::http_client::transport_error;
+use crate::md5_lanes::HashedBody;
 use crate::retry::{Attempts, Setback};
 use crate::spool::SpoolWriter;
 use crate::{ExtractorError, SignedUrl, Spool};
@@ -44,7 +44,8 @@ pub(crate) struct Transfer<'a> {
 /// The bytes at hand and what they are the beginning of.
 struct Kept {
     spool: SpoolWriter,
-    hasher: Md5,
+    /// Where the blob store says what the MD5 should be.
+    hashed: Option<HashedBody>,
     head: BlobHead,
     location: String,
 }
@@ -115,7 +116,7 @@ impl<'a> Transfer<'a> {
         }
         if let Some(kept) = &self.kept {
             if kept.spool.len() == kept.head.size {
-                return self.check();
+                return self.check().await;
             }
             request = request.header(RANGE, format!("bytes={}-", kept.spool.len()));
             if let Some(etag) = kept
@@ -139,7 +140,7 @@ impl<'a> Transfer<'a> {
             _ => return Err(store.refused(url, response).await),
         }
         self.receive(url, response).await?;
-        self.check()
+        self.check().await
     }
 
     /// A whole body comes: what is at hand is thrown away.
@@ -164,10 +165,11 @@ impl<'a> Transfer<'a> {
             };
             return Err(self.failed_check(error));
         }
+        let head = head_of(response.headers(), size);
         self.kept = Some(Kept {
             spool: store.spools.writer(size)?,
-            hasher: Md5::new(),
-            head: head_of(response.headers(), size),
+            hashed: head.content_md5.map(|_| store.md5.body()),
+            head,
             location: url.location(),
         });
         Ok(())
@@ -224,26 +226,24 @@ impl<'a> Transfer<'a> {
                 };
                 return Err(self.failed_check(error));
             }
-            // While the bytes are hot in the cache.
-            kept.hasher.update(&chunk);
+            if let Some(hashed) = &kept.hashed {
+                hashed.add(chunk.clone()).await;
+            }
             let length = chunk.len() as i64;
             kept.spool.write(chunk).await?;
             (self.progress)(length);
         }
     }
 
-    fn check(&mut self) -> Result<(), Setback> {
+    async fn check(&mut self) -> Result<(), Setback> {
         let Some(kept) = &self.kept else {
             return Ok(());
         };
         if kept.spool.len() < kept.head.size {
             return Err(Setback::passing(self.length_mismatch()));
         }
-        let md5: [u8; 16] = kept.hasher.clone().finalize().into();
-        if kept
-            .head
-            .content_md5
-            .is_some_and(|expected| expected != md5)
+        if let Some(hashed) = &kept.hashed
+            && hashed.sum().await != kept.head.content_md5
         {
             let blob = self.blob.to_string();
             return Err(self.failed_check(ExtractorError::ChecksumMismatch { blob }));

@@ -21,6 +21,7 @@ mod error;
 mod http_client;
 mod listing;
 mod local_files;
+mod md5_lanes;
 mod rate_budget;
 mod rate_budget_file;
 mod retry;
