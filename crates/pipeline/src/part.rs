@@ -203,7 +203,9 @@ impl Workshop {
 
 /// A row group from disk.
 async fn taken(row_group: SpooledRowGroup) -> Result<EncodedRowGroup, PipelineError> {
-    let taken = tokio::task::spawn_blocking(|| row_group.take()).await;
+    // Allocated here: of the memory that a thread for blocking work allocates, each would keep some for itself.
+    let content = Vec::with_capacity(row_group.length());
+    let taken = tokio::task::spawn_blocking(|| row_group.take(content)).await;
     taken
         .map_err(|error| PipelineError::Defect(error.to_string()))?
         .map_err(|source| PipelineError::Machine {

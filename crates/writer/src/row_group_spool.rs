@@ -54,16 +54,26 @@ impl RowGroupSpool {
 }
 
 impl SpooledRowGroup {
-    /// The row group with its bytes in memory again.
+    /// Bytes that the row group has on disk.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The row group with its bytes in memory again, in that of `content`, which has room for [`Self::length`] of them.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn take(mut self) -> io::Result<EncodedRowGroup> {
-        let mut content = vec![0; self.length];
+    pub fn take(mut self, mut content: Vec<u8>) -> io::Result<EncodedRowGroup> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(self.offset))?;
-        file.read_exact(&mut content)?;
+        content.clear();
+        let read = (&*file)
+            .take(self.length as u64)
+            .read_to_end(&mut content)?;
         drop(file);
+        if read < self.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.row_group.content = Bytes::from(content);
         Ok(self.row_group)
     }
@@ -95,7 +105,8 @@ mod tests {
         waiting.swap(0, 2);
         for (content, spooled) in waiting {
             assert!(spooled.row_group.content.is_empty());
-            let row_group = spooled.take().unwrap();
+            let content_at = Vec::with_capacity(spooled.length());
+            let row_group = spooled.take(content_at).unwrap();
             assert_eq!((row_group.rows(), &row_group.content), (50, &content));
         }
         assert!(RowGroupSpool::new(&folder.path().join("absent")).is_err());
