@@ -44,6 +44,8 @@ pub struct RowGroupEncoder {
     shared: SharedBuffers,
     rows: usize,
     page_rows: usize,
+    /// Rows and bytes of the row group before: the next one's rows will take about as many.
+    before: (usize, usize),
 }
 
 /// A finished row group, compressed, not yet in a file.
@@ -75,6 +77,7 @@ impl RowGroupEncoder {
             format: format.clone(),
             rows: 0,
             page_rows: 0,
+            before: (0, 0),
         })
     }
 
@@ -154,9 +157,10 @@ impl RowGroupEncoder {
     /// # Errors
     /// [`Error::Parquet`]. The encoder is then not to be used.
     pub fn finish(&mut self) -> Result<EncodedRowGroup> {
+        let (rows_before, bytes_before) = self.before;
+        let as_before = bytes_before * self.rows.min(rows_before) / rows_before.max(1);
+        let mut content = Vec::with_capacity(as_before);
         let rows = self.rows as u64;
-        (self.rows, self.page_rows) = (0, 0);
-        let mut content = Vec::new();
         let columns = self.columns.iter_mut();
         let columns = columns
             .map(|column| column.finish(rows, &mut self.shared, &mut content))
@@ -164,6 +168,8 @@ impl RowGroupEncoder {
             .map_err(|error| self.format.failed(&error))?;
         // Row groups wait for their turn in the file by the handful.
         content.shrink_to_fit();
+        self.before = (self.rows, content.len());
+        (self.rows, self.page_rows) = (0, 0);
         let key_ranges = self.format.key_columns.iter().filter_map(|key| {
             let statistics = columns.get(key.leaf)?.metadata.statistics()?;
             key_range(&key.name, statistics)

@@ -15,7 +15,14 @@ pub(super) struct DictionaryKeys {
     /// Bytes that the dictionary may have; 0 is none at all.
     limit: usize,
     in_use: bool,
-    keys: Vec<u16>,
+    keys: Keys,
+}
+
+/// Of few values, as most dictionaries are, half as long: all columns of a page together are what an encoder holds.
+#[derive(Debug)]
+enum Keys {
+    Narrow(Vec<u8>),
+    Wide(Vec<u16>),
 }
 
 impl DictionaryKeys {
@@ -23,7 +30,7 @@ impl DictionaryKeys {
         Self {
             limit,
             in_use: limit > 0,
-            keys: Vec::new(),
+            keys: Keys::Narrow(Vec::new()),
         }
     }
 
@@ -35,13 +42,29 @@ impl DictionaryKeys {
 
     #[inline(always)]
     pub(super) fn push(&mut self, key: u16) {
-        self.keys.push(key);
+        match &mut self.keys {
+            Keys::Narrow(keys) => match u8::try_from(key) {
+                Ok(key) => keys.push(key),
+                Err(_) => self.widen(key),
+            },
+            Keys::Wide(keys) => keys.push(key),
+        }
+    }
+
+    #[cold]
+    fn widen(&mut self, key: u16) {
+        let mut keys = self.keys.take();
+        keys.push(key);
+        self.keys = Keys::Wide(keys);
     }
 
     /// That of the last value. `None`: it is without a dictionary.
     #[inline(always)]
     pub(super) fn last(&self) -> Option<u16> {
-        self.keys.last().copied()
+        match &self.keys {
+            Keys::Narrow(keys) => keys.last().map(|key| u16::from(*key)),
+            Keys::Wide(keys) => keys.last().copied(),
+        }
     }
 
     /// Whether a dictionary of so many bytes is too large.
@@ -57,7 +80,7 @@ impl DictionaryKeys {
     /// Gives the open page's keys away: it, and all that follow in the chunk, are written without the dictionary.
     pub(super) fn leave(&mut self) -> Vec<u16> {
         self.in_use = false;
-        std::mem::take(&mut self.keys)
+        self.keys.take()
     }
 
     /// Bytes that they take in the open page, about.
@@ -80,13 +103,38 @@ impl DictionaryKeys {
         }
         let width = bit_packing::width_of(dictionary_values);
         out.push(width as u8);
-        bit_packing::hybrid(&self.keys, width, out);
-        self.keys.clear();
+        match &mut self.keys {
+            Keys::Narrow(keys) => {
+                bit_packing::hybrid(keys, width, out);
+                keys.clear();
+            }
+            Keys::Wide(keys) => {
+                bit_packing::hybrid(keys, width, out);
+                keys.clear();
+            }
+        }
         Some(Encoding::RLE_DICTIONARY)
     }
 
     /// Begins the next chunk, which may have a dictionary again.
     pub(super) fn begin_chunk(&mut self) {
         self.in_use = self.limit > 0;
+    }
+}
+
+impl Keys {
+    fn len(&self) -> usize {
+        match self {
+            Self::Narrow(keys) => keys.len(),
+            Self::Wide(keys) => keys.len(),
+        }
+    }
+
+    /// Gives all away.
+    fn take(&mut self) -> Vec<u16> {
+        match std::mem::replace(self, Self::Narrow(Vec::new())) {
+            Self::Narrow(keys) => keys.into_iter().map(u16::from).collect(),
+            Self::Wide(keys) => keys,
+        }
     }
 }

@@ -62,8 +62,9 @@ pub(crate) struct ColumnChunkEncoder {
     format: ColumnChunkFormat,
     levels: Levels,
     values: Values,
-    /// The data pages of the open chunk that are full.
+    /// The data pages of the open chunk, with those that are full in `full_pages`.
     pages: Pages,
+    full_pages: Vec<u8>,
     /// Whether one of them refers to the dictionary.
     dictionary_is_used: bool,
     nulls: u64,
@@ -84,8 +85,10 @@ enum Values {
 #[derive(Debug)]
 pub(crate) struct SharedBuffers {
     compressor: PageCompressor,
+    /// Uncompressed.
     page: Vec<u8>,
-    dictionary: Pages,
+    /// The dictionary's page, uncompressed.
+    dictionary: Vec<u8>,
 }
 
 impl SharedBuffers {
@@ -93,7 +96,7 @@ impl SharedBuffers {
         Ok(Self {
             compressor: PageCompressor::new(zstd_level)?,
             page: Vec::new(),
-            dictionary: Pages::default(),
+            dictionary: Vec::new(),
         })
     }
 }
@@ -127,6 +130,7 @@ impl ColumnChunkEncoder {
             levels: Levels::new(descriptor.max_def_level(), descriptor.max_rep_level()),
             values,
             pages: Pages::default(),
+            full_pages: Vec::new(),
             dictionary_is_used: false,
             nulls: 0,
             format: format.clone(),
@@ -230,12 +234,26 @@ impl ColumnChunkEncoder {
 
     /// Ends the open page, if it has rows.
     pub(crate) fn end_page(&mut self, shared: &mut SharedBuffers) -> Result<()> {
+        let Some((values, encoding)) = self.take_page(&mut shared.page) else {
+            return Ok(());
+        };
+        self.pages.add_data(
+            &shared.page,
+            values,
+            encoding,
+            &mut shared.compressor,
+            &mut self.full_pages,
+        )
+    }
+
+    /// Puts the open page's levels and values into `page`, uncompressed, and forgets them. Gives the number of its levels and
+    /// how its values are encoded; `None` if it has no rows.
+    fn take_page(&mut self, page: &mut Vec<u8>) -> Option<(usize, Encoding)> {
         let values = self.levels.len();
         if values == 0 {
-            return Ok(());
+            return None;
         }
         self.nulls += self.levels.nulls() as u64;
-        let page = &mut shared.page;
         page.clear();
         self.levels.finish_page(page);
         let encoding = match &mut self.values {
@@ -248,8 +266,7 @@ impl ColumnChunkEncoder {
             }
         };
         self.dictionary_is_used |= encoding == Encoding::RLE_DICTIONARY;
-        self.pages
-            .add_data(page, values, encoding, &mut shared.compressor)
+        Some((values, encoding))
     }
 
     /// Ends the chunk of `rows` rows and appends it to `out`; the offsets of the result are from its beginning. The encoder is
@@ -260,25 +277,30 @@ impl ColumnChunkEncoder {
         shared: &mut SharedBuffers,
         out: &mut Vec<u8>,
     ) -> Result<ColumnCloseResult> {
-        self.end_page(shared)?;
+        // Most chunks have one page, which goes straight to where it belongs: behind the dictionary that it is the last to add to.
+        let last_page = self.take_page(&mut shared.page);
+        let compressor = &mut shared.compressor;
         let start = out.len();
-        shared.dictionary.clear();
+        let mut dictionary = Pages::default();
         if self.dictionary_is_used {
-            shared.page.clear();
+            let page = &mut shared.dictionary;
+            page.clear();
             let values = match &self.values {
-                Values::Text(texts) => texts.dictionary(&mut shared.page),
-                Values::Number(numbers) => numbers.dictionary(&mut shared.page),
+                Values::Text(texts) => texts.dictionary(page),
+                Values::Number(numbers) => numbers.dictionary(page),
                 Values::Bool { .. } => 0,
             };
-            shared
-                .dictionary
-                .add_dictionary(&shared.page, values, &mut shared.compressor)?;
+            dictionary.add_dictionary(page, values, compressor, out)?;
         }
-        out.extend_from_slice(&shared.dictionary.bytes);
         let data_start = out.len();
-        out.extend_from_slice(&self.pages.bytes);
+        out.append(&mut self.full_pages);
+        if let Some((values, encoding)) = last_page {
+            let page = &shared.page;
+            self.pages
+                .add_data(page, values, encoding, compressor, out)?;
+        }
 
-        let pages = [&shared.dictionary, &self.pages];
+        let pages = [&dictionary, &self.pages];
         let page_encodings: Vec<_> = pages
             .iter()
             .flat_map(|pages| &pages.encodings)

@@ -47,11 +47,9 @@ impl PageCompressor {
     }
 }
 
-/// Pages that were written, and what the chunk's metadata say of them.
+/// What a chunk's metadata say of pages that were written.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// Each with its header.
-    pub(super) bytes: Vec<u8>,
     /// Bytes of all pages before compression, with their headers.
     pub(super) uncompressed_bytes: usize,
     /// Levels in data pages: rows, and the items of lists beyond the first.
@@ -60,13 +58,14 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Adds a page of levels and values.
+    /// Appends a page of levels and values to `out`, with its header.
     pub(super) fn add_data(
         &mut self,
         page: &[u8],
         values: usize,
         encoding: Encoding,
         compressor: &mut PageCompressor,
+        out: &mut Vec<u8>,
     ) -> Result<()> {
         self.values += values;
         let data = Page::DataPage {
@@ -77,15 +76,16 @@ impl Pages {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        self.add(data, page.len())
+        self.add(data, page.len(), out)
     }
 
-    /// Adds the page of a dictionary with `values` values.
+    /// Appends the page of a dictionary with `values` values to `out`, with its header.
     pub(super) fn add_dictionary(
         &mut self,
         page: &[u8],
         values: usize,
         compressor: &mut PageCompressor,
+        out: &mut Vec<u8>,
     ) -> Result<()> {
         let dictionary = Page::DictionaryPage {
             buf: compressor.compress(page)?,
@@ -93,12 +93,12 @@ impl Pages {
             encoding: Encoding::PLAIN,
             is_sorted: false,
         };
-        self.add(dictionary, page.len())
+        self.add(dictionary, page.len(), out)
     }
 
-    fn add(&mut self, page: Page, uncompressed_bytes: usize) -> Result<()> {
+    fn add(&mut self, page: Page, uncompressed_bytes: usize, out: &mut Vec<u8>) -> Result<()> {
         self.count(page.page_type(), page.encoding());
-        let mut sink = TrackedWrite::new(&mut self.bytes);
+        let mut sink = TrackedWrite::new(out);
         let written = SerializedPageWriter::new(&mut sink)
             .write_page(CompressedPage::new(page, uncompressed_bytes))?;
         // What is buffered goes out when the sink is let go.
@@ -122,7 +122,6 @@ impl Pages {
 
     /// Begins the next chunk.
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
         self.uncompressed_bytes = 0;
         self.values = 0;
         self.encodings.clear();
