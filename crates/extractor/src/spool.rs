@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::ExtractorError;
 
@@ -52,7 +52,7 @@ impl SpoolBudget {
             },
             None => {
                 let file = tempfile::tempfile_in(&self.directory).map_err(|e| self.error(e))?;
-                Unfinished::File(tokio::fs::File::from_std(file))
+                Unfinished::File(Writer::Idle(file))
             }
         };
         Ok(SpoolWriter {
@@ -84,7 +84,16 @@ enum Unfinished {
         pieces: VecDeque<Bytes>,
         permit: OwnedSemaphorePermit,
     },
-    File(tokio::fs::File),
+    File(Writer),
+}
+
+/// A file that pieces are written to one after the other, on a thread that may block. One is on its way while the next arrives.
+#[derive(Debug)]
+enum Writer {
+    Idle(File),
+    Busy(JoinHandle<io::Result<File>>),
+    /// A piece could not be written.
+    Failed,
 }
 
 impl SpoolWriter {
@@ -95,11 +104,15 @@ impl SpoolWriter {
     pub(crate) async fn write(&mut self, piece: Bytes) -> Result<(), ExtractorError> {
         let len = piece.len() as u64;
         match &mut self.body {
+            // One without bytes would be taken for the end.
+            Unfinished::Memory { .. } if piece.is_empty() => {}
             Unfinished::Memory { pieces, .. } => pieces.push_back(piece),
-            Unfinished::File(file) => {
-                file.write_all(&piece)
-                    .await
-                    .map_err(|e| self.budget.error(e))?;
+            Unfinished::File(writer) => {
+                let file = writer.file().await.map_err(|e| self.budget.error(e))?;
+                *writer = Writer::Busy(spawn_blocking(move || {
+                    (&file).write_all(&piece)?;
+                    Ok(file)
+                }));
             }
         }
         self.len += len;
@@ -109,15 +122,25 @@ impl SpoolWriter {
     pub(crate) async fn finish(self) -> Result<Spool, ExtractorError> {
         let body = match self.body {
             Unfinished::Memory { pieces, permit } => Body::Memory { pieces, permit },
-            Unfinished::File(mut file) => {
-                file.flush().await.map_err(|e| self.budget.error(e))?;
-                Body::File(file.into_std().await)
+            Unfinished::File(mut writer) => {
+                Body::File(writer.file().await.map_err(|e| self.budget.error(e))?)
             }
         };
         Ok(Spool {
             body,
             len: self.len,
         })
+    }
+}
+
+impl Writer {
+    /// The file, once the last piece is in it; another writer is to be put in this one's place.
+    async fn file(&mut self) -> io::Result<File> {
+        match std::mem::replace(self, Self::Failed) {
+            Self::Idle(file) => Ok(file),
+            Self::Busy(writing) => writing.await.map_err(io::Error::other)?,
+            Self::Failed => Err(io::Error::other("an earlier piece could not be written")),
+        }
     }
 }
 
@@ -183,7 +206,7 @@ impl Spool {
     }
 }
 
-/// Reads a spool, synchronously.
+/// Reads a spool, synchronously: what lies in memory without a copy.
 #[derive(Debug)]
 pub struct SpoolReader(Source);
 
@@ -198,32 +221,42 @@ enum Source {
     File(BufReader<File>),
 }
 
-impl Read for SpoolReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl BufRead for SpoolReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match &mut self.0 {
+            Source::Memory { pieces, .. } => Ok(pieces.front().map_or(&[], |piece| piece)),
+            Source::File(file) => file.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
         match &mut self.0 {
             Source::Memory {
                 pieces,
                 read,
                 permit,
             } => {
-                let mut filled = 0;
-                while filled < buffer.len()
-                    && let Some(piece) = pieces.front_mut()
-                {
-                    let length = piece.len().min(buffer.len() - filled);
-                    piece.copy_to_slice(&mut buffer[filled..filled + length]);
-                    filled += length;
-                    *read += length;
-                    if piece.is_empty() {
-                        pieces.pop_front();
-                        drop(permit.split(*read));
-                        *read = 0;
-                    }
+                let Some(piece) = pieces.front_mut() else {
+                    return;
+                };
+                piece.advance(bytes);
+                *read += bytes;
+                if piece.is_empty() {
+                    pieces.pop_front();
+                    drop(permit.split(*read));
+                    *read = 0;
                 }
-                Ok(filled)
             }
-            Source::File(file) => file.read(buffer),
+            Source::File(file) => file.consume(bytes),
         }
+    }
+}
+
+impl Read for SpoolReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?.read(buffer)?;
+        self.consume(bytes);
+        Ok(bytes)
     }
 }
 

@@ -392,7 +392,7 @@ impl<'a> Quarantine<'a> {
         staged: &mut StagedPart,
     ) -> Result<Duplicates, PipelineError> {
         let dataset = &self.settings.dataset;
-        let hasher = KeyHasher::new(dataset, &workshop.settings.keys)?;
+        let mut hasher = KeyHasher::new(dataset, &workshop.settings.keys)?;
         let mut keys: Vec<_> = staged.take_keys().collect();
         for file in &published.files {
             let columns = &dataset.unique_key;
@@ -445,9 +445,9 @@ fn decode(
     let mut outlet = Outlet::new(demand.clone(), settings);
     let Workbench {
         records: mut decoder,
+        keys: mut key_hasher,
         mut encoder,
     } = settings.workbench()?;
-    let key_hasher = KeyHasher::new(&settings.dataset, &settings.keys)?;
     let mut rows = Rows::new(&settings.format, &mut encoder);
     while let Some(records) = files.blocking_recv() {
         for of_blob in records.chunk_by(|one, other| one.blob == other.blob) {

@@ -5,7 +5,7 @@
 //! whatever the size of the blobs.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -63,6 +63,7 @@ pub(crate) enum Piece {
 #[derive(Debug)]
 pub(crate) struct Workbench {
     pub(crate) records: RecordDecoder,
+    pub(crate) keys: KeyHasher,
     pub(crate) encoder: RowGroupEncoder,
 }
 
@@ -106,6 +107,7 @@ impl SegmentSettings {
         }
         Ok(Workbench {
             records: RecordDecoder::new(&self.dataset, &self.snapshot),
+            keys: KeyHasher::new(&self.dataset, &self.keys)?,
             encoder: RowGroupEncoder::new(&self.format)?,
         })
     }
@@ -242,10 +244,22 @@ struct WhileWanted<R> {
     demand: Demand,
 }
 
-impl<R: Read> Read for WhileWanted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl<R: BufRead> BufRead for WhileWanted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.demand.lasts().map_err(io::Error::other)?;
-        self.reader.read(buffer)
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.reader.consume(bytes);
+    }
+}
+
+impl<R: BufRead> Read for WhileWanted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?.read(buffer)?;
+        self.consume(bytes);
+        Ok(bytes)
     }
 }
 
@@ -259,7 +273,6 @@ pub(crate) fn work(
     let mut outlet = Outlet::new(demand.clone(), settings);
     let mut bench = settings.workbench()?;
     let mut rows = Rows::new(&settings.format, &mut bench.encoder);
-    let key_hasher = KeyHasher::new(&settings.dataset, &settings.keys)?;
     for (blob, spool) in blobs {
         let group_source = match blob.rbac_group_id {
             Some(group) => GroupSource::BlobPath(group),
@@ -305,7 +318,7 @@ pub(crate) fn work(
         })? {
             demand.lasts()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
-            key_hasher.add(&decoded.rows, &mut keys)?;
+            bench.keys.add(&decoded.rows, &mut keys)?;
             let records = decoded.rows.num_rows() + quarantined.len();
             observer(Event::RecordsRead {
                 records: records as u64,
@@ -324,7 +337,7 @@ pub(crate) fn work(
             }
         }
         let counts = decoder.finish();
-        let keys = key_hasher.finish(keys)?;
+        let keys = bench.keys.finish(keys)?;
         outlet.give(Piece::BlobDone { blob, counts, keys })?;
     }
     rows.finish(&mut outlet)?;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 use dataset::Dataset;
 
 use crate::error::PipelineError;
@@ -111,11 +111,13 @@ fn failed(directory: &Path, source: io::Error) -> PipelineError {
     PipelineError::Machine { what, source }
 }
 
-/// Hashes the unique keys of rows.
+/// Hashes the unique keys of rows. Keeps its buffer from batch to batch.
 #[derive(Debug)]
 pub(crate) struct KeyHasher {
     columns: Vec<String>,
     converter: RowConverter,
+    /// The keys of the batch at hand.
+    of_batch: Rows,
     spool: Arc<KeySpool>,
 }
 
@@ -127,17 +129,23 @@ impl KeyHasher {
             Ok(SortField::new(field.data_type().clone()))
         });
         let fields = fields.collect::<Result<_, ArrowError>>();
+        let converter = fields
+            .and_then(RowConverter::new)
+            .map_err(|error| defect(&error))?;
         Ok(Self {
-            converter: fields
-                .and_then(RowConverter::new)
-                .map_err(|error| defect(&error))?,
+            of_batch: converter.empty_rows(0, 0),
+            converter,
             columns: dataset.unique_key.clone(),
             spool: Arc::clone(spool),
         })
     }
 
     /// Adds the hash of every row's key.
-    pub(crate) fn add(&self, rows: &RecordBatch, keys: &mut BlobKeys) -> Result<(), PipelineError> {
+    pub(crate) fn add(
+        &mut self,
+        rows: &RecordBatch,
+        keys: &mut BlobKeys,
+    ) -> Result<(), PipelineError> {
         let hasher = BuildHasherDefault::<DefaultHasher>::new();
         let schema = rows.schema();
         let columns = self.columns.iter().map(|name| {
@@ -145,8 +153,11 @@ impl KeyHasher {
             Ok(rows.column(index).clone())
         });
         let columns = columns.collect::<Result<Vec<ArrayRef>, ArrowError>>();
-        let of_rows = columns.and_then(|columns| self.converter.convert_columns(&columns));
-        for key in &of_rows.map_err(|error| defect(&error))? {
+        self.of_batch.clear();
+        columns
+            .and_then(|columns| self.converter.append(&mut self.of_batch, &columns))
+            .map_err(|error| defect(&error))?;
+        for key in &self.of_batch {
             keys.waiting.push(hasher.hash_one(key.as_ref()));
         }
         if keys.waiting.len() >= RUN_HASHES {
@@ -241,7 +252,7 @@ mod tests {
             .collect();
         let schema = Arc::new(arrow::datatypes::Schema::new(nullable));
         let rows = RecordBatch::try_new(schema, columns.collect()).unwrap();
-        let hasher = KeyHasher::new(&dataset, spool).unwrap();
+        let mut hasher = KeyHasher::new(&dataset, spool).unwrap();
         let mut keys = BlobKeys::default();
         hasher.add(&rows, &mut keys).unwrap();
         hasher.finish(keys).unwrap()

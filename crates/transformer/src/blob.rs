@@ -1,7 +1,7 @@
 //! One blob to batches: inflate, split into lines, decode, set aside. The caller owns the loop and says where batches go.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use arrow::error::ArrowError;
 use thiserror::Error;
@@ -83,7 +83,7 @@ pub struct BlobDecoder<'a, R> {
 
 /// Decodes a gzip blob with a decoder that is kept from blob to blob.
 pub fn decode_blob<'a>(
-    compressed: impl Read + Send + 'a,
+    compressed: impl BufRead + Send + 'a,
     group_source: GroupSource,
     records: &'a mut RecordDecoder,
     limits: BatchLimits,
@@ -93,6 +93,7 @@ pub fn decode_blob<'a>(
         lines: Lines::new(
             inflate(compressed, limits.inflated_bytes),
             limits.line_bytes,
+            records.take_line_buffer(),
         ),
         records,
         limits,
@@ -158,6 +159,7 @@ impl<R: Read> BlobDecoder<'_, R> {
     /// The blob's counts; whole once `next_batch` gave none.
     pub fn finish(self) -> BlobCounts {
         let drift = self.records.take_drift();
+        self.records.keep_line_buffer(self.lines.into_buffer());
         BlobCounts {
             rows_rescued: drift.rows_rescued,
             drift: drift.paths,

@@ -1,18 +1,15 @@
 //! Compressed bytes to plain bytes, behind one function: every member of a gzip stream, each with its checksum and length
-//! checked, to the end of the input, and never beyond a limit. Does not buffer what it gives.
+//! checked, to the end of the input, and never beyond a limit. Does not buffer what it takes, nor what it gives.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use thiserror::Error;
 
-const COMPRESSED_BUFFER: usize = 128 * 1024;
-
 /// Inflates a gzip stream of one or more members. Reading fails with `UnexpectedEof` where the stream is cut, with
 /// `InvalidInput` where it is not gzip, is corrupt, or goes on after its last member with something that is no member, and
 /// with an error that holds a `TooLarge` where it inflates to more than `limit` bytes.
-pub fn inflate(compressed: impl Read + Send, limit: u64) -> impl Read + Send {
-    let compressed = BufReader::with_capacity(COMPRESSED_BUFFER, compressed);
+pub fn inflate(compressed: impl BufRead + Send, limit: u64) -> impl Read + Send {
     Limited {
         reader: MultiGzDecoder::new(compressed),
         left: limit,

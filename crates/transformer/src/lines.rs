@@ -40,11 +40,13 @@ pub struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    /// Lines longer than `max_line_bytes` are reported as too long.
-    pub fn new(reader: R, max_line_bytes: usize) -> Self {
+    /// Lines longer than `max_line_bytes` are reported as too long. `buffer` is an empty one, or what
+    /// [`Self::into_buffer`] gave.
+    pub fn new(reader: R, max_line_bytes: usize, mut buffer: Vec<u8>) -> Self {
+        buffer.resize(READ_SIZE, 0);
         Self {
             reader,
-            buffer: vec![0; READ_SIZE],
+            buffer,
             start: 0,
             end: 0,
             offset: 0,
@@ -53,6 +55,14 @@ impl<R: Read> Lines<R> {
             kept: Vec::new(),
             at_end: false,
         }
+    }
+
+    /// The buffer, for another stream; what a long line has made of it is not kept.
+    pub fn into_buffer(self) -> Vec<u8> {
+        if self.buffer.len() > READ_SIZE {
+            return Vec::new();
+        }
+        self.buffer
     }
 
     /// Bytes of the stream read so far.
@@ -167,7 +177,7 @@ mod tests {
     }
 
     fn lines(text: &[u8], step: usize, max: usize) -> Vec<(Vec<u8>, u64, u64, bool)> {
-        let mut lines = Lines::new(Trickle(text, step), max);
+        let mut lines = Lines::new(Trickle(text, step), max, Vec::new());
         let mut all = Vec::new();
         while let Some(line) = lines.next_line().unwrap() {
             all.push((line.bytes.to_vec(), line.number, line.offset, line.too_long));
@@ -204,7 +214,7 @@ mod tests {
         let long = "x".repeat(3_000_000);
         let text = format!("a\n{long}\nb\n{long}");
         for step in [1000, 10_000_000] {
-            let mut reader = Lines::new(Trickle(text.as_bytes(), step), 1_000_000);
+            let mut reader = Lines::new(Trickle(text.as_bytes(), step), 1_000_000, Vec::new());
             let mut found = Vec::new();
             while let Some(line) = reader.next_line().unwrap() {
                 found.push((line.bytes.len(), line.number, line.offset, line.too_long));
@@ -219,6 +229,7 @@ mod tests {
                 ]
             );
             assert!(reader.buffer.len() <= 4 << 20);
+            assert!(reader.into_buffer().is_empty());
         }
     }
 

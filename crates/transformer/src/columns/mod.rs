@@ -3,6 +3,7 @@
 //! A row that no value went to is null; so an absent key costs nothing. Knows nothing of JSON.
 
 mod bitmap;
+mod constant;
 mod nested;
 mod ranges;
 mod texts;
@@ -19,6 +20,7 @@ use arrow::error::ArrowError;
 use dataset::ColumnType;
 
 use bitmap::Bitmap;
+pub(crate) use constant::ConstantColumns;
 pub(crate) use nested::{Items, KeyValueItems, NestedColumn, TextItems};
 pub(crate) use texts::TextColumn;
 

@@ -28,9 +28,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::str::from_utf8;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use dataset::{Dataset, Snapshot};
@@ -43,7 +41,7 @@ pub(crate) use scan::WrittenKey;
 use scan::{JsonError, JsonErrorKind, RawText, Scanner};
 use wire_tree::{Child, Node, Target, WireTree, join};
 
-use crate::columns::{Column, TextColumn, of_type};
+use crate::columns::{Column, ConstantColumns, TextColumn, of_type};
 use crate::quarantine::Reason;
 
 /// Which partition a blob's rows belong to.
@@ -65,11 +63,11 @@ pub struct RecordDecoder {
     file_schema: SchemaRef,
     /// That of the last batch.
     batch_schema: SchemaRef,
-    snapshot: Snapshot,
     unique_key: Vec<RequiredColumn>,
     group_source: GroupSource,
 
     columns: Vec<Column>,
+    constant: ConstantColumns,
     rescued_data: TextColumn,
     rbac_group_ids: Vec<i64>,
     rows: usize,
@@ -81,6 +79,8 @@ pub struct RecordDecoder {
     rescue: Rescue,
     rescued_json: Vec<u8>,
     record_group: Option<i64>,
+    /// Of the blob before, for the next one.
+    line_buffer: Vec<u8>,
 
     rows_rescued: u64,
     drift: HashMap<(String, DriftKind), u64>,
@@ -149,7 +149,6 @@ impl RecordDecoder {
         Self {
             file_schema: dataset.file_schema(),
             batch_schema: dataset.file_schema(),
-            snapshot: snapshot.clone(),
             unique_key: required
                 .map(|(index, column)| RequiredColumn {
                     index,
@@ -166,6 +165,7 @@ impl RecordDecoder {
                     Column::new(column.column_type, may_repeat.then_some(hash_seed))
                 })
                 .collect(),
+            constant: ConstantColumns::new(snapshot),
             rescued_data: TextColumn::new(None),
             rbac_group_ids: Vec::new(),
             rows: 0,
@@ -175,6 +175,7 @@ impl RecordDecoder {
             rescue: Rescue::default(),
             rescued_json: Vec::new(),
             record_group: None,
+            line_buffer: Vec::new(),
             rows_rescued: 0,
             drift: HashMap::new(),
             tree,
@@ -192,6 +193,7 @@ impl RecordDecoder {
         for column in &mut self.columns {
             column.allow_dictionary(are_allowed);
         }
+        self.constant.allow_dictionary(are_allowed);
     }
 
     /// Rows decoded since the last batch.
@@ -627,11 +629,7 @@ impl RecordDecoder {
         for (column, field) in self.columns.iter_mut().zip(self.file_schema.fields()) {
             arrays.push(column.finish(rows, field.data_type())?);
         }
-        let time = self.snapshot.generated_time.timestamp_micros();
-        let times = TimestampMicrosecondArray::from_value(time, rows).with_timezone("UTC");
-        let org_ids = std::iter::repeat_n(self.snapshot.org_id.as_str(), rows);
-        arrays.push(Arc::new(times));
-        arrays.push(Arc::new(StringArray::from_iter_values(org_ids)));
+        arrays.extend(self.constant.of_rows(rows)?);
         arrays.push(self.rescued_data.finish(rows)?);
         self.rows = 0;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -653,6 +651,16 @@ impl RecordDecoder {
             self.batch_schema = Arc::new(Schema::new(fields.collect::<Fields>()));
         }
         Arc::clone(&self.batch_schema)
+    }
+
+    /// A buffer for lines, to be given back; none is an empty one.
+    pub(crate) fn take_line_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.line_buffer)
+    }
+
+    /// Keeps the buffer for the next blob's lines.
+    pub(crate) fn keep_line_buffer(&mut self, buffer: Vec<u8>) {
+        self.line_buffer = buffer;
     }
 
     /// What was rescued since last asked.
