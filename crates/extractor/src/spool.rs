@@ -312,7 +312,7 @@ mod tests {
         for memory in [0, 1 << 20] {
             let budget = SpoolBudget::new(memory, folder.path());
             let mut writer = budget.writer(body.len() as u64).unwrap();
-            for piece in body.chunks(10_007) {
+            for piece in body.chunks(10_007).flat_map(|piece| [&[][..], piece]) {
                 writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
             }
             assert_eq!(content(writer.finish().await.unwrap()), body);
