@@ -90,11 +90,7 @@ impl HashedBody {
 
 async fn work(mut pieces: mpsc::Receiver<Piece>) {
     let mut waiting = Vec::new();
-    while let Some(piece) = pieces.recv().await {
-        waiting.push(piece);
-        while let Ok(piece) = pieces.try_recv() {
-            waiting.push(piece);
-        }
+    while pieces.recv_many(&mut waiting, PIECES_ON_THE_WAY).await > 0 {
         hash(&mut waiting);
     }
 }
