@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -230,16 +230,22 @@ def memory(bench: Bench) -> Section:
 
 
 def cost(bench: Bench) -> Section:
-    """CPU time per device from small to large snapshots, and what a run costs that has nearly nothing to do."""
-    costs: dict[int, Cost] = {}
-    for devices in (DEVICES_OF_SMALL_RUN, bench.devices // 10, bench.devices, 10 * bench.devices):
-        with bench.snapshot(devices) as snapshot:
-            if devices < bench.devices:
-                rounds = ROUNDS_OF_SMALL_RUN * bench.rounds
-            else:
-                rounds = bench.rounds if devices == bench.devices else bench.slow_rounds
-            costs[devices] = bench.run(program.files(snapshot), rounds)
-        say(f"{devices:,} devices: {costs[devices].wall:.3f} s, CPU {costs[devices].cpu:.3f} s")
+    """CPU time per device from small to large snapshots, and what a run costs that has nearly nothing to do.
+
+    The sizes take turns: on a shared machine a second of CPU time is not worth the same a minute later."""
+    sizes = (DEVICES_OF_SMALL_RUN, bench.devices // 10, bench.devices, 10 * bench.devices)
+    runs: dict[int, list[Cost]] = {devices: [] for devices in sizes}
+    with ExitStack() as snapshots_of_sizes:
+        sources = {
+            devices: program.files(snapshots_of_sizes.enter_context(bench.snapshot(devices))) for devices in sizes
+        }
+        for _ in range(bench.rounds):
+            for devices, source in sources.items():
+                rounds = ROUNDS_OF_SMALL_RUN if devices < bench.devices else 1
+                runs[devices] += [bench.run_once(source) for _ in range(rounds)]
+    costs = {devices: measure.median_of(of_size) for devices, of_size in runs.items()}
+    for devices, of in costs.items():
+        say(f"{devices:,} devices: {of.wall:.3f} s, CPU {of.cpu:.3f} s")
     small = costs[DEVICES_OF_SMALL_RUN]
     beyond = {
         devices: (of.cpu - small.cpu) / (devices - DEVICES_OF_SMALL_RUN)
@@ -258,7 +264,7 @@ def cost(bench: Bench) -> Section:
         for devices, of in costs.items()
     ]
     head = ("devices", "wall, s", "CPU, s", "CPU per device, µs", "beyond the first line's, µs", "peak, MB")
-    text = f"## Cost by size\n\nFrom files, in {BLOBS} blobs.\n\n{report.table(head, rows)}\n"
+    text = f"## Cost by size\n\nFrom files, in {BLOBS} blobs. Medians of rounds in which the sizes took turns.\n\n{report.table(head, rows)}\n"
     return Section(text, [marks.cpu_per_device(beyond), marks.fixed_cost(DEVICES_OF_SMALL_RUN, small.wall)])
 
 

@@ -203,9 +203,7 @@ impl Workshop {
 
 /// A row group from disk.
 async fn taken(row_group: SpooledRowGroup) -> Result<EncodedRowGroup, PipelineError> {
-    // Allocated here: of the memory that a thread for blocking work allocates, each would keep some for itself.
-    let content = Vec::with_capacity(row_group.length());
-    let taken = tokio::task::spawn_blocking(|| row_group.take(content)).await;
+    let taken = tokio::task::spawn_blocking(|| row_group.take()).await;
     taken
         .map_err(|error| PipelineError::Defect(error.to_string()))?
         .map_err(|source| PipelineError::Machine {

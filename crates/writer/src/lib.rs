@@ -19,6 +19,7 @@ mod error;
 mod failpoint;
 mod file_format;
 mod invariants;
+mod kept_buffers;
 mod latest;
 pub mod layout;
 mod local_disk;

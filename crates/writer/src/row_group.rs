@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::column_chunk::{ColumnChunkEncoder, SharedBuffers};
 use crate::error::{Error, Result};
 use crate::file_format::FileFormat;
+use crate::kept_buffers::KeptBuffers;
 use crate::statistics::Collected;
 
 /// Rows of a page: what a column holds uncompressed while it is written, 140 columns at a time.
@@ -44,8 +45,8 @@ pub struct RowGroupEncoder {
     shared: SharedBuffers,
     rows: usize,
     page_rows: usize,
-    /// Rows and bytes of the row group before: the next one's rows will take about as many.
-    before: (usize, usize),
+    /// For the row groups' content.
+    buffers: KeptBuffers,
 }
 
 /// A finished row group, compressed, not yet in a file.
@@ -54,6 +55,8 @@ pub struct EncodedRowGroup {
     pub(crate) rows: u64,
     /// The column chunks, one after the other.
     pub(crate) content: Bytes,
+    /// Where the memory of `content` goes afterwards.
+    pub(crate) buffers: KeptBuffers,
     /// Where each lies in `content`, and what is in it.
     pub(crate) columns: Vec<ColumnCloseResult>,
     pub(crate) key_ranges: Vec<KeyRange>,
@@ -77,7 +80,7 @@ impl RowGroupEncoder {
             format: format.clone(),
             rows: 0,
             page_rows: 0,
-            before: (0, 0),
+            buffers: KeptBuffers::default(),
         })
     }
 
@@ -157,18 +160,13 @@ impl RowGroupEncoder {
     /// # Errors
     /// [`Error::Parquet`]. The encoder is then not to be used.
     pub fn finish(&mut self) -> Result<EncodedRowGroup> {
-        let (rows_before, bytes_before) = self.before;
-        let as_before = bytes_before * self.rows.min(rows_before) / rows_before.max(1);
-        let mut content = Vec::with_capacity(as_before);
+        let mut content = self.buffers.take();
         let rows = self.rows as u64;
         let columns = self.columns.iter_mut();
         let columns = columns
             .map(|column| column.finish(rows, &mut self.shared, &mut content))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| self.format.failed(&error))?;
-        // Row groups wait for their turn in the file by the handful.
-        content.shrink_to_fit();
-        self.before = (self.rows, content.len());
         (self.rows, self.page_rows) = (0, 0);
         let key_ranges = self.format.key_columns.iter().filter_map(|key| {
             let statistics = columns.get(key.leaf)?.metadata.statistics()?;
@@ -182,7 +180,8 @@ impl RowGroupEncoder {
             rows,
             statistics: collected.collect(),
             key_ranges: key_ranges.collect(),
-            content: content.into(),
+            content: self.buffers.lend(content),
+            buffers: self.buffers.clone(),
             columns,
         })
     }

@@ -7,8 +7,6 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-
 use crate::row_group::EncodedRowGroup;
 
 /// A nameless file for the bytes of row groups. It goes with the spool and the last row group that lies in it.
@@ -54,19 +52,15 @@ impl RowGroupSpool {
 }
 
 impl SpooledRowGroup {
-    /// Bytes that the row group has on disk.
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
-    /// The row group with its bytes in memory again, in that of `content`, which has room for [`Self::length`] of them.
+    /// The row group with its bytes in memory again.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn take(mut self, mut content: Vec<u8>) -> io::Result<EncodedRowGroup> {
+    pub fn take(mut self) -> io::Result<EncodedRowGroup> {
+        let mut content = self.row_group.buffers.take();
+        content.reserve_exact(self.length);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(self.offset))?;
-        content.clear();
         let read = (&*file)
             .take(self.length as u64)
             .read_to_end(&mut content)?;
@@ -74,7 +68,7 @@ impl SpooledRowGroup {
         if read < self.length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.row_group.content = Bytes::from(content);
+        self.row_group.content = self.row_group.buffers.lend(content);
         Ok(self.row_group)
     }
 }
@@ -105,8 +99,7 @@ mod tests {
         waiting.swap(0, 2);
         for (content, spooled) in waiting {
             assert!(spooled.row_group.content.is_empty());
-            let content_at = Vec::with_capacity(spooled.length());
-            let row_group = spooled.take(content_at).unwrap();
+            let row_group = spooled.take().unwrap();
             assert_eq!((row_group.rows(), &row_group.content), (50, &content));
         }
         assert!(RowGroupSpool::new(&folder.path().join("absent")).is_err());

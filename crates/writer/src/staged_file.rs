@@ -1,10 +1,11 @@
 //! Encoded row groups to one Parquet file in the store, uploaded while it grows and left invisible.
 //!
-//! Memory: the row group being appended and two upload parts (of 5 MiB; of 512 KiB on local disk), whatever the size of the file.
+//! Memory: the row group being appended and two upload parts (of 5 MiB; of 512 KiB on local disk), whatever the size of the file:
+//! a part that is full is sent before the next column is taken.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use dataset::Partition;
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::file_format::FileFormat;
+use crate::kept_buffers::KeptBuffers;
 use crate::layout;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
 use crate::statistics::{self, Collected, ColumnStatistics};
@@ -45,20 +47,28 @@ pub struct StagedFile {
     pub upload: OpenUpload,
 }
 
+/// Sends a file's parts to the store, one after the other.
+#[derive(Debug)]
+struct PartSender {
+    lake: Lake,
+    path: String,
+    staging_path: String,
+    /// Parts that wait to be sent.
+    full: FullParts,
+    upload: Option<Upload>,
+    bytes: u64,
+    sha256: Sha256,
+}
+
 /// Writes one Parquet file to the store. Finish or abort it: what is dropped stays behind as an open upload.
 #[derive(Debug)]
 pub struct StagedFileWriter {
-    lake: Lake,
     format: Arc<FileFormat>,
-    path: String,
-    staging_path: String,
     partition: Partition,
     number: u32,
     file: SerializedFileWriter<PartBuffer>,
-    upload: Option<Upload>,
+    sender: PartSender,
     rows: u64,
-    bytes: u64,
-    sha256: Sha256,
     key_ranges: Vec<KeyRange>,
     statistics: Option<Vec<Collected>>,
 }
@@ -84,24 +94,28 @@ impl StagedFileWriter {
             });
         }
         let (dataset, snapshot) = (&format.snapshot.dataset, format.snapshot.id());
-        let buffer = PartBuffer::new(part_bytes(lake));
+        let full = FullParts::default();
+        let buffer = PartBuffer::new(part_bytes(lake), full.clone());
         let file = SerializedFileWriter::new(
             buffer,
             format.parquet_schema.clone(),
             format.properties.clone(),
         );
         Ok(Self {
-            lake: lake.clone(),
-            path: layout::part(dataset, &partition, &snapshot, number),
-            staging_path: layout::staged_part(dataset, run_id, &partition, &snapshot, number),
+            sender: PartSender {
+                lake: lake.clone(),
+                path: layout::part(dataset, &partition, &snapshot, number),
+                staging_path: layout::staged_part(dataset, run_id, &partition, &snapshot, number),
+                full,
+                upload: None,
+                bytes: 0,
+                sha256: Sha256::new(),
+            },
             partition,
             number,
             file: file.map_err(|error| format.failed(&error))?,
             format: format.clone(),
-            upload: None,
             rows: 0,
-            bytes: 0,
-            sha256: Sha256::new(),
             key_ranges: Vec::new(),
             statistics: None,
         })
@@ -120,9 +134,19 @@ impl StagedFileWriter {
         if row_group.rows == 0 {
             return Ok(());
         }
-        self.splice(row_group)
-            .map_err(|error| self.format.failed(&error))?;
-        self.send_full_parts().await
+        let failed = |error| self.format.failed(&error);
+        let mut writer = self.file.next_row_group().map_err(failed)?;
+        for column in row_group.columns {
+            writer
+                .append_column(&row_group.content, column)
+                .map_err(failed)?;
+            self.sender.send_full().await?;
+        }
+        writer.close().map_err(failed)?;
+        self.rows += row_group.rows;
+        cover(&mut self.key_ranges, row_group.key_ranges);
+        statistics::add_row_group(&mut self.statistics, row_group.statistics);
+        Ok(())
     }
 
     /// Writes the footer and uploads the rest. `None` if the file has no rows: nothing is staged then.
@@ -137,12 +161,12 @@ impl StagedFileWriter {
             Ok(upload) => {
                 failpoint::reached("staged");
                 Ok(Some(StagedFile {
-                    path: self.path,
+                    path: self.sender.path,
                     partition: self.partition,
                     number: self.number,
                     rows: self.rows,
-                    bytes: self.bytes,
-                    sha256: hexadecimal(&self.sha256.finalize()),
+                    bytes: self.sender.bytes,
+                    sha256: hexadecimal(&self.sender.sha256.finalize()),
                     key_ranges: self.key_ranges,
                     column_statistics: self
                         .statistics
@@ -166,43 +190,33 @@ impl StagedFileWriter {
     /// # Errors
     /// What the store answers.
     pub async fn abort(self) -> Result<()> {
-        match self.upload {
+        match self.sender.upload {
             Some(upload) => upload.abort().await,
             None => Ok(()),
         }
-    }
-
-    fn splice(&mut self, row_group: EncodedRowGroup) -> Result<(), parquet::errors::ParquetError> {
-        let mut writer = self.file.next_row_group()?;
-        for column in row_group.columns {
-            writer.append_column(&row_group.content, column)?;
-        }
-        writer.close()?;
-        self.rows += row_group.rows;
-        cover(&mut self.key_ranges, row_group.key_ranges);
-        statistics::add_row_group(&mut self.statistics, row_group.statistics);
-        Ok(())
     }
 
     async fn upload_rest(&mut self) -> Result<OpenUpload> {
         self.file
             .finish()
             .map_err(|error| self.format.failed(&error))?;
-        self.send_full_parts().await?;
+        self.sender.send_full().await?;
         let rest = self.file.inner_mut().take_rest();
         if !rest.is_empty() {
-            self.send(rest).await?;
+            self.sender.send(rest).await?;
         }
-        match &mut self.upload {
+        match &mut self.sender.upload {
             Some(upload) => upload.finish().await,
             None => Err(Error::Task {
                 message: "a file with rows has no bytes".to_owned(),
             }),
         }
     }
+}
 
-    async fn send_full_parts(&mut self) -> Result<()> {
-        while let Some(part) = self.file.inner_mut().full.pop_front() {
+impl PartSender {
+    async fn send_full(&mut self) -> Result<()> {
+        while let Some(part) = self.full.pop() {
             self.send(part).await?;
         }
         Ok(())
@@ -219,21 +233,40 @@ impl StagedFileWriter {
     }
 }
 
+/// Parts that are full, in order; shared by what fills and what sends them.
+#[derive(Debug, Clone, Default)]
+struct FullParts(Arc<Mutex<VecDeque<Bytes>>>);
+
+impl FullParts {
+    fn push(&self, part: Bytes) {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.push_back(part);
+    }
+
+    fn pop(&self) -> Option<Bytes> {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.pop_front()
+    }
+}
+
 /// Cuts what Parquet writes into upload parts of equal size.
 #[derive(Debug)]
 struct PartBuffer {
     part_bytes: usize,
-    full: VecDeque<Bytes>,
+    full: FullParts,
     /// Shorter than a part. Grows as needed: most files of small groups never fill one.
     open: Vec<u8>,
+    /// For the parts.
+    buffers: KeptBuffers,
 }
 
 impl PartBuffer {
-    fn new(part_bytes: usize) -> Self {
+    fn new(part_bytes: usize, full: FullParts) -> Self {
         Self {
             part_bytes,
-            full: VecDeque::new(),
+            full,
             open: Vec::new(),
+            buffers: KeptBuffers::default(),
         }
     }
 
@@ -253,7 +286,8 @@ impl Write for PartBuffer {
         }
         self.open.extend_from_slice(&bytes[..taken]);
         if length == self.part_bytes {
-            self.full.push_back(std::mem::take(&mut self.open).into());
+            let full = std::mem::replace(&mut self.open, self.buffers.take());
+            self.full.push(self.buffers.lend(full));
         }
         Ok(taken)
     }
@@ -442,7 +476,8 @@ mod tests {
     #[test]
     fn parts_are_cut_at_their_size_whatever_is_written() {
         const PART_BYTES: usize = 1 << 20;
-        let mut buffer = PartBuffer::new(PART_BYTES);
+        let full = FullParts::default();
+        let mut buffer = PartBuffer::new(PART_BYTES, full.clone());
         let written: Vec<u8> = (0..PART_BYTES * 2 + 5)
             .map(|index| (index % 251) as u8)
             .collect();
@@ -450,8 +485,9 @@ mod tests {
             buffer.write_all(piece).unwrap();
             assert!(buffer.open.capacity() <= PART_BYTES);
         }
-        assert!(buffer.full.iter().all(|part| part.len() == PART_BYTES));
-        let mut read: Vec<u8> = buffer.full.iter().flatten().copied().collect();
+        let full: Vec<Bytes> = std::iter::from_fn(|| full.pop()).collect();
+        assert!(full.iter().all(|part| part.len() == PART_BYTES));
+        let mut read: Vec<u8> = full.iter().flatten().copied().collect();
         read.extend(buffer.take_rest());
         assert!(read == written);
     }
