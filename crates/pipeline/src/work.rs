@@ -19,7 +19,7 @@ use dataset::BlobPath;
 use extractor::{BlobSource, ExtractorError, Spool};
 use futures::stream::{self, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use transformer::{BatchLimits, TransformError};
 use writer::{FileFormat, Lake, ParquetSettings, StagedFile};
@@ -84,6 +84,40 @@ struct Restart {
 enum Made {
     Staged(StagedPart),
     Restart(Restart),
+}
+
+/// The parts of a round: those that are being made, and what came of the others.
+struct PartTasks<'a> {
+    running: JoinSet<Result<Made, PipelineError>>,
+    staged: &'a mut Vec<StagedPart>,
+    restarts: Vec<Restart>,
+    first_error: Option<PipelineError>,
+}
+
+impl PartTasks<'_> {
+    /// Takes in how a part ended. [`PipelineError::Cancelled`] if it failed: the reason is kept.
+    fn ended(
+        &mut self,
+        part: Result<Result<Made, PipelineError>, JoinError>,
+    ) -> Result<(), PipelineError> {
+        match part.unwrap_or_else(|error| Err(PipelineError::Defect(error.to_string()))) {
+            Ok(Made::Staged(part)) => self.staged.push(part),
+            Ok(Made::Restart(restart)) => self.restarts.push(restart),
+            Err(error) => {
+                self.failed(error);
+                return Err(PipelineError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the first error. What was stopped because of another one is not the reason.
+    fn failed(&mut self, error: PipelineError) {
+        let first = self.first_error.as_ref();
+        if first.is_none_or(|first| matches!(first, PipelineError::Cancelled)) {
+            self.first_error = Some(error);
+        }
+    }
 }
 
 /// What working on a plan gives back.
@@ -241,30 +275,22 @@ impl Workshop {
         cancel: &CancellationToken,
     ) -> Result<Vec<Restart>, PipelineError> {
         let cancel = cancel.child_token();
-        let mut parts = JoinSet::new();
-        let started = self.start_all(runs, is_last, &mut parts, &cancel).await;
-        if started.is_err() {
+        let mut parts = PartTasks {
+            running: JoinSet::new(),
+            staged,
+            restarts: Vec::new(),
+            first_error: None,
+        };
+        if let Err(error) = self.start_all(runs, is_last, &mut parts, &cancel).await {
             cancel.cancel();
+            parts.failed(error);
         }
-        let mut first_error = started.err();
-        let mut restarts = Vec::new();
-        while let Some(part) = parts.join_next().await {
-            match part.unwrap_or_else(|error| Err(PipelineError::Defect(error.to_string()))) {
-                Ok(Made::Staged(part)) => staged.push(part),
-                Ok(Made::Restart(restart)) => restarts.push(restart),
-                Err(error) => {
-                    cancel.cancel();
-                    // What was stopped because of another error is not the reason.
-                    if first_error
-                        .as_ref()
-                        .is_none_or(|first| matches!(first, PipelineError::Cancelled))
-                    {
-                        first_error = Some(error);
-                    }
-                }
+        while let Some(part) = parts.running.join_next().await {
+            if parts.ended(part).is_err() {
+                cancel.cancel();
             }
         }
-        first_error.map_or(Ok(restarts), Err)
+        parts.first_error.map_or(Ok(parts.restarts), Err)
     }
 
     /// Whether a part that failed so may succeed when it is made from nothing.
@@ -389,7 +415,7 @@ impl Workshop {
         &self,
         runs: &[PartRun],
         is_last: bool,
-        parts: &mut JoinSet<Result<Made, PipelineError>>,
+        parts: &mut PartTasks<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), PipelineError> {
         let mut downloads = JoinSet::new();
@@ -405,7 +431,7 @@ impl Workshop {
         runs: &[PartRun],
         is_last: bool,
         downloads: &mut JoinSet<()>,
-        parts: &mut JoinSet<Result<Made, PipelineError>>,
+        parts: &mut PartTasks<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), PipelineError> {
         let segments = runs.iter().flat_map(|run| {
@@ -448,8 +474,12 @@ impl Workshop {
                 let permit = permit(&part_permits, cancel).await?;
                 let (sender, segments) = mpsc::channel(run.part.segments.len().max(1));
                 to_part = Some(sender);
+                // A task that has ended keeps its memory until it is joined, and there may be thousands.
+                while let Some(part) = parts.running.try_join_next() {
+                    parts.ended(part)?;
+                }
                 let (workshop, run, cancel) = (self.clone(), run.clone(), cancel.clone());
-                parts.spawn(async move {
+                parts.running.spawn(async move {
                     let made = workshop.make(&run, segments, is_last).await;
                     drop(permit);
                     if made.is_err() {
