@@ -216,7 +216,9 @@ impl Workshop {
         cancel: &CancellationToken,
     ) -> Result<Work, PipelineError> {
         let mut work = Work::default();
-        match self.rounds(plan, &mut work, observer, cancel).await {
+        let ended = self.rounds(plan, &mut work, observer, cancel).await;
+        self.settings.benches.clear();
+        match ended {
             Ok(()) => Ok(work),
             Err(error) => {
                 self.throw_away(&work.parts).await;

@@ -285,7 +285,8 @@ async fn publish(
                 manifest.write(table.lake).await?;
                 failpoint::reached("manifest");
             }
-            return table.read_again(state.log, now).await.map(Some);
+            let state = table.read_again(state.log, Some(manifest), now).await?;
+            return Ok(Some(state));
         }
         tokio::time::sleep(SWAP_PAUSE * attempt).await;
         state = table.read(now).await?;

@@ -215,13 +215,10 @@ pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile
 /// # Errors
 /// What the store answers.
 pub async fn abort_files(lake: &Lake, files: &[StagedFile]) -> Result<()> {
-    let aborts: Vec<_> = files
-        .iter()
-        .map(|file| {
-            let (lake, upload, path) = (lake.clone(), file.upload.clone(), file.path.clone());
-            async move { upload.abort(&lake, &path).await }
-        })
-        .collect();
+    let aborts = files.to_vec().into_iter().map(|file| {
+        let lake = lake.clone();
+        async move { file.upload.abort(&lake, &file.path).await }
+    });
     stream::iter(aborts)
         .buffer_unordered(UPLOADS_AT_ONCE)
         .try_collect::<()>()
@@ -254,19 +251,17 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
 }
 
 pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
-    let completions: Vec<_> = files
-        .iter()
-        .map(|file| {
-            let (lake, file) = (lake.clone(), file.clone());
-            async move {
-                file.upload
-                    .complete(&lake, &file.path, &file.sha256)
-                    .await?;
-                failpoint::reached("upload-completed");
-                Ok(())
-            }
-        })
-        .collect();
+    // Made one by one: of thousands of files, those that are not under way take no memory.
+    let completions = files.to_vec().into_iter().map(|file| {
+        let lake = lake.clone();
+        async move {
+            file.upload
+                .complete(&lake, &file.path, &file.sha256)
+                .await?;
+            failpoint::reached("upload-completed");
+            Ok(())
+        }
+    });
     stream::iter(completions)
         .buffer_unordered(UPLOADS_AT_ONCE)
         .try_collect()
@@ -389,7 +384,9 @@ impl Commit<'_> {
                 self.begun.manifest.write(table.lake).await?;
                 failpoint::reached("manifest");
                 return Ok(Recorded::Won(
-                    table.read_again(state.log, request.committed_at).await?,
+                    table
+                        .read_again(state.log, Some(&self.begun.manifest), request.committed_at)
+                        .await?,
                     replaced,
                 ));
             }
@@ -495,7 +492,7 @@ impl Commit<'_> {
         table.delete_strays(&state, manifest).await?;
         self.begun.delete(table.lake).await?;
         failpoint::reached("struck-off");
-        let state = table.read_again(state.log, now).await?;
+        let state = table.read_again(state.log, Some(manifest), now).await?;
         table.tidy(state, self.alone, now).await
     }
 

@@ -648,7 +648,7 @@ fn in_json(bounds: &Bounds) -> Option<(Value, Value)> {
         ))
     };
     Some(match bounds {
-        Bounds::String { min, max } => (min.clone().into(), max.clone().into()),
+        Bounds::String(texts) => (texts.min.clone().into(), texts.max.clone().into()),
         Bounds::Integer { min, max } => ((*min).into(), (*max).into()),
         Bounds::Date { min, max } => (date(*min)?, date(*max)?),
         Bounds::Timestamp { min, max } => {

@@ -197,7 +197,7 @@ pub async fn rollback(
             failpoint::reached("log-entry");
             let state = table
                 .publish(
-                    table.read_again(state.log, now).await?,
+                    table.read_again(state.log, None, now).await?,
                     Some(&manifest),
                     now,
                 )

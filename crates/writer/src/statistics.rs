@@ -27,12 +27,7 @@ pub struct ColumnStatistics {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Bounds {
     /// Of a string column.
-    String {
-        /// Lower bound.
-        min: String,
-        /// Upper bound.
-        max: String,
-    },
+    String(Box<TextBounds>),
     /// Of an integer column.
     Integer {
         /// Lower bound.
@@ -54,6 +49,15 @@ pub enum Bounds {
         /// Upper bound.
         max: i32,
     },
+}
+
+/// Bounds of texts: a box of its own, since most columns have none and there may be thousands of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextBounds {
+    /// Lower bound.
+    pub min: String,
+    /// Upper bound.
+    pub max: String,
 }
 
 /// Statistics of one column that grow row group by row group.
@@ -124,10 +128,10 @@ pub(crate) fn add_row_group(file: &mut Option<Vec<Collected>>, row_group: Vec<Co
 impl Bounds {
     fn covering(self, more: Self) -> Option<Self> {
         Some(match (self, more) {
-            (Self::String { min, max }, Self::String { min: a, max: b }) => Self::String {
-                min: min.min(a),
-                max: max.max(b),
-            },
+            (Self::String(known), Self::String(more)) => Self::String(Box::new(TextBounds {
+                min: known.min.min(more.min),
+                max: known.max.max(more.max),
+            })),
             (Self::Integer { min, max }, Self::Integer { min: a, max: b }) => Self::Integer {
                 min: min.min(a),
                 max: max.max(b),
@@ -159,10 +163,10 @@ fn bounds(data_type: &DataType, statistics: &Statistics) -> Option<Bounds> {
         (DataType::Utf8, Statistics::ByteArray(values)) => {
             // Cut at a character boundary by the encoder.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-            Some(Bounds::String {
+            Some(Bounds::String(Box::new(TextBounds {
                 min: text(values.min_bytes_opt()?)?,
                 max: text(values.max_bytes_opt()?)?,
-            })
+            })))
         }
         (DataType::Int64, Statistics::Int64(values)) => Some(Bounds::Integer {
             min: *values.min_opt()?,

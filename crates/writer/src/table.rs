@@ -86,35 +86,42 @@ impl<'a> Table<'a> {
     /// # Errors
     /// [`Error::HasDeltaLog`] if it has a log that the settings do not know of; what the store answers.
     pub(crate) async fn read(&self, now: DateTime<Utc>) -> Result<TableState> {
-        self.read_again(LogState::default(), now).await
+        self.read_again(LogState::default(), None, now).await
     }
 
-    /// What the table holds now; `known` is what its log said before.
+    /// What the table holds now; `known` is what its log said before, and `own` a manifest that need not be read: with
+    /// thousands of files it is megabytes.
     ///
     /// # Errors
     /// Those of [`Table::read`].
     pub(crate) async fn read_again(
         &self,
         mut known: LogState,
+        own: Option<&Manifest>,
         now: DateTime<Utc>,
     ) -> Result<TableState> {
         for attempt in 1..READ_ATTEMPTS {
-            match self.read_once(std::mem::take(&mut known), now).await {
+            match self.read_once(std::mem::take(&mut known), own, now).await {
                 // Another commit replaced in between what was about to be read.
                 Err(Error::NotFound { .. }) => tokio::time::sleep(READ_PAUSE * attempt).await,
                 read => return read,
             }
         }
-        self.read_once(known, now).await
+        self.read_once(known, own, now).await
     }
 
-    async fn read_once(&self, known: LogState, now: DateTime<Utc>) -> Result<TableState> {
+    async fn read_once(
+        &self,
+        known: LogState,
+        own: Option<&Manifest>,
+        now: DateTime<Utc>,
+    ) -> Result<TableState> {
         // The pointer first: a swap that succeeds then follows a log at least as new as that of any swap before.
         let (stored, seen) = Latest::read_versioned(self.lake, self.dataset).await?;
         let (log, latest) = match self.settings.format {
             TableFormat::Delta => {
                 let log = self.log.read(known).await?;
-                let latest = self.following(&stored, &log, now).await?;
+                let latest = self.following(&stored, &log, own, now).await?;
                 (log, latest)
             }
             TableFormat::Parquet if self.log.exists().await? => {
@@ -136,6 +143,7 @@ impl<'a> Table<'a> {
         &self,
         stored: &Latest,
         log: &LogState,
+        own: Option<&Manifest>,
         now: DateTime<Utc>,
     ) -> Result<Latest> {
         let mut latest = stored.clone();
@@ -151,8 +159,12 @@ impl<'a> Table<'a> {
                 .iter()
                 .find(|current| current.snapshot == **snapshot);
             if listed.is_none_or(|listed| listed.files != files.len() as u64) {
-                let manifest = self.manifest(&latest, snapshot, &files).await?;
-                latest.put(CurrentSnapshot::from(&manifest), now);
+                let is_own = |own: &&Manifest| own.snapshot == **snapshot && lists(own, &files);
+                let current = match own.filter(is_own) {
+                    Some(own) => CurrentSnapshot::from(own),
+                    None => (&self.manifest(&latest, snapshot, &files).await?).into(),
+                };
+                latest.put(current, now);
             }
         }
         // A snapshot without files leaves no trace in the log's state.
@@ -174,10 +186,7 @@ impl<'a> Table<'a> {
         let first = layout::manifest(self.dataset, snapshot);
         let retired = latest.retired(snapshot);
         let path = retired.map_or(&first, |retired| &retired.was.manifest);
-        let is_whole = |manifest: &Manifest| {
-            let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.path).collect();
-            listed == *files
-        };
+        let is_whole = |manifest: &Manifest| lists(manifest, files);
         let published = Manifest::read_at(self.lake, path).await?;
         if let Some(manifest) = published.filter(is_whole) {
             return Ok(manifest);
@@ -265,7 +274,7 @@ impl<'a> Table<'a> {
         }
         let lock = self.lake.lock_commits(self.dataset).await?;
         let alone = lock.is_some() || self.settings.single_writer;
-        self.tidy(self.read_again(state.log, now).await?, alone, now)
+        self.tidy(self.read_again(state.log, None, now).await?, alone, now)
             .await?;
         self.read(now).await
     }
@@ -416,7 +425,7 @@ impl<'a> Table<'a> {
             // Each lost swap is another commit's success: there are as many rounds as there are commits.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
-            state = self.read_again(state.log, now).await?;
+            state = self.read_again(state.log, own, now).await?;
         }
     }
 
@@ -459,7 +468,7 @@ impl<'a> Table<'a> {
         now: DateTime<Utc>,
     ) -> Result<()> {
         for _ in 0..STRIKE_OFF_ATTEMPTS {
-            let mut state = self.read_again(known, now).await?;
+            let mut state = self.read_again(known, None, now).await?;
             let listed = state.latest.retired.len();
             state
                 .latest
@@ -500,6 +509,12 @@ impl<'a> Table<'a> {
         failpoint::reached("files-deleted");
         self.lake.delete(std::slice::from_ref(&was.manifest)).await
     }
+}
+
+/// Whether a manifest's files are these.
+fn lists(manifest: &Manifest, files: &BTreeSet<&str>) -> bool {
+    let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.path).collect();
+    listed == *files
 }
 
 /// Path of the manifest of a snapshot that is current or kept.

@@ -410,18 +410,18 @@ async fn what_is_known_of_the_log_is_read_again_only_when_there_is_a_later_entry
         let table = Table::new(&lake, "devices", settings_of(&lake));
         let known = table.read(now()).await.unwrap().log;
         let (version, files) = (known.version, known.paths().count());
-        let same = table.read_again(known, now()).await.unwrap().log;
+        let same = table.read_again(known, None, now()).await.unwrap().log;
         assert_eq!((same.version, same.paths().count()), (version, files));
         // What was read before is what is given: the entry is not looked at.
         let entry = "devices/_delta_log/00000000000000000000.json";
         let content = lake.get(entry).await.unwrap().unwrap();
         lake.put(entry, "no entry".into()).await.unwrap();
-        let same = table.read_again(same, now()).await.unwrap().log;
+        let same = table.read_again(same, None, now()).await.unwrap().log;
         assert_eq!((same.version, same.paths().count()), (version, files));
         lake.put(entry, content).await.unwrap();
 
         committed(&lake, &snapshot(27, 10), "second", 5).await;
-        let later = table.read_again(same, now()).await.unwrap().log;
+        let later = table.read_again(same, None, now()).await.unwrap().log;
         assert_eq!((version, later.version), (Some(0), Some(1)));
         assert_eq!(later.paths().count(), 2 * files);
     }
