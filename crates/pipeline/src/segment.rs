@@ -9,8 +9,9 @@ use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
+use arrow::error::ArrowError;
 use dataset::{Dataset, Snapshot};
 use extractor::Spool;
 use tokio::sync::mpsc;
@@ -355,7 +356,7 @@ pub(crate) fn work(
 
 /// An error that does not know its blob yet.
 pub(crate) enum SortError {
-    Arrow(arrow::error::ArrowError),
+    Arrow(ArrowError),
     Pipeline(PipelineError),
 }
 
@@ -371,8 +372,8 @@ impl SortError {
     }
 }
 
-impl From<arrow::error::ArrowError> for SortError {
-    fn from(error: arrow::error::ArrowError) -> Self {
+impl From<ArrowError> for SortError {
+    fn from(error: ArrowError) -> Self {
         Self::Arrow(error)
     }
 }
@@ -381,6 +382,15 @@ impl From<PipelineError> for SortError {
     fn from(error: PipelineError) -> Self {
         Self::Pipeline(error)
     }
+}
+
+/// Bytes of the rows' values. What their arrays have room for beyond depends on the batches before, and so on which thread had
+/// them; and where rows are cut must not: the same snapshot gives the same files.
+fn bytes_of(rows: &RecordBatch) -> Result<usize, ArrowError> {
+    let columns = rows.columns().iter();
+    columns
+        .map(|column| column.to_data().get_slice_memory_size())
+        .sum()
 }
 
 /// Collects rows into row groups.
@@ -445,7 +455,7 @@ impl<'a> Rows<'a> {
         batch: DecodedBatch,
         outlet: &mut Outlet,
     ) -> Result<(), SortError> {
-        self.unsorted_bytes += batch.rows.get_array_memory_size();
+        self.unsorted_bytes += bytes_of(&batch.rows)?;
         self.unsorted.push(batch);
         if self.unsorted_bytes < SORTED_BYTES {
             return Ok(());

@@ -87,6 +87,12 @@ impl Column {
         }
     }
 
+    /// Makes room for as many rows as the last batch had. The column is empty, and the last batch's arrays are gone as well: what
+    /// they had is what this takes.
+    pub(crate) fn begin(&mut self) {
+        each!(self, column => column.begin());
+    }
+
     /// Takes back what a row has, behind which no row has a value.
     pub(crate) fn clear(&mut self, row: usize) {
         each!(self, column => column.clear(row));
@@ -187,6 +193,9 @@ impl BoolColumn {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "as all columns have it")]
+    fn begin(&mut self) {}
+
     fn clear(&mut self, row: usize) {
         self.valid.unset(row);
         self.values.unset(row);
@@ -202,6 +211,8 @@ impl BoolColumn {
 pub(crate) struct NumberColumn<T> {
     valid: Bitmap,
     values: Vec<T>,
+    /// Rows of the last batch that had values.
+    room: usize,
 }
 
 impl<T: Copy + Default + ArrowNativeType> NumberColumn<T> {
@@ -220,6 +231,10 @@ impl<T: Copy + Default + ArrowNativeType> NumberColumn<T> {
         self.values.resize(rows, T::default());
     }
 
+    fn begin(&mut self) {
+        self.values.resize(self.room, T::default());
+    }
+
     fn clear(&mut self, row: usize) {
         self.valid.unset(row);
     }
@@ -229,10 +244,9 @@ impl<T: Copy + Default + ArrowNativeType> NumberColumn<T> {
     }
 
     fn finish(&mut self, rows: usize) -> (ScalarBuffer<T>, Option<NullBuffer>) {
-        if rows > self.values.len() {
-            self.grow(rows - 1);
-        }
-        let values = ScalarBuffer::from(self.values[..rows].to_vec());
-        (values, self.valid.take_nulls(rows))
+        self.room = self.values.len();
+        let mut values = std::mem::take(&mut self.values);
+        values.resize(rows, T::default());
+        (ScalarBuffer::from(values), self.valid.take_nulls(rows))
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct NestedColumn<I> {
 
 /// What a nested column holds: items that can be counted and cut off.
 pub(crate) trait Items {
+    fn begin(&mut self);
     fn count(&self) -> usize;
     fn cut(&mut self, count: usize);
 }
@@ -94,6 +95,10 @@ impl TextItems {
 }
 
 impl Items for TextItems {
+    fn begin(&mut self) {
+        self.texts.begin();
+    }
+
     fn count(&self) -> usize {
         self.count
     }
@@ -107,6 +112,11 @@ impl Items for TextItems {
 }
 
 impl Items for KeyValueItems {
+    fn begin(&mut self) {
+        self.keys.begin();
+        self.values.begin();
+    }
+
     fn count(&self) -> usize {
         self.values.count
     }
@@ -126,6 +136,10 @@ impl<I: Items> NestedColumn<I> {
             closed: 0,
             last_filled: 0..0,
         }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.items.begin();
     }
 
     /// The items; those added since the last `close_row` belong to the row that the next one closes.

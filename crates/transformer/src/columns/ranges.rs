@@ -7,9 +7,10 @@ use arrow::error::ArrowError;
 
 use super::bitmap::Bitmap;
 
-/// A range for each row that has one; what other rows have means nothing.
+/// A range for each row that has one; what other rows have means nothing. 32 bits are enough for what an array can refer to: a
+/// larger number is kept as the largest, which no array takes.
 #[derive(Debug, Default)]
-pub(super) struct Ranges(Vec<Range<usize>>);
+pub(super) struct Ranges(Vec<Range<u32>>);
 
 impl Ranges {
     #[inline]
@@ -17,7 +18,8 @@ impl Ranges {
         if row >= self.0.len() {
             self.grow(row);
         }
-        self.0[row] = range;
+        let [start, end] = [range.start, range.end].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        self.0[row] = start..end;
     }
 
     #[cold]
@@ -26,7 +28,8 @@ impl Ranges {
     }
 
     pub(super) fn get(&self, row: usize) -> Range<usize> {
-        self.0[row].clone()
+        let Range { start, end } = self.0[row];
+        start as usize..end as usize
     }
 
     /// Offsets of the first `rows` rows; those that are not `valid` are empty.
@@ -38,7 +41,7 @@ impl Ranges {
         let mut end = 0;
         let ends = (0..rows).map(|row| {
             if valid.get(row) {
-                end = self.0[row].end;
+                end = self.0[row].end as usize;
             }
             i32::try_from(end).map_err(|_| ArrowError::OffsetOverflowError(end))
         });

@@ -17,6 +17,8 @@ const REPEATS: usize = 2;
 const BATCHES_WITHOUT: u32 = 31;
 /// Fewer texts tell nothing of how often they repeat.
 const TELLING_TEXTS: usize = 128;
+/// A batch's texts may be longer by one part of so many than the last one's, before there has to be more room.
+const ROOM_TO_SPARE: usize = 8;
 
 /// Texts by row, as bytes known to be UTF-8.
 #[derive(Debug)]
@@ -35,6 +37,14 @@ pub(crate) struct TextColumn {
     bytes: Vec<u8>,
     /// Where each row's text lies in `bytes`.
     ranges: Ranges,
+    /// How many `keys` and `bytes` the last batch had that had any.
+    room: Room,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    keys: usize,
+    bytes: usize,
 }
 
 impl TextColumn {
@@ -49,6 +59,16 @@ impl TextColumn {
             keys: Vec::new(),
             bytes: Vec::new(),
             ranges: Ranges::default(),
+            room: Room::default(),
+        }
+    }
+
+    /// Makes room for as much as the last batch had. The column is empty.
+    pub(super) fn begin(&mut self) {
+        if self.by_dictionary {
+            self.keys.resize(self.room.keys, 0);
+        } else {
+            self.bytes.reserve(self.room.bytes);
         }
     }
 
@@ -151,8 +171,8 @@ impl TextColumn {
     pub(crate) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         let Some(dictionary) = self.dictionary.as_mut().filter(|_| self.by_dictionary) else {
             let offsets = self.ranges.offsets(rows, &self.valid)?;
-            let bytes = Buffer::from_slice_ref(&self.bytes);
-            self.bytes.clear();
+            self.room.bytes = self.bytes.len() + self.bytes.len() / ROOM_TO_SPARE;
+            let bytes = Buffer::from_vec(std::mem::take(&mut self.bytes));
             self.batches_without = self.batches_without.saturating_sub(1);
             self.choose();
             let nulls = self.valid.take_nulls(rows);
@@ -164,17 +184,16 @@ impl TextColumn {
             Buffer::from_slice_ref(dictionary.bytes()),
             None,
         )?;
-        if rows > self.keys.len() {
-            self.keys.resize(rows.next_power_of_two(), 0);
-        }
+        self.room.keys = self.keys.len();
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.resize(rows, 0);
         let nulls = self.valid.take_nulls(rows);
         let texts = rows - nulls.as_ref().map_or(0, NullBuffer::null_count);
         if texts >= TELLING_TEXTS && dictionary.len() * REPEATS > texts {
             self.batches_without = BATCHES_WITHOUT;
         }
         dictionary.clear();
-        let keys = ScalarBuffer::from(self.keys[..rows].to_vec());
-        let keys = PrimitiveArray::<UInt16Type>::try_new(keys, nulls)?;
+        let keys = PrimitiveArray::<UInt16Type>::try_new(ScalarBuffer::from(keys), nulls)?;
         self.choose();
         Ok(Arc::new(DictionaryArray::try_new(keys, Arc::new(values))?))
     }
