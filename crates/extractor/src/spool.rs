@@ -16,7 +16,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::ExtractorError;
 
-const READ_BUFFER: usize = 128 * 1024;
+/// Small enough for malloc to have it from one spool for the next.
+const READ_BUFFER: usize = 64 * 1024;
 
 /// How many bytes all spools together may hold in memory, and where the others go. Clones share the bytes.
 #[derive(Debug, Clone)]

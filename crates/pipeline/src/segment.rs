@@ -77,13 +77,6 @@ impl Workbenches {
         self.0.lock().ok()?.pop()
     }
 
-    /// Gives their memory back, for when there is no job any more.
-    pub(crate) fn clear(&self) {
-        if let Ok(mut free) = self.0.lock() {
-            free.clear();
-        }
-    }
-
     fn give_back(&self, bench: Workbench) {
         if let Ok(mut free) = self.0.lock() {
             free.push(bench);

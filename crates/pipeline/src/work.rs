@@ -216,9 +216,7 @@ impl Workshop {
         cancel: &CancellationToken,
     ) -> Result<Work, PipelineError> {
         let mut work = Work::default();
-        let ended = self.rounds(plan, &mut work, observer, cancel).await;
-        self.settings.benches.clear();
-        match ended {
+        match self.rounds(plan, &mut work, observer, cancel).await {
             Ok(()) => Ok(work),
             Err(error) => {
                 self.throw_away(&work.parts).await;

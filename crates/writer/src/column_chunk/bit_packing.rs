@@ -47,6 +47,30 @@ pub(super) fn hybrid<T: Copy + Eq + Into<u16>>(values: &[T], width: usize, out: 
     packed(&values[packed_from..], width, out);
 }
 
+/// Appends values that come in runs, each of at most `width` bits: the same bytes as [`hybrid`] appends.
+pub(super) fn hybrid_runs(
+    runs: impl Iterator<Item = (u8, usize)>,
+    width: usize,
+    out: &mut Vec<u8>,
+) {
+    let shortest_run = (RUN_BITS / width).max(GROUP);
+    let mut to_pack: Vec<u8> = Vec::new();
+    for (value, mut count) in runs {
+        let missing = (GROUP - to_pack.len() % GROUP) % GROUP;
+        let taken = count.min(missing);
+        to_pack.resize(to_pack.len() + taken, value);
+        count -= taken;
+        if count >= shortest_run {
+            packed(&to_pack, width, out);
+            to_pack.clear();
+            repeated(value.into(), count, width, out);
+        } else {
+            to_pack.resize(to_pack.len() + count, value);
+        }
+    }
+    packed(&to_pack, width, out);
+}
+
 /// Appends the first `len` bits of a bitmap, as values of one bit.
 pub(super) fn hybrid_bits(bitmap: &[u8], len: usize, out: &mut Vec<u8>) {
     let bytes = &bitmap[..len.div_ceil(8)];
@@ -178,6 +202,26 @@ mod tests {
             let mut out = Vec::new();
             hybrid(&values, width, &mut out);
             prop_assert_eq!(decode(&out, width, values.len()), values);
+        }
+
+        #[test]
+        fn runs_are_written_as_their_values(
+            runs in prop::collection::vec((0..4_u8, 1..70_usize), 0..40),
+            width in 2..=8_usize,
+        ) {
+            // Each differs from the one before, as runs do.
+            let runs: Vec<(u8, usize)> = runs
+                .chunk_by(|a, b| a.0 == b.0)
+                .map(|same| (same[0].0, same.iter().map(|run| run.1).sum()))
+                .collect();
+            let values: Vec<u8> = runs
+                .iter()
+                .flat_map(|(value, count)| std::iter::repeat_n(*value, *count))
+                .collect();
+            let (mut expected, mut out) = (Vec::new(), Vec::new());
+            hybrid(&values, width, &mut expected);
+            hybrid_runs(runs.into_iter(), width, &mut out);
+            prop_assert_eq!(out, expected);
         }
 
         #[test]

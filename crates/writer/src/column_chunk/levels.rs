@@ -19,7 +19,7 @@ pub(super) enum Levels {
     Nested {
         /// What an item with a value has.
         highest: u8,
-        definition: Vec<u8>,
+        definition: LevelRuns,
         /// Whether it is a further item of the same row.
         repetition: BooleanBufferBuilder,
     },
@@ -35,7 +35,7 @@ impl Levels {
             },
             _ => Self::Nested {
                 highest: max_definition as u8,
-                definition: Vec::new(),
+                definition: LevelRuns::default(),
                 repetition: BooleanBufferBuilder::new(0),
             },
         }
@@ -64,7 +64,7 @@ impl Levels {
             ..
         } = self
         {
-            definition.push(u8::from(!is_null));
+            definition.add(u8::from(!is_null), 1);
             repetition.append(false);
         }
     }
@@ -84,10 +84,11 @@ impl Levels {
         {
             match item_nulls {
                 Some(nulls) => {
-                    let items = first..first + items;
-                    definition.extend(items.map(|item| *highest - u8::from(nulls.is_null(item))));
+                    for item in first..first + items {
+                        definition.add(*highest - u8::from(nulls.is_null(item)), 1);
+                    }
                 }
-                None => definition.resize(definition.len() + items, *highest),
+                None => definition.add(*highest, items),
             }
             repetition.append(false);
             repetition.append_n(items - 1, true);
@@ -135,11 +136,60 @@ impl Levels {
                     bit_packing::hybrid_bits(repetition.as_slice(), repetition.len(), out);
                 });
                 let width = bit_packing::width_of(usize::from(*highest) + 1);
-                with_length(out, |out| bit_packing::hybrid(definition, width, out));
+                with_length(out, |out| {
+                    bit_packing::hybrid_runs(definition.runs(), width, out);
+                });
                 definition.clear();
                 repetition.truncate(0);
             }
         }
+    }
+}
+
+/// Levels that mostly repeat: of maps whose values are all there, a page of 16,384 rows has half a million of the same.
+#[derive(Debug, Default)]
+pub(super) struct LevelRuns {
+    /// The level in the lowest bits, and above them how often it comes.
+    runs: Vec<u32>,
+    levels: usize,
+}
+
+/// A level has so many bits: an optional list of optional items has levels up to 3.
+const LEVEL_BITS: u32 = 2;
+const MOST_REPEATS: usize = (u32::MAX >> LEVEL_BITS) as usize;
+
+impl LevelRuns {
+    #[inline]
+    fn add(&mut self, level: u8, mut count: usize) {
+        self.levels += count;
+        if let Some(last) = self.runs.last_mut()
+            && *last & ((1 << LEVEL_BITS) - 1) == u32::from(level)
+        {
+            let fits = count.min(MOST_REPEATS - (*last >> LEVEL_BITS) as usize);
+            *last += (fits as u32) << LEVEL_BITS;
+            count -= fits;
+        }
+        while count > 0 {
+            let fits = count.min(MOST_REPEATS);
+            self.runs
+                .push((fits as u32) << LEVEL_BITS | u32::from(level));
+            count -= fits;
+        }
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (u8, usize)> {
+        let level = |run: u32| (run & ((1 << LEVEL_BITS) - 1)) as u8;
+        let runs = self.runs.iter();
+        runs.map(move |run| (level(*run), (run >> LEVEL_BITS) as usize))
+    }
+
+    fn len(&self) -> usize {
+        self.levels
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.levels = 0;
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) use text_values::BloomFilterSettings;
 use text_values::TextValues;
 
 /// Most bytes of a page before compression, about: a page ends with the rows that go beyond.
-const PAGE_BYTES: usize = 1 << 20;
+const PAGE_BYTES: usize = 128 << 10;
 
 /// How one leaf column is written.
 #[derive(Debug, Clone)]
