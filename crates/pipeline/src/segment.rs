@@ -422,9 +422,12 @@ impl<'a> Rows<'a> {
                 self.close(outlet)?;
                 self.open = group;
             }
-            let fits = rest
-                .num_rows()
-                .min(self.format.row_group_rows() - self.encoder.rows());
+            let fits = self.format.row_group_rows() - self.encoder.rows();
+            if rest.num_rows() <= fits {
+                // Most batches fit, and a slice of 140 columns is 140 allocations.
+                self.encoder.write(&rest)?;
+                break;
+            }
             self.encoder.write(&rest.slice(0, fits))?;
             rest = rest.slice(fits, rest.num_rows() - fits);
         }

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::column::writer::ColumnCloseResult;
@@ -45,6 +45,8 @@ pub struct RowGroupEncoder {
     shared: SharedBuffers,
     rows: usize,
     page_rows: usize,
+    /// The schema of the batch before, which is that of most batches and need not be looked at again.
+    checked: Option<SchemaRef>,
     /// For the row groups' content.
     buffers: KeptBuffers,
 }
@@ -80,6 +82,7 @@ impl RowGroupEncoder {
             format: format.clone(),
             rows: 0,
             page_rows: 0,
+            checked: None,
             buffers: KeptBuffers::default(),
         })
     }
@@ -186,13 +189,17 @@ impl RowGroupEncoder {
         })
     }
 
-    fn check(&self, batch: &RecordBatch) -> Result<()> {
+    fn check(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = self.rows + batch.num_rows();
         if rows > self.format.row_group_rows() {
             let limit = self.format.row_group_rows();
             return Err(self.unfit(format!("{rows} rows in a row group of at most {limit}")));
         }
         let schema = batch.schema_ref();
+        let checked = self.checked.as_ref();
+        if checked.is_some_and(|checked| Arc::ptr_eq(checked, schema)) {
+            return Ok(());
+        }
         let expected = self.format.schema.fields();
         if schema.fields().len() != expected.len() {
             let (got, expected) = (schema.fields().len(), expected.len());
@@ -211,7 +218,10 @@ impl RowGroupEncoder {
                 expected.name(),
                 expected.data_type()
             ))),
-            None => Ok(()),
+            None => {
+                self.checked = Some(Arc::clone(schema));
+                Ok(())
+            }
         }
     }
 

@@ -39,15 +39,18 @@ impl Ranges {
         valid: &Bitmap,
     ) -> Result<OffsetBuffer<i32>, ArrowError> {
         let mut end = 0;
-        let ends = (0..rows).map(|row| {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        for row in 0..rows {
             if valid.get(row) {
-                end = self.0[row].end as usize;
+                end = self.0[row].end;
             }
-            i32::try_from(end).map_err(|_| ArrowError::OffsetOverflowError(end))
-        });
-        let offsets = std::iter::once(Ok(0)).chain(ends);
-        Ok(OffsetBuffer::new(
-            offsets.collect::<Result<Vec<i32>, ArrowError>>()?.into(),
-        ))
+            offsets.push(end as i32);
+        }
+        // They go up, so that the last one is the largest.
+        if i32::try_from(end).is_err() {
+            return Err(ArrowError::OffsetOverflowError(end as usize));
+        }
+        Ok(OffsetBuffer::new(offsets.into()))
     }
 }

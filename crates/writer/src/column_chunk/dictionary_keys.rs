@@ -9,6 +9,9 @@ use super::bit_packing;
 /// A dictionary must have so many times fewer values than the page, or they are written without it.
 const REPEATS: usize = 2;
 
+/// Values of which a byte can say which one.
+const NARROW_VALUES: usize = 1 << u8::BITS;
+
 /// An index for each value of the open page, while the chunk has a dictionary.
 #[derive(Debug)]
 pub(super) struct DictionaryKeys {
@@ -58,12 +61,17 @@ impl DictionaryKeys {
         self.keys = Keys::Wide(keys);
     }
 
-    /// That of the last value. `None`: it is without a dictionary.
-    #[inline(always)]
-    pub(super) fn last(&self) -> Option<u16> {
-        match &self.keys {
-            Keys::Narrow(keys) => keys.last().map(|key| u16::from(*key)),
-            Keys::Wide(keys) => keys.last().copied(),
+    /// Adds keys of a dictionary of so many values.
+    pub(super) fn extend(&mut self, keys: impl Iterator<Item = u16>, dictionary_values: usize) {
+        if let Keys::Narrow(narrow) = &mut self.keys {
+            if dictionary_values <= NARROW_VALUES {
+                narrow.extend(keys.map(|key| key as u8));
+                return;
+            }
+            self.keys = Keys::Wide(self.keys.take());
+        }
+        if let Keys::Wide(wide) = &mut self.keys {
+            wide.extend(keys);
         }
     }
 

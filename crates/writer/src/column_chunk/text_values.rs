@@ -99,30 +99,55 @@ impl TextValues {
         }
     }
 
-    /// Looks a text of the array's dictionary up once, and not for every row.
+    /// Looks a text of the array's dictionary up once, and not for every row; texts that no row has, not at all.
     fn push_by_dictionary(&mut self, array: &DictionaryArray<UInt16Type>) -> Result<()> {
         let texts = array.values().as_string_opt::<i32>().ok_or_else(|| {
             ParquetError::General("a dictionary of other values than texts".to_owned())
         })?;
+        let keys = array.keys();
+        match keys.nulls() {
+            None => self.push_keys(|| keys.values().iter().copied(), texts),
+            Some(nulls) => {
+                let keys = keys.values();
+                self.push_keys(|| nulls.valid_indices().map(|row| keys[row]), texts)
+            }
+        }
+    }
+
+    /// First what is new, then all at once.
+    fn push_keys<Keys: Iterator<Item = u16>>(
+        &mut self,
+        keys: impl Fn() -> Keys,
+        texts: &StringArray,
+    ) -> Result<()> {
         self.translated.clear();
         self.translated.resize(texts.len(), UNKNOWN);
-        let keys = array.keys();
-        let mut push = |row: usize| {
-            let key = usize::from(keys.values()[row]);
-            if self.keys.are_in_use() && self.translated[key] != UNKNOWN {
-                self.keys.push(self.translated[key] as u16);
-                return Ok(());
+        // How many can be written by the dictionary: all, as a rule.
+        let mut by_dictionary = 0;
+        if self.keys.are_in_use() {
+            for key in keys() {
+                if self.translated[usize::from(key)] == UNKNOWN {
+                    let text = texts.value(key.into()).as_bytes();
+                    let Some(index) = self.dictionary.key_of(text) else {
+                        break;
+                    };
+                    if let Some(bloom) = &mut self.bloom_filter {
+                        bloom.insert(text)?;
+                    }
+                    self.translated[usize::from(key)] = u32::from(index);
+                }
+                by_dictionary += 1;
             }
-            self.push(texts.value(key).as_bytes())?;
-            if let Some(index) = self.keys.last() {
-                self.translated[key] = u32::from(index);
-            }
-            Ok(())
-        };
-        match keys.nulls() {
-            None => (0..keys.len()).try_for_each(push),
-            Some(nulls) => nulls.valid_indices().try_for_each(&mut push),
+            let translated = &self.translated;
+            let indices = keys()
+                .take(by_dictionary)
+                .map(|key| translated[usize::from(key)] as u16);
+            self.keys.extend(indices, self.dictionary.len());
         }
+        for key in keys().skip(by_dictionary) {
+            self.push(texts.value(key.into()).as_bytes())?;
+        }
+        Ok(())
     }
 
     #[inline]
