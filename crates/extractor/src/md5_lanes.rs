@@ -16,8 +16,8 @@ use blocks::{Block, LANES, Words};
 
 /// Pieces on their way to the task. Whoever has more waits.
 const PIECES_ON_THE_WAY: usize = 8;
-/// Pieces of a body that wait for another body's; with more, it goes alone.
-const PIECES_IN_WANT_OF_COMPANY: usize = 2;
+/// Pieces that wait until there is one for each lane; with more, they go with lanes left empty.
+const PIECES_IN_WANT_OF_COMPANY: usize = 6;
 
 /// MD5 of a body.
 pub(crate) type Md5Sum = [u8; 16];
@@ -95,13 +95,13 @@ async fn work(mut pieces: mpsc::Receiver<Piece>) {
     }
 }
 
-/// Hashes what waits, side by side, until there is nothing left or one body that can wait for another.
+/// Hashes what waits, side by side, until there is nothing left or what can wait for more bodies.
 fn hash(waiting: &mut Vec<Piece>) {
     loop {
         let lanes = lanes(waiting);
         let can_wait = waiting.len() <= PIECES_IN_WANT_OF_COMPANY
             && waiting.iter().all(|piece| piece.sum.is_none());
-        if lanes.is_empty() || (lanes.len() == 1 && can_wait) {
+        if lanes.is_empty() || (lanes.len() < LANES && can_wait) {
             return;
         }
         let mut bodies: Vec<_> = lanes

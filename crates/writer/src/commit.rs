@@ -215,7 +215,7 @@ pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile
 /// # Errors
 /// What the store answers.
 pub async fn abort_files(lake: &Lake, files: &[StagedFile]) -> Result<()> {
-    let aborts = files.to_vec().into_iter().map(|file| {
+    let aborts = files.iter().cloned().map(|file| {
         let lake = lake.clone();
         async move { file.upload.abort(&lake, &file.path).await }
     });
@@ -252,7 +252,7 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
 
 pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     // Made one by one: of thousands of files, those that are not under way take no memory.
-    let completions = files.to_vec().into_iter().map(|file| {
+    let completions = files.iter().cloned().map(|file| {
         let lake = lake.clone();
         async move {
             file.upload

@@ -193,7 +193,7 @@ impl BoolColumn {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "as all columns have it")]
+    /// Bits are so few that their memory is never given away.
     fn begin(&mut self) {}
 
     fn clear(&mut self, row: usize) {
