@@ -140,7 +140,7 @@ mod flag {
 }
 
 /// Reads a member's header, of which nothing is needed.
-fn skip_header(compressed: &mut impl BufRead) -> io::Result<()> {
+fn skip_header(compressed: &mut impl Read) -> io::Result<()> {
     let mut header = Checked {
         reader: compressed,
         checksum: crc32(),
@@ -202,7 +202,7 @@ fn invalid(message: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{ErrorKind, Write};
+    use std::io::{BufReader, ErrorKind, Write};
 
     use flate2::bufread::MultiGzDecoder;
     use flate2::write::GzEncoder;
@@ -279,27 +279,6 @@ mod tests {
         assert_eq!(read(b"").unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 
-    /// Gives a few bytes at a time, as a download does.
-    struct Piecewise<'a>(&'a [u8], usize);
-
-    impl Read for Piecewise<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let taken = self.fill_buf()?.read(buffer)?;
-            self.consume(taken);
-            Ok(taken)
-        }
-    }
-
-    impl BufRead for Piecewise<'_> {
-        fn fill_buf(&mut self) -> io::Result<&[u8]> {
-            Ok(&self.0[..self.0.len().min(self.1)])
-        }
-
-        fn consume(&mut self, bytes: usize) {
-            self.0 = &self.0[bytes..];
-        }
-    }
-
     /// What a reader gives before it ends, and how it ends.
     fn outcome(mut reader: impl Read) -> (Vec<u8>, Option<ErrorKind>) {
         let mut text = Vec::new();
@@ -327,10 +306,10 @@ mod tests {
                 let mut member = member.finish().unwrap();
                 if has_checksum {
                     member[3] |= flag::CHECKSUM;
-                    let mut header = Piecewise(&member, usize::MAX);
-                    let _ = skip_header(&mut header);
+                    let mut rest = &member[..];
+                    let _ = skip_header(&mut rest);
                     // The header's end is two bytes before where a reader stops that takes a checksum.
-                    let end = member.len() - header.0.len() - 2;
+                    let end = member.len() - rest.len() - 2;
                     let checksum = crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, &member[..end]);
                     member.splice(end..end, (checksum as u16).to_le_bytes());
                 }
@@ -357,7 +336,8 @@ mod tests {
                 stream.truncate(at.index(stream.len() + 1));
             }
             let expected = outcome(MultiGzDecoder::new(&stream[..]));
-            let got = outcome(inflate(Piecewise(&stream, piece), u64::MAX));
+            let pieces = BufReader::with_capacity(piece, &stream[..]);
+            let got = outcome(inflate(pieces, u64::MAX));
             prop_assert_eq!(got.1.is_some(), expected.1.is_some());
             if expected.1.is_none() {
                 prop_assert_eq!(got, expected);

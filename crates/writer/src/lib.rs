@@ -59,7 +59,7 @@ pub use snapshots::{
 };
 pub use staged_file::{StagedFile, StagedFileWriter};
 pub use staging::{RunGuard, begin_run};
-pub use statistics::{Bounds, ColumnStatistics, TextBounds};
+pub use statistics::{Bounds, ColumnStatistics, StringBounds};
 pub use store::{Lake, ObjectInfo};
 pub use table::{TableFormat, TableSettings};
 pub use upload::OpenUpload;

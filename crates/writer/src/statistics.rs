@@ -27,7 +27,7 @@ pub struct ColumnStatistics {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Bounds {
     /// Of a string column.
-    String(Box<TextBounds>),
+    String(Box<StringBounds>),
     /// Of an integer column.
     Integer {
         /// Lower bound.
@@ -53,7 +53,7 @@ pub enum Bounds {
 
 /// Bounds of texts: a box of its own, since most columns have none and there may be thousands of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TextBounds {
+pub struct StringBounds {
     /// Lower bound.
     pub min: String,
     /// Upper bound.
@@ -128,7 +128,7 @@ pub(crate) fn add_row_group(file: &mut Option<Vec<Collected>>, row_group: Vec<Co
 impl Bounds {
     fn covering(self, more: Self) -> Option<Self> {
         Some(match (self, more) {
-            (Self::String(known), Self::String(more)) => Self::String(Box::new(TextBounds {
+            (Self::String(known), Self::String(more)) => Self::String(Box::new(StringBounds {
                 min: known.min.min(more.min),
                 max: known.max.max(more.max),
             })),
@@ -163,7 +163,7 @@ fn bounds(data_type: &DataType, statistics: &Statistics) -> Option<Bounds> {
         (DataType::Utf8, Statistics::ByteArray(values)) => {
             // Cut at a character boundary by the encoder.
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-            Some(Bounds::String(Box::new(TextBounds {
+            Some(Bounds::String(Box::new(StringBounds {
                 min: text(values.min_bytes_opt()?)?,
                 max: text(values.max_bytes_opt()?)?,
             })))

@@ -87,8 +87,8 @@ impl Column {
         }
     }
 
-    /// Makes room for as many rows as the last batch had. The column is empty, and the last batch's arrays are gone as well: what
-    /// they had is what this takes.
+    /// Makes room for as many rows as the last batch had; again, if no row has come since. The column is empty, and the last batch's
+    /// arrays are gone as well: what they had is what this takes.
     pub(crate) fn begin(&mut self) {
         each!(self, column => column.begin());
     }

@@ -64,7 +64,7 @@ impl TextColumn {
     }
 
     /// Makes room for as much as the last batch had. The column is empty.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         if self.by_dictionary {
             self.keys.resize(self.room.keys, 0);
         } else {

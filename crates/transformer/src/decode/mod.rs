@@ -83,8 +83,6 @@ pub struct RecordDecoder {
     line_buffer: Vec<u8>,
 
     rows_rescued: u64,
-    /// Whether no record of the batch has come yet.
-    batch_is_new: bool,
     drift: HashMap<(String, DriftKind), u64>,
 }
 
@@ -179,7 +177,6 @@ impl RecordDecoder {
             record_group: None,
             line_buffer: Vec::new(),
             rows_rescued: 0,
-            batch_is_new: true,
             drift: HashMap::new(),
             tree,
         }
@@ -206,9 +203,9 @@ impl RecordDecoder {
 
     /// Decodes one line, which is not blank, into one row; if it cannot be a row, says why and leaves no trace of it.
     pub fn decode(&mut self, line: &[u8]) -> Result<(), Reason> {
-        if self.batch_is_new {
-            self.batch_is_new = false;
+        if self.rows == 0 {
             self.columns.iter_mut().for_each(Column::begin);
+            self.rescued_data.begin();
         }
         self.rescue.clear();
         self.record_group = None;
@@ -639,7 +636,6 @@ impl RecordDecoder {
         arrays.extend(self.constant.of_rows(rows)?);
         arrays.push(self.rescued_data.finish(rows)?);
         self.rows = 0;
-        self.batch_is_new = true;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = self.schema_of(&arrays);
         Ok(DecodedBatch {

@@ -24,7 +24,7 @@ pub(super) fn width_of(values: usize) -> usize {
 
 /// Appends `values`, each of at most `width` bits, 1 to 16.
 pub(super) fn hybrid<T: Copy + Eq + Into<u16>>(values: &[T], width: usize, out: &mut Vec<u8>) {
-    let shortest_run = (RUN_BITS / width).max(GROUP);
+    let shortest_run = shortest_run(width);
     let (mut packed_from, mut at) = (0, 0);
     while let Some(group) = values.get(at..at + GROUP) {
         let first = group[0];
@@ -47,25 +47,25 @@ pub(super) fn hybrid<T: Copy + Eq + Into<u16>>(values: &[T], width: usize, out: 
     packed(&values[packed_from..], width, out);
 }
 
+/// Values of that width of which a run is shorter than the same packed.
+fn shortest_run(width: usize) -> usize {
+    (RUN_BITS / width).max(GROUP)
+}
+
 /// Appends values that come in runs, each of at most `width` bits: the same bytes as [`hybrid`] appends.
-pub(super) fn hybrid_runs(
-    runs: impl Iterator<Item = (u8, usize)>,
-    width: usize,
-    out: &mut Vec<u8>,
-) {
-    let shortest_run = (RUN_BITS / width).max(GROUP);
+pub(super) fn hybrid_runs(runs: &[(u8, usize)], width: usize, out: &mut Vec<u8>) {
+    let shortest_run = shortest_run(width);
     let mut to_pack: Vec<u8> = Vec::new();
-    for (value, mut count) in runs {
-        let missing = (GROUP - to_pack.len() % GROUP) % GROUP;
-        let taken = count.min(missing);
-        to_pack.resize(to_pack.len() + taken, value);
-        count -= taken;
-        if count >= shortest_run {
+    for (value, count) in runs {
+        // A run begins with a group, and fills up the one before it.
+        let missing = to_pack.len().next_multiple_of(GROUP) - to_pack.len();
+        if *count >= missing + shortest_run {
+            to_pack.resize(to_pack.len() + missing, *value);
             packed(&to_pack, width, out);
             to_pack.clear();
-            repeated(value.into(), count, width, out);
+            repeated((*value).into(), count - missing, width, out);
         } else {
-            to_pack.resize(to_pack.len() + count, value);
+            to_pack.resize(to_pack.len() + count, *value);
         }
     }
     packed(&to_pack, width, out);
@@ -220,7 +220,7 @@ mod tests {
                 .collect();
             let (mut expected, mut out) = (Vec::new(), Vec::new());
             hybrid(&values, width, &mut expected);
-            hybrid_runs(runs.into_iter(), width, &mut out);
+            hybrid_runs(&runs, width, &mut out);
             prop_assert_eq!(out, expected);
         }
 

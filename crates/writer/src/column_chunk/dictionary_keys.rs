@@ -2,6 +2,8 @@
 //!
 //! Knows of a dictionary only how large it is.
 
+use std::iter;
+
 use parquet::basic::Encoding;
 
 use super::bit_packing;
@@ -48,30 +50,27 @@ impl DictionaryKeys {
         match &mut self.keys {
             Keys::Narrow(keys) => match u8::try_from(key) {
                 Ok(key) => keys.push(key),
-                Err(_) => self.widen(key),
+                Err(_) => self.widen(iter::once(key)),
             },
             Keys::Wide(keys) => keys.push(key),
         }
     }
 
     #[cold]
-    fn widen(&mut self, key: u16) {
+    fn widen(&mut self, more: impl Iterator<Item = u16>) {
         let mut keys = self.keys.take();
-        keys.push(key);
+        keys.extend(more);
         self.keys = Keys::Wide(keys);
     }
 
     /// Adds keys of a dictionary of so many values.
     pub(super) fn extend(&mut self, keys: impl Iterator<Item = u16>, dictionary_values: usize) {
-        if let Keys::Narrow(narrow) = &mut self.keys {
-            if dictionary_values <= NARROW_VALUES {
+        match &mut self.keys {
+            Keys::Narrow(narrow) if dictionary_values <= NARROW_VALUES => {
                 narrow.extend(keys.map(|key| key as u8));
-                return;
             }
-            self.keys = Keys::Wide(self.keys.take());
-        }
-        if let Keys::Wide(wide) = &mut self.keys {
-            wide.extend(keys);
+            Keys::Narrow(_) => self.widen(keys),
+            Keys::Wide(wide) => wide.extend(keys),
         }
     }
 

@@ -100,7 +100,7 @@ impl Levels {
         match self {
             Self::Required { rows } => *rows,
             Self::Optional { valid, .. } => valid.len(),
-            Self::Nested { definition, .. } => definition.len(),
+            Self::Nested { repetition, .. } => repetition.len(),
         }
     }
 
@@ -137,59 +137,27 @@ impl Levels {
                 });
                 let width = bit_packing::width_of(usize::from(*highest) + 1);
                 with_length(out, |out| {
-                    bit_packing::hybrid_runs(definition.runs(), width, out);
+                    bit_packing::hybrid_runs(&definition.0, width, out);
                 });
-                definition.clear();
+                definition.0.clear();
                 repetition.truncate(0);
             }
         }
     }
 }
 
-/// Levels that mostly repeat: of maps whose values are all there, a page of 16,384 rows has half a million of the same.
+/// Levels, each with how often it comes. They mostly repeat: of maps whose values are all there, a page of 16,384 rows has half a
+/// million of the same.
 #[derive(Debug, Default)]
-pub(super) struct LevelRuns {
-    /// The level in the lowest bits, and above them how often it comes.
-    runs: Vec<u32>,
-    levels: usize,
-}
-
-/// A level has so many bits: an optional list of optional items has levels up to 3.
-const LEVEL_BITS: u32 = 2;
-const MOST_REPEATS: usize = (u32::MAX >> LEVEL_BITS) as usize;
+pub(super) struct LevelRuns(Vec<(u8, usize)>);
 
 impl LevelRuns {
     #[inline]
-    fn add(&mut self, level: u8, mut count: usize) {
-        self.levels += count;
-        if let Some(last) = self.runs.last_mut()
-            && *last & ((1 << LEVEL_BITS) - 1) == u32::from(level)
-        {
-            let fits = count.min(MOST_REPEATS - (*last >> LEVEL_BITS) as usize);
-            *last += (fits as u32) << LEVEL_BITS;
-            count -= fits;
+    fn add(&mut self, level: u8, count: usize) {
+        match self.0.last_mut() {
+            Some((last, known)) if *last == level => *known += count,
+            _ => self.0.push((level, count)),
         }
-        while count > 0 {
-            let fits = count.min(MOST_REPEATS);
-            self.runs
-                .push((fits as u32) << LEVEL_BITS | u32::from(level));
-            count -= fits;
-        }
-    }
-
-    fn runs(&self) -> impl Iterator<Item = (u8, usize)> {
-        let level = |run: u32| (run & ((1 << LEVEL_BITS) - 1)) as u8;
-        let runs = self.runs.iter();
-        runs.map(move |run| (level(*run), (run >> LEVEL_BITS) as usize))
-    }
-
-    fn len(&self) -> usize {
-        self.levels
-    }
-
-    fn clear(&mut self) {
-        self.runs.clear();
-        self.levels = 0;
     }
 }
 

@@ -120,11 +120,11 @@ impl TextValues {
         keys: impl Fn() -> Keys,
         texts: &StringArray,
     ) -> Result<()> {
-        self.translated.clear();
-        self.translated.resize(texts.len(), UNKNOWN);
         // How many can be written by the dictionary: all, as a rule.
         let mut by_dictionary = 0;
         if self.keys.are_in_use() {
+            self.translated.clear();
+            self.translated.resize(texts.len(), UNKNOWN);
             for key in keys() {
                 if self.translated[usize::from(key)] == UNKNOWN {
                     let text = texts.value(key.into()).as_bytes();
