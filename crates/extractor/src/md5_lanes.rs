@@ -1,8 +1,8 @@
-//! MD5 of bodies that arrive side by side, up to four at a time.
+//! MD5 of bodies that arrive side by side, up to eight at a time.
 //!
-//! Within one MD5 each step waits for the one before. The four lanes of a vector take little longer than one, so downloads give
-//! their pieces to one task that takes them together: 1.6 GB/s a core, where one body after the other came to 0.6, a tenth of
-//! the CPU time of a run. Does not say what a sum should be.
+//! Within one MD5 each step waits for the one before. The lanes of a vector take little longer than one, so downloads give
+//! their pieces to one task that takes them together: one body after the other, 0.6 GB/s a core, was a tenth of the CPU time
+//! of a run. Does not say what a sum should be.
 
 mod blocks;
 

@@ -1,5 +1,7 @@
 //! The rounds of MD5 (RFC 1321) over whole blocks, of one body or in the lanes of a vector over several.
 
+mod eight_lanes;
+
 use std::num::Wrapping;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Not};
 
@@ -11,7 +13,9 @@ pub(super) type Block = [u8; 64];
 pub(super) type Words = [u32; 4];
 
 /// Most bodies that are hashed side by side.
-pub(super) const LANES: usize = 4;
+pub(super) const LANES: usize = eight_lanes::LANES;
+/// Lanes of a vector that every CPU has.
+const FEW_LANES: usize = 4;
 
 /// The state of a sum of nothing.
 pub(super) const BEGINNING: Words = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
@@ -81,7 +85,7 @@ impl Word for u32x4 {
     }
 }
 
-/// Adds blocks to sums: each lane is a body's, and all have as many blocks.
+/// Adds blocks to sums: each lane is a body's, all have as many blocks, and there are at most `LANES`.
 pub(super) fn hash(lanes: &mut [(&mut Words, &[Block])]) {
     if let [(state, blocks)] = lanes {
         let mut of_one = state.map(Wrapping);
@@ -91,16 +95,38 @@ pub(super) fn hash(lanes: &mut [(&mut Words, &[Block])]) {
         **state = of_one.map(|word| word.0);
         return;
     }
-    for lanes in lanes.chunks_mut(LANES) {
-        hash_side_by_side(lanes);
+    if !eight_lanes::hash(lanes) {
+        hash_few_at_a_time(lanes);
     }
 }
 
-/// Of 1 to `LANES` lanes; those that are missing do what the first does.
-fn hash_side_by_side(lanes: &mut [(&mut Words, &[Block])]) {
-    let lane_of = |lane: usize| if lane < lanes.len() { lane } else { 0 };
-    let blocks: [&[Block]; LANES] = std::array::from_fn(|lane| lanes[lane_of(lane)].1);
-    let states: [Words; LANES] = std::array::from_fn(|lane| *lanes[lane_of(lane)].0);
+fn hash_few_at_a_time(lanes: &mut [(&mut Words, &[Block])]) {
+    for lanes in lanes.chunks_mut(FEW_LANES) {
+        let states = hash_side_by_side(of_all_lanes(lanes));
+        put_back(lanes, states);
+    }
+}
+
+/// States and blocks of lanes, as many as a vector has; those that are missing do what the first does.
+fn of_all_lanes<'b, const LANES: usize>(
+    lanes: &[(&mut Words, &'b [Block])],
+) -> ([Words; LANES], [&'b [Block]; LANES]) {
+    let lane_of = |lane: usize| &lanes[if lane < lanes.len() { lane } else { 0 }];
+    (
+        std::array::from_fn(|lane| *lane_of(lane).0),
+        std::array::from_fn(|lane| lane_of(lane).1),
+    )
+}
+
+fn put_back(lanes: &mut [(&mut Words, &[Block])], states: impl IntoIterator<Item = Words>) {
+    for ((state, _), new) in lanes.iter_mut().zip(states) {
+        **state = new;
+    }
+}
+
+fn hash_side_by_side(
+    (states, blocks): ([Words; FEW_LANES], [&[Block]; FEW_LANES]),
+) -> [Words; FEW_LANES] {
     let mut state = u32x4::transpose(states.map(u32x4::new));
     for (((a, b), c), d) in blocks[0]
         .iter()
@@ -110,7 +136,7 @@ fn hash_side_by_side(lanes: &mut [(&mut Words, &[Block])]) {
     {
         let mut of_lanes = [u32x4::ZERO; STEPS];
         let rows = [a, b, c, d].map(words);
-        let (quarters, _) = of_lanes.as_chunks_mut::<LANES>();
+        let (quarters, _) = of_lanes.as_chunks_mut::<FEW_LANES>();
         for (at, quarter) in quarters.iter_mut().enumerate() {
             let of_lane = |row: &[u32; STEPS]| {
                 let (quarters, _) = row.as_chunks();
@@ -120,10 +146,7 @@ fn hash_side_by_side(lanes: &mut [(&mut Words, &[Block])]) {
         }
         add_block(&mut state, &of_lanes);
     }
-    let states = u32x4::transpose(state).map(u32x4::to_array);
-    for ((state, _), new) in lanes.iter_mut().zip(states) {
-        **state = new;
-    }
+    u32x4::transpose(state).map(u32x4::to_array)
 }
 
 #[inline(always)]
@@ -174,4 +197,30 @@ fn round<W: Word>(
         (a, b, c, d) = (d, next, b, c);
     }
     *state = [a, b, c, d];
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lanes_of_every_vector_do_what_one_does(
+            bodies in prop::collection::vec(prop::collection::vec(any::<Block>(), 3), 1..=LANES),
+        ) {
+            let bodies_of_blocks = || bodies.iter().map(Vec::as_slice);
+            let mut alone = vec![BEGINNING; bodies.len()];
+            for (state, blocks) in alone.iter_mut().zip(bodies_of_blocks()) {
+                hash(&mut [(state, blocks)]);
+            }
+            for hash in [hash, hash_few_at_a_time] {
+                let mut together = vec![BEGINNING; bodies.len()];
+                let mut lanes: Vec<_> = together.iter_mut().zip(bodies_of_blocks()).collect();
+                hash(&mut lanes);
+                prop_assert_eq!(&together, &alone);
+            }
+        }
+    }
 }

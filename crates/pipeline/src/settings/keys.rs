@@ -443,7 +443,7 @@ pub const KEYS: &[Key] = &[
     key(
         "work.row_group_rows",
         from_to(1, 1 << 30),
-        "20480",
+        "16384",
         "Rows of a Parquet row group.",
     ),
     key(

@@ -96,7 +96,7 @@ fn the_documented_form_is_read_with_variables_and_defaults() {
     assert_eq!(settings.lake.options["region"].expose_secret(), "eu-west-1");
     assert_eq!(settings.lake.options["allow_http"].expose_secret(), "true");
     assert_eq!(settings.work.target_file_size, ByteSize(256 << 20));
-    assert_eq!(settings.work.row_group_rows, 20_480);
+    assert_eq!(settings.work.row_group_rows, 16_384);
     assert_eq!(settings.gate.max_quarantined_share, 0.01);
     assert!(!settings.gate.allow_empty);
 }
