@@ -189,16 +189,49 @@ impl LocalDisk {
 
     /// Waits for an exclusive lock on a file, which is created if missing.
     pub(crate) fn lock(&self, path: &str) -> io::Result<FileLock> {
+        loop {
+            let file = self.lock_file(path)?;
+            file.lock()?;
+            // Who held it before may have deleted it: then the lock is on a file that nobody else finds.
+            if is_still_at(&file, &self.file(path))? {
+                return Ok(FileLock { _file: file });
+            }
+        }
+    }
+
+    /// The same without waiting. `None`: somebody holds it.
+    pub(crate) fn try_lock(&self, path: &str) -> io::Result<Option<FileLock>> {
+        let file = self.lock_file(path)?;
+        match file.try_lock() {
+            Ok(()) if is_still_at(&file, &self.file(path))? => Ok(Some(FileLock { _file: file })),
+            Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn lock_file(&self, path: &str) -> io::Result<File> {
         let file = self.file(path);
         create_folder(parent(&file)?)?;
-        let file = File::options()
+        File::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(file)?;
-        file.lock()?;
-        Ok(FileLock { _file: file })
+            .open(file)
     }
+}
+
+/// Whether an open file is the one that lies at the path now.
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (open, there) = (file.metadata()?, present(fs::metadata(path))?);
+    Ok(there.is_some_and(|there| (there.dev(), there.ino()) == (open.dev(), open.ino())))
+}
+
+/// Elsewhere an open file is not deleted.
+#[cfg(not(unix))]
+fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 fn replace(target: &Path, temporary: &Path, content: &PutPayload) -> io::Result<()> {
@@ -329,5 +362,24 @@ mod tests {
         assert!(file.try_lock().is_err());
         drop(first);
         assert!(file.try_lock().is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_lock_that_is_deleted_gets_one_that_others_find() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().to_owned());
+        let first = disk.try_lock("c/run.lock").unwrap().unwrap();
+        let waiting = {
+            let disk = disk.clone();
+            std::thread::spawn(move || disk.lock("c/run.lock").unwrap())
+        };
+        // It waits by now, most likely; if not, it gets a lock that others find all the same.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        disk.delete("c/run.lock").unwrap();
+        drop(first);
+        let second = waiting.join().unwrap();
+        assert!(!disk.is_unlocked("c/run.lock").unwrap());
+        assert!(disk.try_lock("c/run.lock").unwrap().is_none());
+        drop(second);
     }
 }

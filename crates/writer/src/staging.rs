@@ -111,6 +111,33 @@ async fn renew(lake: Lake, path: String, pause: Duration) {
     }
 }
 
+/// Takes the place of a dead run until what it left is thrown away. `None`: it lives after all.
+///
+/// On local disk a run that is just beginning has a lock file and no lock yet: whoever took it for dead holds the lock
+/// until the file is deleted, and the run, which waits for it, begins again.
+pub(crate) async fn seize(lake: &Lake, dataset: &str, run_id: &str) -> Result<Option<Seized>> {
+    let Store::Local(disk) = &lake.store else {
+        revoke(lake, dataset, run_id).await?;
+        return Ok(Some(Seized(None)));
+    };
+    let path = layout::run_lock(dataset, run_id);
+    let held = blocking(disk, "lock", &path, LocalDisk::try_lock).await?;
+    Ok(held.map(|held| Seized(Some((held, disk.file(&path))))))
+}
+
+/// A dead run's place. Its lock file goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Seized(Option<(FileLock, PathBuf)>);
+
+impl Drop for Seized {
+    fn drop(&mut self) {
+        if let Some((_held, path)) = self.0.take() {
+            // One that stays is taken for that of a dead run again.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// Takes away a run's lease, or deletes the lock file of a dead one.
 pub(crate) async fn revoke(lake: &Lake, dataset: &str, run_id: &str) -> Result<()> {
     lake.delete(&[layout::run_lock(dataset, run_id)]).await

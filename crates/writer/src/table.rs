@@ -245,7 +245,9 @@ impl<'a> Table<'a> {
     /// Throws away what a dead run has staged and set aside. One that has begun to commit is left to the fate of its commit.
     pub(crate) async fn discard(&self, run_id: &str, now: DateTime<Utc>) -> Result<()> {
         // In this order: a run that was only silent writes down what it begins, and then looks for its lease.
-        staging::revoke(self.lake, self.dataset, run_id).await?;
+        let Some(_seized) = staging::seize(self.lake, self.dataset, run_id).await? else {
+            return Ok(());
+        };
         if Begun::has(self.lake, self.dataset, run_id).await? {
             return Ok(());
         }
