@@ -138,7 +138,7 @@ impl Drop for Seized {
     }
 }
 
-/// Takes away a run's lease, or deletes the lock file of a dead one.
+/// Takes away a run's lease.
 pub(crate) async fn revoke(lake: &Lake, dataset: &str, run_id: &str) -> Result<()> {
     lake.delete(&[layout::run_lock(dataset, run_id)]).await
 }
