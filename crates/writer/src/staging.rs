@@ -32,7 +32,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LEASE: Bytes = Bytes::from_static(b"{}\n");
 const VERSION: u32 = 1;
 
-/// A run that stages files. What it staged is safe from being tidied away while this lives.
+/// A run that stages files, or who takes the place of one that died. Nobody else tidies away what it staged while this lives.
 #[derive(Debug)]
 pub struct RunGuard {
     lock: Option<(FileLock, PathBuf)>,
@@ -115,27 +115,18 @@ async fn renew(lake: Lake, path: String, pause: Duration) {
 ///
 /// On local disk a run that is just beginning has a lock file and no lock yet: whoever took it for dead holds the lock
 /// until the file is deleted, and the run, which waits for it, begins again.
-pub(crate) async fn seize(lake: &Lake, dataset: &str, run_id: &str) -> Result<Option<Seized>> {
+pub(crate) async fn seize(lake: &Lake, dataset: &str, run_id: &str) -> Result<Option<RunGuard>> {
+    let guard = |lock| RunGuard {
+        lock,
+        renewal: None,
+    };
     let Store::Local(disk) = &lake.store else {
         revoke(lake, dataset, run_id).await?;
-        return Ok(Some(Seized(None)));
+        return Ok(Some(guard(None)));
     };
     let path = layout::run_lock(dataset, run_id);
     let held = blocking(disk, "lock", &path, LocalDisk::try_lock).await?;
-    Ok(held.map(|held| Seized(Some((held, disk.file(&path))))))
-}
-
-/// A dead run's place. Its lock file goes when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Seized(Option<(FileLock, PathBuf)>);
-
-impl Drop for Seized {
-    fn drop(&mut self) {
-        if let Some((_held, path)) = self.0.take() {
-            // One that stays is taken for that of a dead run again.
-            let _ = std::fs::remove_file(path);
-        }
-    }
+    Ok(held.map(|held| guard(Some((held, disk.file(&path))))))
 }
 
 /// Takes away a run's lease.
