@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{parse, to_json};
+use crate::document::parse;
 use crate::error::Result;
 use crate::layout;
 use crate::manifest::Manifest;
@@ -47,8 +47,7 @@ impl Begun {
     }
 
     pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
-        let path = self.path();
-        lake.put_pieces(&path, to_json(self, &path)?).await
+        lake.put_json(&self.path(), self).await
     }
 
     pub(crate) async fn delete(&self, lake: &Lake) -> Result<()> {

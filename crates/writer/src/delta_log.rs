@@ -16,19 +16,17 @@ use deltalake_core::kernel::{
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::{DeltaTable, checkpoints};
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{ObjectStore, PutMode, PutPayload};
+use object_store::ObjectStore;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::document::JsonLines;
+use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::local_disk::LocalDisk;
-use crate::log_objects::{Creation, LogObjects};
 use crate::manifest::ManifestFile;
+use crate::sorted_folder::SortedFolder;
 use crate::statistics::Bounds;
 use crate::store::{Lake, Store, blocking};
 use crate::table_schema;
@@ -37,8 +35,6 @@ use crate::table_schema;
 const CHECKPOINT_INTERVAL: u64 = 10;
 /// Where the table lies as Delta's kernel sees it: at the root of a store of its own.
 const TABLE_URL: &str = "lake://table/";
-/// The log's folder in the table's.
-const LOG_FOLDER: &str = "_delta_log";
 /// Features that another program may have given the table, and that files and entries such as these keep: those that
 /// delta-rs writes tables with.
 const WRITER_FEATURES: [&str; 5] = [
@@ -296,23 +292,16 @@ impl DeltaLog {
             .map(|file| self.logged_file(file.path.clone(), file.partition, size(file)));
         let added = added.collect::<Result<_>>()?;
         let version = state.version.map_or(0, |version| version + 1);
-        let content = self.lines(state, &entry, declared.as_ref())?;
-        let path = Path::from(format!("{LOG_FOLDER}/{version:020}.json"));
-        let objects = self.objects().await?;
-        match objects
-            .put_opts(&path, content, PutMode::Create.into())
-            .await
-        {
-            Ok(_) => {
-                state.advance(version, entry, added, declared);
-                Ok(Some(version))
-            }
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
-            Err(error) => {
-                let folder = layout::delta_log(&self.dataset);
-                Err(Error::store("write", &folder, &error))
-            }
+        let path = format!("{}/{version:020}.json", layout::delta_log(&self.dataset));
+        let mut draft = Draft::new(&self.lake, &layout::control(&self.dataset)).await?;
+        self.actions(state, &entry, declared.as_ref(), |action| {
+            draft.push(&action, &path)
+        })?;
+        if !draft.create(&path, self.single_writer).await? {
+            return Ok(None);
         }
+        state.advance(version, entry, added, declared);
+        Ok(Some(version))
     }
 
     /// Refuses a table that another program made more of than this one knows to keep.
@@ -416,18 +405,14 @@ impl DeltaLog {
         Ok(())
     }
 
-    /// The entry's actions, a line each.
-    fn lines(
+    /// The entry's actions, each of which is made when it is its turn.
+    fn actions(
         &self,
         state: &LogState,
         entry: &LogEntry<'_>,
         declared: Option<&Declared>,
-    ) -> Result<PutPayload> {
-        let mut lines = JsonLines::new();
-        let mut push = |action: Action| {
-            let pushed = lines.push(&action);
-            pushed.map_err(|error| self.malformed(&error))
-        };
+        mut push: impl FnMut(Action) -> Result<()>,
+    ) -> Result<()> {
         push(commit_info(state, entry))?;
         if let Some(declared) = declared {
             if state.table.is_none() {
@@ -448,7 +433,7 @@ impl DeltaLog {
         for file in &entry.add {
             push(Action::Add(self.add(file, now)?))?;
         }
-        Ok(lines.finish())
+        Ok(())
     }
 
     /// Protocol and columns of a new table, or the columns of one that gets more. `None`: it has all of them.
@@ -537,7 +522,7 @@ impl DeltaLog {
     }
 
     async fn log_store(&self) -> Result<LogStoreRef> {
-        let objects: Arc<dyn ObjectStore> = Arc::new(self.objects().await?);
+        let objects = self.objects().await?;
         let url = Url::parse(TABLE_URL).map_err(|error| Error::DeltaLog {
             dataset: self.dataset.clone(),
             message: error.to_string(),
@@ -551,29 +536,16 @@ impl DeltaLog {
     }
 
     /// The store, rooted at the table's folder.
-    async fn objects(&self) -> Result<LogObjects> {
+    async fn objects(&self) -> Result<Arc<dyn ObjectStore>> {
         let table = layout::table(&self.dataset);
-        let (folder, creation): (Arc<dyn ObjectStore>, Creation) = match &self.lake.store {
+        Ok(match &self.lake.store {
             Store::Local(disk) => {
                 blocking(disk, "create", &table, LocalDisk::create_folder).await?;
-                let folder = LocalFileSystem::new_with_prefix(disk.file(&table))
-                    .map_err(|error| Error::store("open", &table, &error))?;
-                let temporary = layout::control(&self.dataset);
-                (
-                    Arc::new(folder),
-                    Creation::Disk(disk.clone(), table, temporary),
-                )
+                let folder = SortedFolder::open(&disk.file(&table));
+                Arc::new(folder.map_err(|error| Error::store("open", &table, &error))?)
             }
-            Store::Remote(remote) => {
-                let creation = if self.single_writer {
-                    Creation::SingleWriter
-                } else {
-                    Creation::Conditional
-                };
-                (remote.folder(&table), creation)
-            }
-        };
-        Ok(LogObjects { folder, creation })
+            Store::Remote(remote) => remote.folder(&table),
+        })
     }
 }
 

@@ -151,7 +151,7 @@ impl Latest {
         let path = layout::latest(&self.dataset);
         let content = to_pretty_json(self, &path)?;
         if single_writer {
-            lake.put_pieces(&path, content).await.map(|()| true)
+            lake.put(&path, content).await.map(|()| true)
         } else {
             lake.compare_and_swap(&path, seen, content).await
         }

@@ -40,6 +40,11 @@ pub fn delta_log(dataset: &str) -> String {
     format!("{}/_delta_log", table(dataset))
 }
 
+/// The folder that an object lies in.
+pub(crate) fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
 /// The snapshot that a Parquet file of the table is part of, by its name.
 pub fn snapshot_of_part(path: &str) -> Option<SnapshotId> {
     let name = path.rsplit('/').next()?;

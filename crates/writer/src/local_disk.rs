@@ -6,9 +6,8 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use object_store::PutPayload;
+use tempfile::NamedTempFile;
 
 use crate::failpoint;
 use crate::store::ObjectInfo;
@@ -49,44 +48,44 @@ impl LocalDisk {
         File::create(file)
     }
 
-    /// Replaces a file: temporary file beside it, fsync, rename, fsync of the folder.
-    pub(crate) fn replace(&self, path: &str, content: &PutPayload) -> io::Result<()> {
+    /// A file without content in a folder, deleted on drop unless [`Self::replace`] or [`Self::create_new`] gives it its
+    /// place. If the process dies, the next clean-up finds it.
+    pub(crate) fn temporary_file(&self, folder: &str) -> io::Result<NamedTempFile> {
+        let folder = self.file(folder);
+        create_folder(&folder)?;
+        temporary_name().tempfile_in(folder)
+    }
+
+    /// Puts a file in the place of one that may be there: fsync, rename, fsync of the folder.
+    pub(crate) fn replace(&self, path: &str, file: NamedTempFile) -> io::Result<()> {
         let target = self.file(path);
-        replace(&target, parent(&target)?, content)
-    }
-
-    /// The same with the temporary file in another folder.
-    pub(crate) fn replace_from(
-        &self,
-        temporary: &str,
-        path: &str,
-        content: &PutPayload,
-    ) -> io::Result<()> {
-        replace(&self.file(path), &self.file(temporary), content)
-    }
-
-    /// Creates a file with its whole content, if there is none: temporary file in the folder `temporary`, fsync, hard
-    /// link, fsync of the folder. False: there is one.
-    pub(crate) fn create_new(
-        &self,
-        path: &str,
-        temporary: &str,
-        content: &PutPayload,
-    ) -> io::Result<bool> {
-        let (target, temporary) = (self.file(path), self.file(temporary));
         let folder = parent(&target)?;
         create_folder(folder)?;
-        create_folder(&temporary)?;
-        let temporary = temporary.join(unique_name());
-        let written = write(&temporary, content);
-        let linked = written.and_then(|()| fs::hard_link(&temporary, &target));
-        // The link is what counts; a temporary file that stays is found by the next clean-up.
-        let _ = fs::remove_file(&temporary);
-        match linked {
-            Ok(()) => sync_folder(folder).map(|()| true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
+        file.as_file().sync_all()?;
+        failpoint::reached("temporary-file");
+        file.persist(&target)?;
+        sync_folder(folder)
+    }
+
+    /// Puts a file where none may be: fsync, a rename or a link that overwrites nothing, fsync of the folder. False: there is
+    /// one.
+    pub(crate) fn create_new(&self, path: &str, file: NamedTempFile) -> io::Result<bool> {
+        let target = self.file(path);
+        let folder = parent(&target)?;
+        create_folder(folder)?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(&target) {
+            Ok(_) => sync_folder(folder).map(|()| true),
+            Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(refused) => Err(refused.error),
         }
+    }
+
+    /// Replaces a file by one with that content, which is written in the folder `temporary`.
+    pub(crate) fn write(&self, path: &str, temporary: &str, content: &[u8]) -> io::Result<()> {
+        let mut file = self.temporary_file(temporary)?;
+        file.write_all(content)?;
+        self.replace(path, file)
     }
 
     /// Creates a folder, durably.
@@ -234,31 +233,6 @@ fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn replace(target: &Path, temporary: &Path, content: &PutPayload) -> io::Result<()> {
-    let folder = parent(target)?;
-    create_folder(folder)?;
-    create_folder(temporary)?;
-    let temporary = temporary.join(unique_name());
-    let written = write(&temporary, content);
-    failpoint::reached("temporary-file");
-    let replaced = written.and_then(|()| fs::rename(&temporary, target));
-    if replaced.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    replaced?;
-    sync_folder(folder)
-}
-
-/// Creates a file with that content, durably.
-fn write(path: &Path, content: &PutPayload) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    for piece in content {
-        file.write_all(piece)?;
-    }
-    file.sync_all()
-}
-
 fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -267,11 +241,13 @@ fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// A name for a temporary file that no other has.
-fn unique_name() -> String {
-    static UNIQUE: AtomicU64 = AtomicU64::new(0);
-    let unique = UNIQUE.fetch_add(1, Ordering::Relaxed);
-    format!(".{}-{unique}.tmp", std::process::id())
+/// Temporary files as [`LocalDisk::temporary_files`] knows them, and for whomever the user's umask lets read.
+fn temporary_name() -> tempfile::Builder<'static, 'static> {
+    let mut name = tempfile::Builder::new();
+    name.prefix(".").suffix(".tmp");
+    #[cfg(unix)]
+    name.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    name
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {
@@ -314,8 +290,8 @@ mod tests {
         let disk = LocalDisk::new(folder.path().join("not/yet/there"));
         assert_eq!(disk.read("a/b.json").unwrap(), None);
         assert!(disk.list("a").unwrap().is_empty());
-        disk.replace("a/b.json", &"one".into()).unwrap();
-        disk.replace("a/b.json", &"two".into()).unwrap();
+        disk.write("a/b.json", "a", b"one").unwrap();
+        disk.write("a/b.json", "a", b"two").unwrap();
         assert_eq!(disk.read("a/b.json").unwrap().unwrap(), b"two");
         assert_eq!(disk.list("a").unwrap().len(), 1);
     }
@@ -324,15 +300,13 @@ mod tests {
     fn a_file_is_created_once_and_its_content_stays() {
         let folder = tempfile::tempdir().unwrap();
         let disk = LocalDisk::new(folder.path().to_owned());
-        assert!(
-            disk.create_new("t/0.json", "control", &"one".into())
-                .unwrap()
-        );
-        assert!(
-            !disk
-                .create_new("t/0.json", "control", &"two".into())
-                .unwrap()
-        );
+        let file = |content: &str| {
+            let mut file = disk.temporary_file("control").unwrap();
+            file.write_all(content.as_bytes()).unwrap();
+            file
+        };
+        assert!(disk.create_new("t/0.json", file("one")).unwrap());
+        assert!(!disk.create_new("t/0.json", file("two")).unwrap());
         assert_eq!(disk.read("t/0.json").unwrap().unwrap(), b"one");
         assert!(disk.list("control").unwrap().is_empty());
     }
@@ -341,8 +315,8 @@ mod tests {
     fn only_empty_folders_are_deleted_upwards() {
         let folder = tempfile::tempdir().unwrap();
         let disk = LocalDisk::new(folder.path().to_owned());
-        disk.replace("t/d=1/g=1/x", &"".into()).unwrap();
-        disk.replace("t/d=1/g=2/y", &"".into()).unwrap();
+        disk.write("t/d=1/g=1/x", "t", b"").unwrap();
+        disk.write("t/d=1/g=2/y", "t", b"").unwrap();
         disk.delete("t/d=1/g=1/x").unwrap();
         disk.delete("t/d=1/g=1/x").unwrap();
         disk.delete_empty_folders("t/d=1/g=1", 2);

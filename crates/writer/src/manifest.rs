@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use dataset::{OrgId, Partition, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::document::{parse, to_json};
+use crate::document::parse;
 use crate::error::Result;
 use crate::latest::Latest;
 use crate::layout;
@@ -124,8 +124,7 @@ impl Manifest {
     }
 
     pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
-        let path = self.path();
-        lake.put_pieces(&path, to_json(self, &path)?).await
+        lake.put_json(&self.path(), self).await
     }
 
     /// Its path from the lake's root.

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use crate::document::{parse, to_json};
+use crate::document::parse;
 use crate::error::Result;
 use crate::layout;
 use crate::local_disk::{FileLock, LocalDisk};
@@ -96,10 +96,7 @@ async fn renew(lake: Lake, path: String, pause: Duration) {
         tokio::time::sleep(pause).await;
         let renewed = async {
             match lake.get_versioned(&path).await? {
-                (Some(_), seen) => lake
-                    .compare_and_swap(&path, &seen, LEASE.into())
-                    .await
-                    .map(Some),
+                (Some(_), seen) => lake.compare_and_swap(&path, &seen, LEASE).await.map(Some),
                 (None, _) => Ok(None),
             }
         };
@@ -163,8 +160,7 @@ pub(crate) async fn note_upload(
         path: path.to_owned(),
         upload_id: upload_id.to_owned(),
     };
-    lake.put_pieces(&note_path, to_json(&note, &note_path)?)
-        .await
+    lake.put_json(&note_path, &note).await
 }
 
 /// Runs that died with something staged.

@@ -9,10 +9,12 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 use bytes::Bytes;
-use object_store::{PutPayload, UpdateVersion};
+use object_store::UpdateVersion;
 use secrecy::SecretString;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::local_disk::{FileLock, LocalDisk};
@@ -105,21 +107,23 @@ impl Lake {
     /// # Errors
     /// What the store answers.
     pub async fn put(&self, path: &str, content: Bytes) -> Result<()> {
-        self.put_pieces(path, content.into()).await
-    }
-
-    /// The same of an object that comes in pieces.
-    pub(crate) async fn put_pieces(&self, path: &str, content: PutPayload) -> Result<()> {
         self.check(path)?;
         match &self.store {
             Store::Local(disk) => {
                 blocking(disk, "write", path, move |disk, path| {
-                    disk.replace(path, &content)
+                    disk.write(path, layout::folder_of(path), &content)
                 })
                 .await
             }
-            Store::Remote(remote) => remote.replace(path, content).await,
+            Store::Remote(remote) => remote.replace(path, content.into()).await,
         }
+    }
+
+    /// The same of a document that may be long, as JSON on one line.
+    pub(crate) async fn put_json(&self, path: &str, document: &impl Serialize) -> Result<()> {
+        let mut draft = Draft::new(self, layout::folder_of(path)).await?;
+        draft.push(document, path)?;
+        draft.replace(path).await
     }
 
     /// The same for what a run writes before its commit. On local disk the temporary file lies with what the run has staged:
@@ -140,7 +144,7 @@ impl Lake {
         self.check(path)?;
         let staging = layout::staging(dataset, run_id);
         blocking(disk, "write", path, move |disk, path| {
-            disk.replace_from(&staging, path, &content.into())
+            disk.write(path, &staging, &content)
         })
         .await
     }
@@ -208,7 +212,7 @@ impl Lake {
         &self,
         path: &str,
         seen: &Version,
-        content: PutPayload,
+        content: Bytes,
     ) -> Result<bool> {
         self.check(path)?;
         match (&self.store, seen) {
@@ -219,14 +223,15 @@ impl Lake {
                     _ => false,
                 };
                 if unchanged {
-                    self.put_pieces(path, content).await?;
+                    self.put(path, content).await?;
                 }
                 Ok(unchanged)
             }
             (Store::Remote(remote), Version::Tag(tag)) => {
-                remote.replace_if(path, content, Some(tag.clone())).await
+                let tag = Some(tag.clone());
+                remote.replace_if(path, content.into(), tag).await
             }
-            (Store::Remote(remote), _) => remote.replace_if(path, content, None).await,
+            (Store::Remote(remote), _) => remote.replace_if(path, content.into(), None).await,
         }
     }
 
@@ -283,7 +288,7 @@ impl Lake {
         }
     }
 
-    fn check(&self, path: &str) -> Result<()> {
+    pub(crate) fn check(&self, path: &str) -> Result<()> {
         if layout::is_within_lake(path) {
             Ok(())
         } else {
