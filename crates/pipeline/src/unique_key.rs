@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,8 +24,10 @@ use crate::report::DuplicateKeyReport;
 const EXAMPLES: usize = 5;
 /// Blobs that are told of one key.
 const BLOBS_OF_EXAMPLE: usize = 4;
-/// Ranges of hashes that are compared one after another.
+/// Ranges of hashes that can be compared one after another.
 const RANGES: usize = 64;
+/// Hashes, about, up to which several ranges are compared at once: 256 KiB.
+const HASHES_AT_ONCE: usize = 16 << 10;
 const RANGE_SHIFT: u32 = KeyHash::BITS - RANGES.ilog2();
 /// Hashes after which a run of them goes to the file: 64 KiB.
 const RUN_HASHES: usize = 8 << 10;
@@ -54,6 +57,14 @@ struct Run {
 pub(crate) struct BlobKeys {
     runs: Vec<Run>,
     waiting: Vec<KeyHash>,
+}
+
+impl BlobKeys {
+    /// How many are in the file.
+    fn hashes(&self) -> usize {
+        let in_run = |run: &Run| run.ends[RANGES - 1] as usize;
+        self.runs.iter().map(in_run).sum()
+    }
 }
 
 impl KeySpool {
@@ -94,10 +105,13 @@ impl KeySpool {
         Ok(())
     }
 
-    /// The bytes of a run's hashes in a range.
-    fn read(&self, run: &Run, range: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let start = if range == 0 { 0 } else { run.ends[range - 1] };
-        bytes.resize((run.ends[range] - start) as usize * HASH_BYTES, 0);
+    /// The bytes of a run's hashes in some ranges, of which there is one at least.
+    fn read(&self, run: &Run, ranges: Range<usize>, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let start = match ranges.start {
+            0 => 0,
+            first => run.ends[first - 1],
+        };
+        bytes.resize((run.ends[ranges.end - 1] - start) as usize * HASH_BYTES, 0);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(
             run.offset + u64::from(start) * HASH_BYTES as u64,
@@ -194,11 +208,14 @@ pub(crate) fn duplicates(
 ) -> Result<Duplicates, PipelineError> {
     let mut found = Duplicates::default();
     let (mut of_range, mut bytes) = (Vec::new(), Vec::new());
-    for range in 0..RANGES {
+    let hashes = blobs.iter().map(|(_, keys)| keys.hashes()).sum::<usize>();
+    let ranges_at_once = (RANGES * HASHES_AT_ONCE / hashes.max(1)).clamp(1, RANGES);
+    for first in (0..RANGES).step_by(ranges_at_once) {
+        let ranges = first..(first + ranges_at_once).min(RANGES);
         of_range.clear();
         for (blob, (_, keys)) in blobs.iter().enumerate() {
             for run in &keys.runs {
-                let read = spool.read(run, range, &mut bytes);
+                let read = spool.read(run, ranges.clone(), &mut bytes);
                 read.map_err(|error| failed(&spool.directory, error))?;
                 let (hashes, _) = bytes.as_chunks::<HASH_BYTES>();
                 of_range.extend(
@@ -301,6 +318,9 @@ mod tests {
         let found = duplicates_of(&[("one", &keys), ("two", &keys[1000..3000])]);
         assert_eq!((found.rows, found.examples.len()), (2000, EXAMPLES));
         assert!(found.examples.iter().all(|key| key.blobs == ["one", "two"]));
+        // More than are compared at once, and as many as make the ranges uneven.
+        let many: Vec<(&str, &[&str])> = vec![("one", &keys[..]); 7];
+        assert_eq!(duplicates_of(&many).rows, 6 * keys.len() as u64);
     }
 
     #[test]

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::failpoint;
+use crate::kept_buffers::KeptBuffers;
 use crate::store::ObjectInfo;
 
 /// The root folder, absolute.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalDisk {
     root: PathBuf,
+    /// For what is written of files that grow, one after the other.
+    pub(crate) buffers: KeptBuffers,
 }
 
 /// An exclusive lock on a file, released on drop and by the operating system when the process dies.
@@ -26,7 +29,10 @@ pub(crate) struct FileLock {
 
 impl LocalDisk {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            root,
+            buffers: KeptBuffers::default(),
+        }
     }
 
     pub(crate) fn file(&self, path: &str) -> PathBuf {

@@ -21,7 +21,7 @@ use crate::kept_buffers::KeptBuffers;
 use crate::statistics::Collected;
 
 /// Rows of a page: what a column holds uncompressed while it is written, 140 columns at a time.
-const PAGE_ROWS: usize = 16 << 10;
+pub(crate) const PAGE_ROWS: usize = 16 << 10;
 /// Rows that a column takes before it looks at the size of its page and its dictionary.
 const STEP_ROWS: usize = 1 << 10;
 

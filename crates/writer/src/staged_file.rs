@@ -21,7 +21,7 @@ use crate::layout;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
 use crate::statistics::{self, Collected, ColumnStatistics};
 use crate::store::{Lake, hexadecimal};
-use crate::upload::{OpenUpload, Upload, part_bytes};
+use crate::upload::{self, OpenUpload, Upload};
 
 /// A Parquet file that the store has whole and that no reader sees yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +95,8 @@ impl StagedFileWriter {
         }
         let (dataset, snapshot) = (&format.snapshot.dataset, format.snapshot.id());
         let full = FullParts::default();
-        let buffer = PartBuffer::new(part_bytes(lake), full.clone());
+        let (part_bytes, buffers) = upload::parts(lake);
+        let buffer = PartBuffer::new(part_bytes, buffers, full.clone());
         let file = SerializedFileWriter::new(
             buffer,
             format.parquet_schema.clone(),
@@ -261,17 +262,17 @@ struct PartBuffer {
 }
 
 impl PartBuffer {
-    fn new(part_bytes: usize, full: FullParts) -> Self {
+    fn new(part_bytes: usize, buffers: KeptBuffers, full: FullParts) -> Self {
         Self {
             part_bytes,
             full,
-            open: Vec::new(),
-            buffers: KeptBuffers::default(),
+            open: buffers.take(),
+            buffers,
         }
     }
 
     fn take_rest(&mut self) -> Bytes {
-        std::mem::take(&mut self.open).into()
+        self.buffers.lend(std::mem::take(&mut self.open))
     }
 }
 
@@ -454,7 +455,7 @@ mod tests {
     async fn files_of_many_parts_arrive_whole() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let part_bytes = part_bytes(&lake);
+            let part_bytes = upload::parts(&lake).0;
             let part = |byte: u8| Bytes::from(vec![byte; part_bytes]);
             let mut upload = Upload::open(&lake, "t/x", "_lake/t/staging/r/x")
                 .await
@@ -477,7 +478,7 @@ mod tests {
     fn parts_are_cut_at_their_size_whatever_is_written() {
         const PART_BYTES: usize = 1 << 20;
         let full = FullParts::default();
-        let mut buffer = PartBuffer::new(PART_BYTES, full.clone());
+        let mut buffer = PartBuffer::new(PART_BYTES, KeptBuffers::default(), full.clone());
         let written: Vec<u8> = (0..PART_BYTES * 2 + 5)
             .map(|index| (index % 251) as u8)
             .collect();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
+use crate::kept_buffers::KeptBuffers;
 use crate::local_disk::LocalDisk;
 use crate::remote::Remote;
 use crate::staging;
@@ -111,11 +112,12 @@ pub(crate) enum Upload {
     },
 }
 
-/// Size of the parts, except the last, that a file in this lake is sent in.
-pub(crate) fn part_bytes(lake: &Lake) -> usize {
+/// Size of the parts, except the last, that a file in this lake is sent in, and buffers for them: on local disk, where they are
+/// small, those of the file before.
+pub(crate) fn parts(lake: &Lake) -> (usize, KeptBuffers) {
     match &lake.store {
-        Store::Local(_) => LOCAL_PART_BYTES,
-        Store::Remote(_) => PART_BYTES,
+        Store::Local(disk) => (LOCAL_PART_BYTES, disk.buffers.clone()),
+        Store::Remote(_) => (PART_BYTES, KeptBuffers::default()),
     }
 }
 

@@ -27,7 +27,7 @@ use arrow::array::types::{
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, PrimitiveArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, TimeUnit};
-use parquet::basic::{Encoding, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
@@ -43,6 +43,9 @@ use text_values::TextValues;
 
 /// Most bytes of a page before compression, about: a page ends with the rows that go beyond.
 const PAGE_BYTES: usize = 128 << 10;
+
+/// A chunk of so few bytes is not compressed: it would hardly become shorter, and the shortest ones longer.
+const SMALL_CHUNK_BYTES: usize = 512;
 
 /// How one leaf column is written.
 #[derive(Debug, Clone)]
@@ -241,7 +244,7 @@ impl ColumnChunkEncoder {
             &shared.page,
             values,
             encoding,
-            &mut shared.compressor,
+            Some(&mut shared.compressor),
             &mut self.full_pages,
         )
     }
@@ -279,25 +282,34 @@ impl ColumnChunkEncoder {
     ) -> Result<ColumnCloseResult> {
         // Most chunks have one page, which goes straight to where it belongs: behind the dictionary that it is the last to add to.
         let last_page = self.take_page(&mut shared.page);
-        let compressor = &mut shared.compressor;
         let start = out.len();
         let mut dictionary = Pages::default();
+        let dictionary_page = &mut shared.dictionary;
+        dictionary_page.clear();
+        let dictionary_values = match &self.values {
+            Values::Text(texts) if self.dictionary_is_used => texts.dictionary(dictionary_page),
+            Values::Number(numbers) if self.dictionary_is_used => {
+                numbers.dictionary(dictionary_page)
+            }
+            _ => 0,
+        };
+        let bytes = dictionary_page.len() + last_page.map_or(0, |_| shared.page.len());
+        let is_compressed = !self.full_pages.is_empty() || bytes > SMALL_CHUNK_BYTES;
+        let mut compressor = is_compressed.then_some(&mut shared.compressor);
         if self.dictionary_is_used {
-            let page = &mut shared.dictionary;
-            page.clear();
-            let values = match &self.values {
-                Values::Text(texts) => texts.dictionary(page),
-                Values::Number(numbers) => numbers.dictionary(page),
-                Values::Bool { .. } => 0,
-            };
-            dictionary.add_dictionary(page, values, compressor, out)?;
+            dictionary.add_dictionary(
+                dictionary_page,
+                dictionary_values,
+                compressor.as_deref_mut(),
+                out,
+            )?;
         }
         let data_start = out.len();
         out.append(&mut self.full_pages);
         if let Some((values, encoding)) = last_page {
             let page = &shared.page;
             self.pages
-                .add_data(page, values, encoding, compressor, out)?;
+                .add_data(page, values, encoding, compressor.as_deref_mut(), out)?;
         }
 
         let pages = [&dictionary, &self.pages];
@@ -309,7 +321,9 @@ impl ColumnChunkEncoder {
         let mut encodings = vec![Encoding::RLE];
         encodings.extend(page_encodings.iter().map(|pages| pages.encoding));
         let mut metadata = ColumnChunkMetaData::builder(self.format.descriptor.clone())
-            .set_compression(shared.compressor.compression())
+            .set_compression(
+                compressor.map_or(Compression::UNCOMPRESSED, |zstd| zstd.compression()),
+            )
             .set_encodings(encodings)
             .set_page_encoding_stats(page_encodings)
             .set_total_compressed_size((out.len() - start) as i64)

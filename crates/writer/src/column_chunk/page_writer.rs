@@ -47,7 +47,7 @@ impl PageCompressor {
     }
 }
 
-/// What a chunk's metadata say of pages that were written.
+/// What a chunk's metadata say of pages that were written. All of a chunk are compressed, or none is.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// Bytes of all pages before compression, with their headers.
@@ -64,12 +64,12 @@ impl Pages {
         page: &[u8],
         values: usize,
         encoding: Encoding,
-        compressor: &mut PageCompressor,
+        compressor: Option<&mut PageCompressor>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         self.values += values;
         let data = Page::DataPage {
-            buf: compressor.compress(page)?,
+            buf: body(page, compressor)?,
             num_values: values as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -84,11 +84,11 @@ impl Pages {
         &mut self,
         page: &[u8],
         values: usize,
-        compressor: &mut PageCompressor,
+        compressor: Option<&mut PageCompressor>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let dictionary = Page::DictionaryPage {
-            buf: compressor.compress(page)?,
+            buf: body(page, compressor)?,
             num_values: values as u32,
             encoding: Encoding::PLAIN,
             is_sorted: false,
@@ -125,5 +125,13 @@ impl Pages {
         self.uncompressed_bytes = 0;
         self.values = 0;
         self.encodings.clear();
+    }
+}
+
+/// What a page holds in the file. Without compressor, it is what it holds.
+fn body(page: &[u8], compressor: Option<&mut PageCompressor>) -> Result<Bytes> {
+    match compressor {
+        Some(compressor) => compressor.compress(page),
+        None => Ok(Bytes::copy_from_slice(page)),
     }
 }

@@ -292,6 +292,31 @@ fn a_dictionary_is_kept_while_it_pays() {
 }
 
 #[test]
+fn only_chunks_that_may_become_shorter_are_compressed() {
+    let row_groups = [vec![numbered(0..5, 5)], vec![numbered(0..2_000, 2_000)]];
+    let (metadata, _) = read(&encoded(&format(), &row_groups));
+    let codecs = |row_group: usize, column: &str| {
+        let row_group = metadata.row_group(row_group);
+        let mut chunks = row_group.columns().iter();
+        let chunk = chunks
+            .find(|chunk| chunk.column_path().string() == column)
+            .unwrap();
+        let shrinks = chunk.compressed_size() < chunk.uncompressed_size();
+        (chunk.compression(), shrinks)
+    };
+    for column in ["device_id", "seen_time", "is_on", "_rescued_data"] {
+        assert_eq!(codecs(0, column), (Compression::UNCOMPRESSED, false));
+    }
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap());
+    for column in ["device_id", "raw"] {
+        assert_eq!(codecs(1, column), (zstd, true), "{column}");
+    }
+    // The codec is one for all pages of a chunk, and those of the full ones are compressed already.
+    let long = [vec![numbered(0..crate::row_group::PAGE_ROWS as i64 + 1, 1)]];
+    assert_same(&long);
+}
+
+#[test]
 fn columns_of_nulls_alone_have_no_dictionary() {
     let row = Row {
         tags: (false, Vec::new()),
