@@ -1,21 +1,21 @@
-//! A table's Delta log: what it says now, and one more entry. The only place that knows delta-rs.
+//! A table's Delta log: what it says now, and one more entry. With [`crate::log_kernel`] the only place that knows delta-rs.
 //!
 //! Protocol reader 1, writer 2; no DataFusion, and the lake's own store, with its options and retries. Decides
 //! nothing: which snapshot takes whose place is [`crate::commit`]'s work, and a lost race is an outcome.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use dataset::{Dataset, Partition, SnapshotId};
+use delta_kernel::DeltaResult;
+use delta_kernel::scan::state::ScanFile;
+use deltalake_core::checkpoints;
 use deltalake_core::errors::DeltaTableError;
 use deltalake_core::kernel::transaction::{PROTOCOL, TransactionError};
-use deltalake_core::kernel::{
-    Action, Add, CommitInfo, Metadata, Protocol, Remove, Scan, Snapshot, Transaction,
-};
+use deltalake_core::kernel::{Action, Add, CommitInfo, Metadata, Protocol, Remove, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use deltalake_core::{DeltaTable, checkpoints};
-use futures::TryStreamExt;
 use object_store::ObjectStore;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -25,6 +25,7 @@ use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::local_disk::LocalDisk;
+use crate::log_kernel::{self, KernelLog};
 use crate::manifest::ManifestFile;
 use crate::sorted_folder::SortedFolder;
 use crate::statistics::Bounds;
@@ -33,6 +34,8 @@ use crate::table_schema;
 
 /// A checkpoint is written with every entry that makes this many.
 const CHECKPOINT_INTERVAL: u64 = 10;
+/// How long entries that a checkpoint covers are kept, unless the table says otherwise.
+const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Where the table lies as Delta's kernel sees it: at the root of a store of its own.
 const TABLE_URL: &str = "lake://table/";
 /// Features that another program may have given the table, and that files and entries such as these keep: those that
@@ -62,7 +65,8 @@ pub(crate) struct LogState {
     table: Option<Declared>,
     /// Versions of transactions of entries that were written since the log was read.
     transactions: HashMap<String, i64>,
-    read: Option<Read>,
+    /// Where more can be read of what the log said.
+    read: Option<KernelLog>,
 }
 
 /// A file that is part of the table.
@@ -82,16 +86,14 @@ struct Declared {
     metadata: Metadata,
 }
 
-/// Where more can be read of what the log said.
-struct Read {
-    log: LogStoreRef,
-    scan: Scan,
-}
-
-impl std::fmt::Debug for Read {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Read").finish_non_exhaustive()
-    }
+/// The files that reading a log finds.
+#[derive(Debug)]
+struct FoundFiles {
+    /// The table's folder.
+    table: String,
+    files: Vec<LoggedFile>,
+    /// The path of one that is none of ours.
+    foreign: Option<String>,
 }
 
 /// What an entry changes.
@@ -111,6 +113,50 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) info: Map<String, Value>,
     /// The time now.
     pub(crate) committed_at: DateTime<Utc>,
+}
+
+impl FoundFiles {
+    fn add(&mut self, file: ScanFile) {
+        let ScanFile {
+            path,
+            size,
+            partition_values,
+            ..
+        } = file;
+        let path = format!("{}/{path}", self.table);
+        let value = |column| partition_values.get(column).map(String::as_str);
+        let date = value(dataset::GENERATED_DATE).and_then(|date| date.parse().ok());
+        let group = value(layout::RBAC_GROUP_ID).and_then(|group| group.parse().ok());
+        let logged = match (date, group) {
+            (Some(generated_date), Some(rbac_group_id)) => {
+                let partition = Partition {
+                    generated_date,
+                    rbac_group_id,
+                };
+                LoggedFile::new(path, partition, size)
+            }
+            _ => Err(path),
+        };
+        match logged {
+            Ok(logged) => self.files.push(logged),
+            Err(path) => self.foreign = Some(path),
+        }
+    }
+}
+
+impl LoggedFile {
+    /// Gives the path back if its name is not that of a snapshot's file.
+    fn new(path: String, partition: Partition, size: i64) -> std::result::Result<Self, String> {
+        match layout::snapshot_of_part(&path) {
+            Some(snapshot) => Ok(Self {
+                path,
+                snapshot,
+                partition,
+                size,
+            }),
+            None => Err(path),
+        }
+    }
 }
 
 impl LogState {
@@ -135,17 +181,11 @@ impl LogState {
         if let Some(version) = self.transactions.get(app_id) {
             return Ok(Some(*version));
         }
-        let Some(Read { log, scan }) = &self.read else {
+        let Some(kernel) = self.read.clone() else {
             return Ok(None);
         };
-        let (kernel, engine) = (Arc::clone(scan.snapshot()), log.engine(None));
         let app_id = app_id.to_owned();
-        let found = tokio::task::spawn_blocking(move || {
-            let version = kernel.get_app_id_version(&app_id, engine.as_ref());
-            version.map_err(DeltaTableError::from)
-        });
-        let found = found.await.map_err(|error| Error::task(&error))?;
-        found.map_err(|error| failed(dataset, "read", &error))
+        blocking_kernel(dataset, "read", move || kernel.transaction(&app_id)).await
     }
 
     /// Takes in an entry that was written on top of it.
@@ -203,64 +243,40 @@ impl DeltaLog {
             last if last == known.version => return Ok(known),
             _ => {}
         }
-        let log = self.log_store().await?;
-        let read = |error: DeltaTableError| failed(&self.dataset, "read", &error);
-        let snapshot = Snapshot::try_new(log.as_ref(), None).await.map_err(read)?;
-        let scan = snapshot.scan_builder().with_skip_stats(true).build();
-        let scan = scan.map_err(read)?;
-        let mut files = Vec::new();
-        let mut batches = scan.scan_metadata(log.engine(None));
-        while let Some(batch) = batches.try_next().await.map_err(read)? {
-            let found = batch.visit_scan_files(Vec::new(), |found, file| {
-                found.push((file.path, file.partition_values, file.size));
-            });
-            let found = found.map_err(|error| read(error.into()))?;
-            for (path, partition, size) in found {
-                files.push(self.logged(&path, &partition, size)?);
-            }
+        let kernel = self.kernel().await?;
+        let found = FoundFiles {
+            table: layout::table(&self.dataset),
+            files: Vec::new(),
+            foreign: None,
+        };
+        let (kernel, found) = blocking_kernel(&self.dataset, "read", move || {
+            let found = kernel.fold_files(found, FoundFiles::add)?;
+            Ok((kernel, found))
+        })
+        .await?;
+        if let Some(path) = found.foreign {
+            return Err(self.foreign(&path));
         }
+        let table = kernel.snapshot().table_configuration();
         Ok(LogState {
-            version: Some(snapshot.version()),
-            files,
+            version: Some(kernel.snapshot().version()),
+            files: found.files,
             table: Some(Declared {
-                protocol: snapshot.protocol().clone(),
-                metadata: snapshot.metadata().clone(),
+                protocol: table.protocol().clone(),
+                metadata: table.metadata().clone(),
             }),
             transactions: HashMap::new(),
-            read: Some(Read { log, scan }),
+            read: Some(kernel),
         })
     }
 
-    fn logged(
-        &self,
-        path: &str,
-        partition: &HashMap<String, String>,
-        size: i64,
-    ) -> Result<LoggedFile> {
-        let path = format!("{}/{path}", layout::table(&self.dataset));
-        let value = |column| partition.get(column).map(String::as_str);
-        let date = value(dataset::GENERATED_DATE).and_then(|date| date.parse().ok());
-        let group = value(layout::RBAC_GROUP_ID).and_then(|group| group.parse().ok());
-        let (Some(generated_date), Some(rbac_group_id)) = (date, group) else {
-            return Err(self.foreign(&path));
-        };
-        let partition = Partition {
-            generated_date,
-            rbac_group_id,
-        };
-        self.logged_file(path, partition, size)
-    }
-
-    fn logged_file(&self, path: String, partition: Partition, size: i64) -> Result<LoggedFile> {
-        match layout::snapshot_of_part(&path) {
-            Some(snapshot) => Ok(LoggedFile {
-                path,
-                snapshot,
-                partition,
-                size,
-            }),
-            None => Err(self.foreign(&path)),
-        }
+    /// The log as Delta's kernel reads it.
+    async fn kernel(&self) -> Result<KernelLog> {
+        let engine = log_kernel::engine(self.objects().await?);
+        blocking_kernel(&self.dataset, "read", move || {
+            KernelLog::read(engine, TABLE_URL)
+        })
+        .await
     }
 
     fn foreign(&self, path: &str) -> Error {
@@ -286,10 +302,10 @@ impl DeltaLog {
             Some(columns) => self.declaration(state, columns, entry.committed_at)?,
             None => None,
         };
-        let added = entry
-            .add
-            .iter()
-            .map(|file| self.logged_file(file.path.clone(), file.partition, size(file)));
+        let added = entry.add.iter().map(|file| {
+            let logged = LoggedFile::new(file.path.clone(), file.partition, size(file));
+            logged.map_err(|path| self.foreign(&path))
+        });
         let added = added.collect::<Result<_>>()?;
         let version = state.version.map_or(0, |version| version + 1);
         let path = format!("{}/{version:020}.json", layout::delta_log(&self.dataset));
@@ -382,7 +398,7 @@ impl DeltaLog {
     }
 
     /// Writes a checkpoint if `version` is due for one, and then deletes log entries that the checkpoint covers and
-    /// that are past the table's log retention, 30 days. Readers do without either: a failure is a warning.
+    /// that are past the table's log retention. Readers do without either: a failure is a warning.
     pub(crate) async fn maintain(&self, version: u64) {
         if !(version + 1).is_multiple_of(CHECKPOINT_INTERVAL) {
             return;
@@ -393,16 +409,37 @@ impl DeltaLog {
     }
 
     async fn checkpoint(&self) -> Result<()> {
-        let failed = |error: DeltaTableError| failed(&self.dataset, "checkpoint", &error);
-        let mut table = DeltaTable::new(self.log_store().await?);
-        table.load().await.map_err(failed)?;
-        checkpoints::create_checkpoint(&table, None)
-            .await
-            .map_err(failed)?;
-        checkpoints::cleanup_metadata(&table, None)
-            .await
-            .map_err(failed)?;
-        Ok(())
+        let kernel = self.kernel().await?;
+        let version = kernel.snapshot().version();
+        let mut draft = Draft::new(&self.lake, &layout::control(&self.dataset)).await?;
+        let (kernel, draft, checkpoint) = blocking_kernel(&self.dataset, "checkpoint", move || {
+            let checkpoint = kernel.write_checkpoint(&mut draft)?;
+            Ok((kernel, draft, checkpoint))
+        })
+        .await?;
+        let folder = layout::delta_log(&self.dataset);
+        draft
+            .replace(&format!("{folder}/{version:020}.checkpoint.parquet"))
+            .await?;
+        let properties = kernel.snapshot().table_properties();
+        let keeps_all = properties.enable_expired_log_cleanup == Some(false);
+        let kept_for = properties.log_retention_duration.unwrap_or(LOG_RETENTION);
+        blocking_kernel(&self.dataset, "checkpoint", move || {
+            kernel.announce(checkpoint)
+        })
+        .await?;
+        let kept_for = TimeDelta::from_std(kept_for).unwrap_or(TimeDelta::MAX);
+        let Some(oldest) = Utc::now()
+            .checked_sub_signed(kept_for)
+            .filter(|_| !keeps_all)
+        else {
+            return Ok(());
+        };
+        let oldest = oldest.timestamp_millis();
+        let log = self.log_store().await?;
+        let cleaned = checkpoints::cleanup_expired_logs_for(version, log.as_ref(), oldest, None);
+        let cleaned = cleaned.await.map(drop);
+        cleaned.map_err(|error| failed(&self.dataset, "clean up", &error))
     }
 
     /// The entry's actions, each of which is made when it is its turn.
@@ -633,10 +670,22 @@ fn in_json(bounds: &Bounds) -> Option<(Value, Value)> {
     })
 }
 
+/// Runs what calls Delta's kernel on a thread that may block.
+async fn blocking_kernel<T: Send + 'static>(
+    dataset: &str,
+    action: &'static str,
+    call: impl FnOnce() -> DeltaResult<T> + Send + 'static,
+) -> Result<T> {
+    let called = tokio::task::spawn_blocking(call).await;
+    let called = called.map_err(|error| Error::task(&error))?;
+    called.map_err(|error| failed(dataset, action, &error.into()))
+}
+
 fn failed(dataset: &str, action: &'static str, error: &DeltaTableError) -> Error {
     let path = layout::delta_log(dataset);
     match error {
         DeltaTableError::ObjectStore { source }
+        | DeltaTableError::KernelError(delta_kernel::Error::ObjectStore(source))
         | DeltaTableError::Transaction {
             source: TransactionError::ObjectStore { source },
         } => Error::store(action, &path, source),

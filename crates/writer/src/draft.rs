@@ -1,4 +1,4 @@
-//! A document on its way into the lake, with no place there yet: JSON values, a line each.
+//! A document on its way into the lake, with no place there yet: JSON values, a line each, or whatever is written into it.
 //!
 //! What lists thousands of files takes megabytes. On local disk they go into a temporary file as they come; a store
 //! takes an object at once, so that its pieces wait in memory.
@@ -19,7 +19,10 @@ use crate::store::{Lake, Store, blocking};
 const PIECE_BYTES: usize = 32 << 10;
 
 /// A document that is being written down. Dropped, it leaves nothing behind.
-pub(crate) struct Draft(Kept);
+pub(crate) struct Draft {
+    kept: Kept,
+    bytes: u64,
+}
 
 enum Kept {
     OnDisk(LocalDisk, BufWriter<NamedTempFile>),
@@ -30,7 +33,7 @@ impl Draft {
     /// `folder` is where the temporary file lies, on local disk.
     pub(crate) async fn new(lake: &Lake, folder: &str) -> Result<Self> {
         lake.check(folder)?;
-        Ok(Self(match &lake.store {
+        let kept = match &lake.store {
             Store::Local(disk) => {
                 let file = blocking(disk, "write", folder, LocalDisk::temporary_file).await?;
                 Kept::OnDisk(disk.clone(), BufWriter::with_capacity(PIECE_BYTES, file))
@@ -39,7 +42,13 @@ impl Draft {
                 let pieces = PutPayloadMut::new().with_block_size(PIECE_BYTES);
                 Kept::InMemory(remote.clone(), pieces)
             }
-        }))
+        };
+        Ok(Self { kept, bytes: 0 })
+    }
+
+    /// How many were written.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Appends a value on a line of its own. `path` is named if that fails.
@@ -59,7 +68,7 @@ impl Draft {
 
     /// Puts the document in the place of one that may be there, durably.
     pub(crate) async fn replace(self, path: &str) -> Result<()> {
-        match self.0 {
+        match self.kept {
             Kept::OnDisk(disk, file) => {
                 blocking(&disk, "write", path, move |disk, path| {
                     disk.replace(path, file.into_inner()?)
@@ -73,7 +82,7 @@ impl Draft {
     /// Puts the document where none may be, durably. False: there is one. A single writer's store need not know puts under a
     /// condition.
     pub(crate) async fn create(self, path: &str, single_writer: bool) -> Result<bool> {
-        match self.0 {
+        match self.kept {
             Kept::OnDisk(disk, file) => {
                 blocking(&disk, "write", path, move |disk, path| {
                     disk.create_new(path, file.into_inner()?)
@@ -94,17 +103,19 @@ impl Draft {
 
 impl Write for Draft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Kept::OnDisk(_, file) => file.write(bytes),
+        let written = match &mut self.kept {
+            Kept::OnDisk(_, file) => file.write(bytes)?,
             Kept::InMemory(_, pieces) => {
                 pieces.extend_from_slice(bytes);
-                Ok(bytes.len())
+                bytes.len()
             }
-        }
+        };
+        self.bytes += written as u64;
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.kept {
             Kept::OnDisk(_, file) => file.flush(),
             Kept::InMemory(..) => Ok(()),
         }

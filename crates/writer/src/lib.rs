@@ -24,6 +24,7 @@ mod kept_buffers;
 mod latest;
 pub mod layout;
 mod local_disk;
+mod log_kernel;
 mod manifest;
 mod remote;
 mod row_group;

@@ -72,6 +72,94 @@ async fn the_state_after_an_entry_is_what_reading_the_log_gives() {
     }
 }
 
+/// Ten entries, each of which replaces what the one before added; the last gives the table properties.
+async fn ten_entries(lake: &Lake, log: &DeltaLog, properties: Value) -> [Manifest; 2] {
+    let (manifests, columns) = (manifests(lake).await, dataset());
+    let mut state = LogState::default();
+    for version in 0..9 {
+        let [added, removed] = [version % 2, 1 - version % 2].map(|index| &manifests[index]);
+        let removed = vec![removed.snapshot.clone()];
+        let entry = entry(&columns, added, removed, version as i64);
+        log.commit(&mut state, entry).await.unwrap();
+    }
+    let table = state.table.as_ref().unwrap();
+    let mut metadata = log.in_json(&table.metadata).unwrap();
+    metadata["configuration"] = properties;
+    let last = json!({"metaData": metadata}).to_string();
+    let path = format!("{}/{:020}.json", layout::delta_log(&log.dataset), 9);
+    lake.put(&path, last.into()).await.unwrap();
+    // The log's files are of a time before what comes next.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    manifests
+}
+
+/// Names of what the log's folder holds.
+async fn names(lake: &Lake, log: &DeltaLog) -> BTreeSet<String> {
+    let folder = layout::delta_log(&log.dataset);
+    let files = lake.list(&folder).await.unwrap().into_iter();
+    files
+        .map(|file| file.path[folder.len() + 1..].to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_checkpoint_tells_what_the_entries_told_that_it_takes_the_place_of() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let log = DeltaLog::new(&lake, "devices", settings_of(&lake).single_writer);
+        let kept_for = json!({"delta.logRetentionDuration": "interval 0 seconds"});
+        let [in_table, _] = ten_entries(&lake, &log, kept_for).await;
+        let before = log.read(LogState::default()).await.unwrap();
+        let before = told(&log, &before).await;
+        let before_checkpoint = names(&lake, &log).await;
+        log.maintain(8).await;
+        assert_eq!(names(&lake, &log).await, before_checkpoint);
+        log.maintain(9).await;
+        let checkpoint = "00000000000000000009.checkpoint.parquet";
+        let expected = ["00000000000000000009.json", checkpoint, "_last_checkpoint"];
+        assert_eq!(
+            names(&lake, &log).await,
+            expected.map(str::to_owned).into_iter().collect()
+        );
+        let after = log.read(LogState::default()).await.unwrap();
+        assert_eq!(told(&log, &after).await, before);
+
+        let folder = layout::delta_log(&log.dataset);
+        let file = async |name| lake.get(&format!("{folder}/{name}")).await.unwrap();
+        let told: Value = serde_json::from_slice(&file("_last_checkpoint").await.unwrap()).unwrap();
+        let bytes = file(checkpoint).await.unwrap();
+        let added = in_table.files.len();
+        assert_eq!(told["version"], 9);
+        // With protocol, metadata and transaction.
+        assert_eq!(
+            (&told["size"], &told["numOfAddFiles"]),
+            (&json!(3 + added), &json!(added))
+        );
+        assert_eq!(told["sizeInBytes"], bytes.len());
+    }
+}
+
+#[tokio::test]
+async fn entries_stay_while_they_are_young_or_the_table_keeps_them() {
+    let none = "interval 0 seconds";
+    for properties in [
+        json!({}),
+        json!({"delta.logRetentionDuration": none, "delta.enableExpiredLogCleanup": "false"}),
+        json!({"delta.logRetentionDuration": "interval 99999999999 weeks"}),
+    ] {
+        let (_folder, [lake, ..]) = lakes();
+        let log = DeltaLog::new(&lake, "devices", false);
+        ten_entries(&lake, &log, properties).await;
+        let mut expected = names(&lake, &log).await;
+        log.maintain(9).await;
+        expected.extend([
+            "00000000000000000009.checkpoint.parquet".to_owned(),
+            "_last_checkpoint".to_owned(),
+        ]);
+        assert_eq!(names(&lake, &log).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_lost_race_leaves_the_state_as_it_was() {
     let (_folder, lakes) = lakes();
