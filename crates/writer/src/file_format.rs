@@ -10,12 +10,13 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::basic::ZstdLevel;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
-use parquet::schema::types::{SchemaDescriptor, TypePtr};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::SchemaDescriptor;
 
 use crate::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
 use crate::error::{Error, Result};
 use crate::layout::LAYOUT_VERSION;
+use crate::parquet_file::ParquetFileFormat;
 use crate::statistics;
 
 /// Largest dictionary of a column in a row group. Larger ones cost memory (a hash table a column) and, measured, bytes.
@@ -39,8 +40,7 @@ pub struct ParquetSettings {
 pub struct FileFormat {
     pub(crate) snapshot: Snapshot,
     pub(crate) schema: SchemaRef,
-    pub(crate) parquet_schema: TypePtr,
-    pub(crate) properties: WriterPropertiesPtr,
+    pub(crate) file: Arc<ParquetFileFormat>,
     pub(crate) key_columns: Vec<KeyColumn>,
     pub(crate) statistics_columns: Vec<StatisticsColumn>,
     /// The leaf columns, in the file's order.
@@ -161,11 +161,11 @@ impl FileFormat {
             .build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
 
+        let file = ParquetFileFormat::new(parquet_schema, properties).map_err(failed)?;
         Ok(Self {
             snapshot: snapshot.clone(),
-            parquet_schema: parquet_schema.root_schema_ptr(),
             schema,
-            properties: Arc::new(properties),
+            file: Arc::new(file),
             key_columns,
             statistics_columns,
             columns,

@@ -26,6 +26,7 @@ pub mod layout;
 mod local_disk;
 mod log_kernel;
 mod manifest;
+mod parquet_file;
 mod remote;
 mod row_group;
 mod row_group_spool;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use dataset::Partition;
-use parquet::file::writer::SerializedFileWriter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -18,6 +17,7 @@ use crate::failpoint;
 use crate::file_format::FileFormat;
 use crate::kept_buffers::KeptBuffers;
 use crate::layout;
+use crate::parquet_file::ParquetFileWriter;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
 use crate::statistics::{self, Collected, ColumnStatistics};
 use crate::store::{Lake, hexadecimal};
@@ -66,7 +66,7 @@ pub struct StagedFileWriter {
     format: Arc<FileFormat>,
     partition: Partition,
     number: u32,
-    file: SerializedFileWriter<PartBuffer>,
+    file: ParquetFileWriter<PartBuffer>,
     sender: PartSender,
     rows: u64,
     key_ranges: Vec<KeyRange>,
@@ -97,11 +97,7 @@ impl StagedFileWriter {
         let full = FullParts::default();
         let (part_bytes, buffers) = upload::parts(lake);
         let buffer = PartBuffer::new(part_bytes, buffers, full.clone());
-        let file = SerializedFileWriter::new(
-            buffer,
-            format.parquet_schema.clone(),
-            format.properties.clone(),
-        );
+        let file = ParquetFileWriter::new(&format.file, buffer);
         Ok(Self {
             sender: PartSender {
                 lake: lake.clone(),

@@ -36,8 +36,8 @@ fn encoded(format: &Arc<FileFormat>, row_groups: &[Vec<RecordBatch>]) -> Bytes {
     let mut encoder = RowGroupEncoder::new(format).unwrap();
     let mut file = SerializedFileWriter::new(
         Vec::new(),
-        format.parquet_schema.clone(),
-        format.properties.clone(),
+        format.file.schema.root_schema_ptr(),
+        format.file.properties.clone(),
     )
     .unwrap();
     for batches in row_groups {
