@@ -40,9 +40,12 @@ use crate::staged_file::StagedFile;
 use crate::staging;
 use crate::store::Lake;
 use crate::table::{Table, TableFormat, TableSettings, TableState};
+use crate::upload;
 
 /// Uploads completed or aborted side by side.
 const UPLOADS_AT_ONCE: usize = 16;
+/// Files for which folders are made at once, on local disk.
+const FOLDERS_AT_ONCE: usize = 256;
 /// Commits of others that may come first before this one gives up: more than runs that could sensibly meet.
 const ATTEMPTS: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -251,6 +254,9 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
 }
 
 pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
+    for files in files.chunks(FOLDERS_AT_ONCE) {
+        upload::create_folders(lake, files).await?;
+    }
     // Made one by one: of thousands of files, those that are not under way take no memory.
     let completions = files.iter().cloned().map(|file| {
         let lake = lake.clone();

@@ -3,6 +3,7 @@
 //! Every function blocks; [`crate::Lake`] runs them on tokio's blocking threads. Nothing is created before the
 //! first write.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -99,15 +100,32 @@ impl LocalDisk {
         create_folder(&self.file(path))
     }
 
-    /// Moves a file, already on disk, to its place: rename, fsync of both folders.
+    /// Creates the folders that [`Self::publish`] will move files to, each given with its place: what lies in the same folder
+    /// costs one fsync together.
+    pub(crate) fn create_folders(&self, moves: &[(String, String)]) -> io::Result<()> {
+        let mut changed = BTreeSet::new();
+        for (from, to) in moves {
+            let to = self.file(to);
+            let folder = parent(&to)?;
+            if folder.is_dir() || !self.exists(from)? {
+                continue;
+            }
+            let above = parent(folder)?;
+            create_folder(above)?;
+            create_one_folder(folder)?;
+            changed.insert(above.to_owned());
+        }
+        changed.iter().try_for_each(|folder| sync_folder(folder))
+    }
+
+    /// Moves a file, already on disk, to its place: rename, fsync of the new folder. A power cut may leave it in both.
     pub(crate) fn publish(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.file(from), self.file(to));
         // No empty folder appears in the table for a file that is gone.
         fs::metadata(&from)?;
         create_folder(parent(&to)?)?;
         fs::rename(&from, &to)?;
-        sync_folder(parent(&to)?)?;
-        sync_folder(parent(&from)?)
+        sync_folder(parent(&to)?)
     }
 
     /// Deletes a file if it is there.
@@ -269,9 +287,14 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     }
     let above = parent(folder)?;
     create_folder(above)?;
+    create_one_folder(folder)?;
+    sync_folder(above)
+}
+
+fn create_one_folder(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(above),
+        _ => Ok(()),
     }
 }
 
@@ -315,6 +338,26 @@ mod tests {
         assert!(!disk.create_new("t/0.json", file("two")).unwrap());
         assert_eq!(disk.read("t/0.json").unwrap().unwrap(), b"one");
         assert!(disk.list("control").unwrap().is_empty());
+    }
+
+    #[test]
+    fn folders_are_created_for_files_that_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().to_owned());
+        disk.write("staging/x", "staging", b"x").unwrap();
+        disk.write("staging/y", "staging", b"y").unwrap();
+        disk.write("t/d=1/g=2/z", "t", b"z").unwrap();
+        let moves = [("x", "g=1"), ("gone", "g=3"), ("y", "g=2")];
+        let moves =
+            moves.map(|(file, group)| (format!("staging/{file}"), format!("t/d=1/{group}/{file}")));
+        disk.create_folders(&moves).unwrap();
+        assert!(!disk.file("t/d=1/g=3").exists());
+        disk.publish(&moves[0].0, &moves[0].1).unwrap();
+        disk.publish(&moves[2].0, &moves[2].1).unwrap();
+        assert!(disk.publish(&moves[1].0, &moves[1].1).is_err());
+        assert_eq!(disk.read("t/d=1/g=1/x").unwrap().unwrap(), b"x");
+        assert_eq!(disk.read("t/d=1/g=2/y").unwrap().unwrap(), b"y");
+        assert!(disk.list("staging").unwrap().is_empty());
     }
 
     #[test]
