@@ -255,6 +255,7 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
 
 pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     for files in files.chunks(FOLDERS_AT_ONCE) {
+        let files = files.iter().map(|file| (&file.upload, &*file.path));
         upload::create_folders(lake, files).await?;
     }
     // Made one by one: of thousands of files, those that are not under way take no memory.

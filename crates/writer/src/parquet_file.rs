@@ -65,9 +65,10 @@ impl FooterTemplate {
             footer(file, vec![row_group.set_num_rows(rows).build()?])
         };
         let template = footer(file, Vec::new())?;
+        let with_none = with(0)?;
         // The number of rows stands before the list, whose first difference is its length.
-        let rows = first_difference(&with(0)?, &with(1)?)?;
-        let list = first_difference(&template, &with(0)?)?;
+        let rows = first_difference(&with_none, &with(1)?)?;
+        let list = first_difference(&template, &with_none)?;
         let pieces = [0..rows, rows + 1..list, list + 1..template.len()];
         Ok(Self {
             pieces: pieces.map(|piece| template[piece].to_vec()),

@@ -18,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::kept_buffers::KeptBuffers;
 use crate::local_disk::LocalDisk;
 use crate::remote::Remote;
-use crate::staged_file::StagedFile;
 use crate::staging;
 use crate::store::{Lake, Store, blocking};
 
@@ -88,17 +87,24 @@ impl OpenUpload {
     }
 }
 
-/// Makes the folders of files that are about to be completed, where a store has folders: cheaper than one by one.
-pub(crate) async fn create_folders(lake: &Lake, files: &[StagedFile]) -> Result<()> {
-    let (Store::Local(disk), Some(first)) = (&lake.store, files.first()) else {
+/// Makes the folders of files that are about to be completed, where a store has folders: cheaper than one by one. Of each, its
+/// upload and its path.
+pub(crate) async fn create_folders<'a>(
+    lake: &Lake,
+    files: impl Iterator<Item = (&'a OpenUpload, &'a str)>,
+) -> Result<()> {
+    let Store::Local(disk) = &lake.store else {
         return Ok(());
     };
-    let moves = files.iter().filter_map(|file| match &file.upload {
-        OpenUpload::File { staging_path } => Some((staging_path.clone(), file.path.clone())),
+    let moves = files.filter_map(|(upload, path)| match upload {
+        OpenUpload::File { staging_path } => Some((staging_path.clone(), path.to_owned())),
         OpenUpload::Multipart { .. } => None,
     });
     let moves: Vec<_> = moves.collect();
-    blocking(disk, "create folders for", &first.path, move |disk, _| {
+    let Some((_, first)) = moves.first().cloned() else {
+        return Ok(());
+    };
+    blocking(disk, "create folders for", &first, move |disk, _| {
         disk.create_folders(&moves)
     })
     .await
