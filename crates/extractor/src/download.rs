@@ -10,6 +10,7 @@
 //! A body is whole when its length is the announced one and its MD5, where given, is right. Whether it is good gzip is
 //! the transformer's judgement.
 
+use bytes::Bytes;
 use dataset::BlobPath;
 use reqwest::Response;
 use reqwest::header::{IF_MATCH, RANGE};
@@ -29,6 +30,10 @@ pub type Progress<'a> = dyn Fn(i64) + Send + Sync + 'a;
 
 /// Times that a body which failed a check is fetched anew.
 const MAX_FAILED_CHECKS: u32 = 3;
+/// A download is kept in pieces of one size, copied out of the client's buffers: those are of any size up to 400 KB, and while a
+/// few bytes of one are kept it is not filled again. The copy was measured to cost less than the memory that is first touched
+/// without it.
+const PIECE_BYTES: usize = 64 << 10;
 /// Progress that lets the count of attempts start anew: a server that cuts after every byte is not waited for.
 const NOTABLE_PROGRESS: u64 = 1024 * 1024;
 
@@ -226,11 +231,15 @@ impl<'a> Transfer<'a> {
                 };
                 return Err(self.failed_check(error));
             }
-            if let Some(hashed) = &kept.hashed {
-                hashed.add(chunk.clone()).await;
-            }
+            let pieces = pieces_of(&chunk);
             let length = chunk.len() as i64;
-            kept.spool.write(chunk).await?;
+            drop(chunk);
+            if let Some(hashed) = &kept.hashed {
+                for piece in &pieces {
+                    hashed.add(piece.clone()).await;
+                }
+            }
+            kept.spool.write(pieces).await?;
             (self.progress)(length);
         }
     }
@@ -281,6 +290,11 @@ impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         self.discard();
     }
+}
+
+fn pieces_of(chunk: &[u8]) -> Vec<Bytes> {
+    let pieces = chunk.chunks(PIECE_BYTES);
+    pieces.map(Bytes::copy_from_slice).collect()
 }
 
 impl Kept {

@@ -1,7 +1,7 @@
 //! Spools: whole compressed bodies, in memory while a shared budget of bytes allows, else in a file.
 //!
 //! A body is complete before anything is computed from it, so that resuming a download is an offset and a cut can never
-//! yield half the rows. In memory it is kept in the pieces that it came in, without a copy, and each is given back as soon as
+//! yield half the rows. In memory it is kept in the pieces that it is given in, without a copy, and each is given back as soon as
 //! it is read. Temporary files have no name: they vanish with the process. Does not look into the bytes.
 
 use std::collections::VecDeque;
@@ -88,7 +88,8 @@ enum Unfinished {
     File(Writer),
 }
 
-/// A file that pieces are written to one after the other, on a thread that may block. One is on its way while the next arrives.
+/// A file that pieces are written to one after the other, on a thread that may block. Some are on their way while the next
+/// arrive.
 #[derive(Debug)]
 enum Writer {
     Idle(File),
@@ -102,21 +103,20 @@ impl SpoolWriter {
         self.len
     }
 
-    pub(crate) async fn write(&mut self, piece: Bytes) -> Result<(), ExtractorError> {
-        let len = piece.len() as u64;
+    /// Adds what comes next. None of the pieces is empty: one without bytes would be taken for the end.
+    pub(crate) async fn write(&mut self, more: Vec<Bytes>) -> Result<(), ExtractorError> {
+        self.len += more.iter().map(|piece| piece.len() as u64).sum::<u64>();
         match &mut self.body {
-            // One without bytes would be taken for the end.
-            Unfinished::Memory { .. } if piece.is_empty() => {}
-            Unfinished::Memory { pieces, .. } => pieces.push_back(piece),
+            Unfinished::Memory { pieces, .. } => pieces.extend(more),
             Unfinished::File(writer) => {
                 let file = writer.file().await.map_err(|e| self.budget.error(e))?;
                 *writer = Writer::Busy(spawn_blocking(move || {
-                    (&file).write_all(&piece)?;
+                    let mut pieces = more.iter();
+                    pieces.try_for_each(|piece| (&file).write_all(piece))?;
                     Ok(file)
                 }));
             }
         }
-        self.len += len;
         Ok(())
     }
 
@@ -268,7 +268,8 @@ mod tests {
     async fn filled(budget: &SpoolBudget, body: &[u8]) -> Spool {
         let mut writer = budget.writer(body.len() as u64).unwrap();
         for piece in body.chunks(3) {
-            writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+            let piece = Bytes::copy_from_slice(piece);
+            writer.write(vec![piece]).await.unwrap();
         }
         writer.finish().await.unwrap()
     }
@@ -313,8 +314,9 @@ mod tests {
         for memory in [0, 1 << 20] {
             let budget = SpoolBudget::new(memory, folder.path());
             let mut writer = budget.writer(body.len() as u64).unwrap();
-            for piece in body.chunks(10_007).flat_map(|piece| [&[][..], piece]) {
-                writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
+            for pieces in body.chunks(100_007) {
+                let pieces = pieces.chunks(10_007).map(Bytes::copy_from_slice);
+                writer.write(pieces.collect()).await.unwrap();
             }
             assert_eq!(content(writer.finish().await.unwrap()), body);
         }
