@@ -15,6 +15,7 @@ use parquet::schema::types::SchemaDescriptor;
 
 use crate::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
 use crate::error::{Error, Result};
+use crate::kept_buffers::KeptBuffers;
 use crate::layout::LAYOUT_VERSION;
 use crate::parquet_file::ParquetFileFormat;
 use crate::statistics;
@@ -47,6 +48,8 @@ pub struct FileFormat {
     pub(crate) columns: Vec<ColumnChunkFormat>,
     pub(crate) zstd_level: ZstdLevel,
     row_group_rows: usize,
+    /// For the content of row groups.
+    pub(crate) buffers: KeptBuffers,
 }
 
 /// A string column of the unique key.
@@ -161,7 +164,7 @@ impl FileFormat {
             .build();
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
 
-        let file = ParquetFileFormat::new(parquet_schema, properties).map_err(failed)?;
+        let file = ParquetFileFormat::new(parquet_schema, &properties).map_err(failed)?;
         Ok(Self {
             snapshot: snapshot.clone(),
             schema,
@@ -171,6 +174,7 @@ impl FileFormat {
             columns,
             zstd_level,
             row_group_rows: settings.row_group_rows,
+            buffers: KeptBuffers::default(),
         })
     }
 

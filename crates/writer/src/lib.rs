@@ -26,6 +26,7 @@ pub mod layout;
 mod local_disk;
 mod log_kernel;
 mod manifest;
+mod open_part;
 mod parquet_file;
 mod remote;
 mod row_group;

@@ -3,25 +3,27 @@
 //! Metadata of a row group of 140 columns are 70 KB in memory and 20 KB in the footer, so that they are kept as they will stand
 //! there. The form is the parquet crate's: what it writes around row groups is taken for a template.
 
-use std::fmt;
-use std::io::{self, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{
     FileMetaData, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData,
 };
-use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
-use parquet::file::writer::{SerializedRowGroupWriter, TrackedWrite};
+use parquet::file::properties::WriterProperties;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 
-const MAGIC: &[u8; 4] = b"PAR1";
+const MAGIC: &[u8] = b"PAR1";
 /// Elements of a list whose number Thrift's compact protocol writes otherwise than of a shorter one.
 const LONG_LIST: usize = 15;
 /// Bytes before the elements of a shorter one.
 const SHORT_LIST_HEADER: usize = 1;
 /// The type of the elements of a list of structs, in Thrift's compact protocol.
 const STRUCTS: u8 = 12;
+
+/// Bytes of the footer's numbers, of its length and of the magic before and after it, at most.
+const MOST_BYTES_BETWEEN: usize = 32;
 
 /// A footer without rows and row groups, in three pieces: the number of rows stands behind the first, the list of row groups
 /// behind the second.
@@ -34,27 +36,21 @@ pub(crate) struct FooterTemplate {
 #[derive(Debug)]
 pub(crate) struct ParquetFileFormat {
     pub(crate) schema: SchemaDescPtr,
-    pub(crate) properties: WriterPropertiesPtr,
     footer: FooterTemplate,
     /// Of a file without columns, around whose row groups there is little.
     shortest: FileMetaData,
     around_shortest: FooterTemplate,
 }
 
-/// Writes one file.
-pub(crate) struct ParquetFileWriter<W: Write> {
+/// One file: says of each row group what is to be written next.
+#[derive(Debug)]
+pub(crate) struct ParquetFile {
     format: Arc<ParquetFileFormat>,
-    out: TrackedWrite<W>,
+    /// Bytes so far.
+    length: usize,
     rows: i64,
     /// As they stand in the footer.
     row_groups: Vec<Box<[u8]>>,
-}
-
-impl<W: Write> fmt::Debug for ParquetFileWriter<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut writer = f.debug_struct("ParquetFileWriter");
-        writer.field("rows", &self.rows).finish_non_exhaustive()
-    }
 }
 
 impl FooterTemplate {
@@ -77,7 +73,7 @@ impl FooterTemplate {
 }
 
 impl ParquetFileFormat {
-    pub(crate) fn new(schema: SchemaDescriptor, properties: WriterProperties) -> Result<Self> {
+    pub(crate) fn new(schema: SchemaDescriptor, properties: &WriterProperties) -> Result<Self> {
         let schema = Arc::new(schema);
         let version = properties.writer_version().as_num();
         let created_by = Some(properties.created_by().to_owned());
@@ -89,7 +85,6 @@ impl ParquetFileFormat {
             footer: FooterTemplate::new(&file)?,
             around_shortest: FooterTemplate::new(&shortest)?,
             shortest,
-            properties: Arc::new(properties),
             schema,
         })
     }
@@ -97,7 +92,7 @@ impl ParquetFileFormat {
     /// A row group as it stands in the footer.
     fn encoded(&self, row_group: RowGroupMetaData) -> Result<Box<[u8]>> {
         let mut rows = Vec::new();
-        write_rows(row_group.num_rows(), &mut rows)?;
+        push_rows(row_group.num_rows(), &mut rows);
         let footer = footer(&self.shortest, vec![row_group])?;
         let [before, between, after] = self.around_shortest.pieces.each_ref().map(Vec::len);
         let start = before + rows.len() + between + SHORT_LIST_HEADER;
@@ -106,80 +101,106 @@ impl ParquetFileFormat {
     }
 }
 
-impl<W: Write + Send> ParquetFileWriter<W> {
-    pub(crate) fn new(format: &Arc<ParquetFileFormat>, out: W) -> Result<Self> {
-        let mut out = TrackedWrite::new(out);
-        out.write_all(MAGIC)?;
-        Ok(Self {
+impl ParquetFile {
+    pub(crate) fn new(format: &Arc<ParquetFileFormat>) -> Self {
+        Self {
             format: format.clone(),
-            out,
+            length: 0,
             rows: 0,
             row_groups: Vec::new(),
-        })
+        }
     }
 
-    /// Begins a row group, which is part of the file when it is closed.
+    /// Adds a row group of which these are the column chunks, one after the other, and what is in each, with offsets from the
+    /// first. Gives what is to be written before it, and after it.
     ///
     /// # Errors
-    /// If the file has as many as it can have.
-    pub(crate) fn next_row_group(&mut self) -> Result<SerializedRowGroupWriter<'_, W>> {
+    /// If the file has as many row groups as it can have, or the chunks do not lie so.
+    pub(crate) fn append(
+        &mut self,
+        rows: u64,
+        content: &Bytes,
+        chunks: Vec<ColumnCloseResult>,
+    ) -> Result<[Bytes; 2]> {
         let ordinal = i16::try_from(self.row_groups.len())
             .map_err(|_| ParquetError::General("too many row groups for a file".to_owned()))?;
-        let (format, rows, row_groups) = (&*self.format, &mut self.rows, &mut self.row_groups);
-        Ok(SerializedRowGroupWriter::new(
-            format.schema.clone(),
-            format.properties.clone(),
-            &mut self.out,
-            ordinal,
-            Some(Box::new(move |out, mut row_group, bloom_filters, _, _| {
-                for (chunk, filter) in row_group.columns_mut().iter_mut().zip(bloom_filters) {
-                    let Some(filter) = filter else {
-                        continue;
-                    };
-                    let start = out.bytes_written();
-                    filter.write(&mut *out)?;
-                    let length = out.bytes_written() - start;
-                    let with_filter = chunk.clone().into_builder();
-                    *chunk = with_filter
-                        .set_bloom_filter_offset(Some(start as i64))
-                        .set_bloom_filter_length(Some(length as i32))
-                        .build()?;
-                }
-                *rows += row_group.num_rows();
-                row_groups.push(format.encoded(row_group)?);
-                Ok(())
-            })),
-        ))
+        let before = if self.length == 0 { MAGIC } else { &[] };
+        let start = self.length + before.len();
+        let end = start + content.len();
+        let mut columns = Vec::with_capacity(chunks.len());
+        let mut filters = Vec::new();
+        let (mut bytes, mut uncompressed_bytes) = (0, 0);
+        for chunk in chunks {
+            let metadata = chunk.metadata;
+            bytes += metadata.compressed_size();
+            uncompressed_bytes += metadata.uncompressed_size();
+            let in_file = |offset: i64| offset + start as i64;
+            let (data, dictionary) = (
+                in_file(metadata.data_page_offset()),
+                metadata.dictionary_page_offset().map(in_file),
+            );
+            let mut metadata = metadata
+                .into_builder()
+                .set_data_page_offset(data)
+                .set_dictionary_page_offset(dictionary);
+            if let Some(filter) = chunk.bloom_filter {
+                let offset = filters.len();
+                filter.write(&mut filters)?;
+                metadata = metadata
+                    .set_bloom_filter_offset(Some((end + offset) as i64))
+                    .set_bloom_filter_length(Some((filters.len() - offset) as i32));
+            }
+            columns.push(metadata.build()?);
+        }
+        if bytes != content.len() as i64 {
+            let message = format!("column chunks of {bytes} bytes in {}", content.len());
+            return Err(ParquetError::General(message));
+        }
+        let metadata = RowGroupMetaData::builder(self.format.schema.clone())
+            .set_column_metadata(columns)
+            .set_total_byte_size(uncompressed_bytes)
+            .set_num_rows(rows as i64)
+            .set_ordinal(ordinal)
+            .set_file_offset(start as i64);
+        self.row_groups
+            .push(self.format.encoded(metadata.build()?)?);
+        self.rows += rows as i64;
+        self.length = end + filters.len();
+        Ok([Bytes::from_static(before), filters.into()])
     }
 
-    /// Writes the footer.
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        let start = self.out.bytes_written();
+    /// The footer, and with it the end of the file.
+    ///
+    /// # Errors
+    /// If the footer is too long.
+    pub(crate) fn finish(self) -> Result<Bytes> {
         let [before, between, after] = &self.format.footer.pieces;
-        self.out.write_all(before)?;
-        write_rows(self.rows, &mut self.out)?;
-        self.out.write_all(between)?;
+        let row_groups = self.row_groups.iter().map(|row_group| row_group.len());
+        let bytes = before.len() + between.len() + row_groups.sum::<usize>() + after.len();
+        let mut out = Vec::with_capacity(bytes + MOST_BYTES_BETWEEN);
+        if self.length == 0 {
+            out.extend_from_slice(MAGIC);
+        }
+        let start = out.len();
+        out.extend_from_slice(before);
+        push_rows(self.rows, &mut out);
+        out.extend_from_slice(between);
         let count = self.row_groups.len();
         if count < LONG_LIST {
-            self.out.write_all(&[(count as u8) << 4 | STRUCTS])?;
+            out.push((count as u8) << 4 | STRUCTS);
         } else {
-            self.out.write_all(&[(LONG_LIST as u8) << 4 | STRUCTS])?;
-            write_varint(count as u64, &mut self.out)?;
+            out.push((LONG_LIST as u8) << 4 | STRUCTS);
+            push_varint(count as u64, &mut out);
         }
-        for row_group in self.row_groups.drain(..) {
-            self.out.write_all(&row_group)?;
+        for row_group in self.row_groups {
+            out.extend_from_slice(&row_group);
         }
-        self.out.write_all(after)?;
-        let length = u32::try_from(self.out.bytes_written() - start)
+        out.extend_from_slice(after);
+        let length = u32::try_from(out.len() - start)
             .map_err(|_| ParquetError::General("the footer is too long".to_owned()))?;
-        self.out.write_all(&length.to_le_bytes())?;
-        self.out.write_all(MAGIC)?;
-        self.out.flush()?;
-        Ok(())
-    }
-
-    pub(crate) fn inner_mut(&mut self) -> &mut W {
-        self.out.inner_mut()
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(MAGIC);
+        Ok(out.into())
     }
 }
 
@@ -206,25 +227,26 @@ fn unexpected() -> ParquetError {
     ParquetError::General("the footer has another form than expected".to_owned())
 }
 
-fn write_rows(rows: i64, out: &mut impl Write) -> io::Result<()> {
+fn push_rows(rows: i64, out: &mut Vec<u8>) {
     // Zigzag: of what is not negative, the double.
-    write_varint(rows as u64 * 2, out)
+    push_varint(rows as u64 * 2, out);
 }
 
 /// Seven bits a byte, the lowest first.
-fn write_varint(mut value: u64, out: &mut impl Write) -> io::Result<()> {
+fn push_varint(mut value: u64, out: &mut Vec<u8>) {
     loop {
         let bits = (value & 0x7f) as u8;
         value >>= 7;
         if value == 0 {
-            return out.write_all(&[bits]);
+            return out.push(bits);
         }
-        out.write_all(&[bits | 0x80])?;
+        out.push(bits | 0x80);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use parquet::file::metadata::KeyValue;
     use parquet::file::writer::SerializedFileWriter;
 
     use super::*;
@@ -242,41 +264,47 @@ mod tests {
         row_groups.collect()
     }
 
-    fn append(mut to: SerializedRowGroupWriter<'_, Vec<u8>>, row_group: EncodedRowGroup) {
-        for column in row_group.columns {
-            to.append_column(&row_group.content, column).unwrap();
-        }
-        to.close().unwrap();
-    }
-
     #[test]
     fn files_are_those_of_the_parquet_crate_byte_for_byte() {
-        let format = &format(&snapshot(26, 10)).file;
+        let schema = format(&snapshot(26, 10)).file.schema.root_schema_ptr();
+        let properties = WriterProperties::builder()
+            .set_created_by("test".to_owned())
+            .set_offset_index_disabled(true)
+            .set_key_value_metadata(Some(vec![KeyValue::new("key".to_owned(), None)]))
+            .build();
+        let properties = Arc::new(properties);
+        let format = ParquetFileFormat::new(SchemaDescriptor::new(schema.clone()), &properties);
+        let format = Arc::new(format.unwrap());
         for row_groups in [0, 1, 2, 14, 15, 16, 200] {
-            let mut own = ParquetFileWriter::new(format, Vec::new()).unwrap();
+            let mut file = ParquetFile::new(&format);
+            let mut own = Vec::new();
             for row_group in encoded(row_groups) {
-                append(own.next_row_group().unwrap(), row_group);
+                let (rows, content) = (row_group.rows, &row_group.content);
+                let [before, after] = file.append(rows, content, row_group.columns).unwrap();
+                own.extend([before, content.clone(), after].concat());
             }
-            own.finish().unwrap();
-            let schema = format.schema.root_schema_ptr();
-            let properties = format.properties.clone();
-            let mut other = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+            own.extend(file.finish().unwrap());
+            let mut other =
+                SerializedFileWriter::new(Vec::new(), schema.clone(), properties.clone()).unwrap();
             for row_group in encoded(row_groups) {
-                append(other.next_row_group().unwrap(), row_group);
+                let mut to = other.next_row_group().unwrap();
+                for column in row_group.columns {
+                    to.append_column(&row_group.content, column).unwrap();
+                }
+                to.close().unwrap();
             }
-            assert!(
-                *own.inner_mut() == other.into_inner().unwrap(),
-                "{row_groups}"
-            );
+            assert!(own == other.into_inner().unwrap(), "{row_groups}");
         }
     }
 
     #[test]
-    fn a_row_group_that_was_begun_and_not_closed_is_not_part_of_the_file() {
-        let format = &format(&snapshot(26, 10)).file;
-        let mut file = ParquetFileWriter::new(format, Vec::new()).unwrap();
-        drop(file.next_row_group().unwrap());
-        assert!(file.row_groups.is_empty());
+    fn a_row_group_whose_chunks_are_not_all_of_its_content_is_refused() {
+        let mut file = ParquetFile::new(&format(&snapshot(26, 10)).file);
+        let [row_group] = encoded(1).try_into().unwrap();
+        let more = Bytes::from([&row_group.content[..], b"x"].concat());
+        let refused = file.append(row_group.rows, &more, row_group.columns);
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("column chunks of"), "{error}");
     }
 
     #[test]
@@ -289,7 +317,7 @@ mod tests {
             (u64::MAX, &[255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
         ] {
             let mut written = Vec::new();
-            write_varint(value, &mut written).unwrap();
+            push_varint(value, &mut written);
             assert_eq!(written, expected);
         }
     }

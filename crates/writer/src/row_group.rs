@@ -47,8 +47,6 @@ pub struct RowGroupEncoder {
     page_rows: usize,
     /// The schema of the batch before, which is that of most batches and need not be looked at again.
     checked: Option<SchemaRef>,
-    /// For the row groups' content.
-    buffers: KeptBuffers,
 }
 
 /// A finished row group, compressed, not yet in a file.
@@ -83,7 +81,6 @@ impl RowGroupEncoder {
             rows: 0,
             page_rows: 0,
             checked: None,
-            buffers: KeptBuffers::default(),
         })
     }
 
@@ -163,7 +160,7 @@ impl RowGroupEncoder {
     /// # Errors
     /// [`Error::Parquet`]. The encoder is then not to be used.
     pub fn finish(&mut self) -> Result<EncodedRowGroup> {
-        let mut content = self.buffers.take();
+        let mut content = self.format.buffers.take();
         let rows = self.rows as u64;
         let columns = self.columns.iter_mut();
         let columns = columns
@@ -183,8 +180,8 @@ impl RowGroupEncoder {
             rows,
             statistics: collected.collect(),
             key_ranges: key_ranges.collect(),
-            content: self.buffers.lend(content),
-            buffers: self.buffers.clone(),
+            content: self.format.buffers.lend(content),
+            buffers: self.format.buffers.clone(),
             columns,
         })
     }

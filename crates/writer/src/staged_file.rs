@@ -1,11 +1,9 @@
 //! Encoded row groups to one Parquet file in the store, uploaded while it grows and left invisible.
 //!
-//! Memory: the row group being appended and two upload parts (of 5 MiB; of 512 KiB on local disk), whatever the size of the file:
-//! a part that is full is sent before the next column is taken.
+//! Memory: the row group being appended and two upload parts, whatever the size of the file. On local disk a row group goes to the
+//! file from where it lies, unless it is small.
 
-use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dataset::Partition;
@@ -15,13 +13,13 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::file_format::FileFormat;
-use crate::kept_buffers::KeptBuffers;
 use crate::layout;
-use crate::parquet_file::ParquetFileWriter;
+use crate::open_part::OpenPart;
+use crate::parquet_file::ParquetFile;
 use crate::row_group::{EncodedRowGroup, KeyRange, cover};
 use crate::statistics::{self, Collected, ColumnStatistics};
 use crate::store::{Lake, hexadecimal};
-use crate::upload::{self, OpenUpload, Upload};
+use crate::upload::{OpenUpload, Upload};
 
 /// A Parquet file that the store has whole and that no reader sees yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +51,7 @@ struct PartSender {
     lake: Lake,
     path: String,
     staging_path: String,
-    /// Parts that wait to be sent.
-    full: FullParts,
+    open: OpenPart,
     upload: Option<Upload>,
     bytes: u64,
     sha256: Sha256,
@@ -66,7 +63,7 @@ pub struct StagedFileWriter {
     format: Arc<FileFormat>,
     partition: Partition,
     number: u32,
-    file: ParquetFileWriter<PartBuffer>,
+    file: ParquetFile,
     sender: PartSender,
     rows: u64,
     key_ranges: Vec<KeyRange>,
@@ -94,23 +91,19 @@ impl StagedFileWriter {
             });
         }
         let (dataset, snapshot) = (&format.snapshot.dataset, format.snapshot.id());
-        let full = FullParts::default();
-        let (part_bytes, buffers) = upload::parts(lake);
-        let buffer = PartBuffer::new(part_bytes, buffers, full.clone());
-        let file = ParquetFileWriter::new(&format.file, buffer);
         Ok(Self {
             sender: PartSender {
                 lake: lake.clone(),
                 path: layout::part(dataset, &partition, &snapshot, number),
                 staging_path: layout::staged_part(dataset, run_id, &partition, &snapshot, number),
-                full,
+                open: OpenPart::in_lake(lake),
                 upload: None,
                 bytes: 0,
                 sha256: Sha256::new(),
             },
             partition,
             number,
-            file: file.map_err(|error| format.failed(&error))?,
+            file: ParquetFile::new(&format.file),
             format: format.clone(),
             rows: 0,
             key_ranges: Vec::new(),
@@ -131,15 +124,12 @@ impl StagedFileWriter {
         if row_group.rows == 0 {
             return Ok(());
         }
-        let failed = |error| self.format.failed(&error);
-        let mut writer = self.file.next_row_group().map_err(failed)?;
-        for column in row_group.columns {
-            writer
-                .append_column(&row_group.content, column)
-                .map_err(failed)?;
-            self.sender.send_full().await?;
+        let (rows, content) = (row_group.rows, row_group.content);
+        let appended = self.file.append(rows, &content, row_group.columns);
+        let [before, after] = appended.map_err(|error| self.format.failed(&error))?;
+        for bytes in [before, content, after] {
+            self.sender.add(bytes).await?;
         }
-        writer.close().map_err(failed)?;
         self.rows += row_group.rows;
         cover(&mut self.key_ranges, row_group.key_ranges);
         statistics::add_row_group(&mut self.statistics, row_group.statistics);
@@ -154,7 +144,12 @@ impl StagedFileWriter {
         if self.rows == 0 {
             return Ok(None);
         }
-        match self.upload_rest().await {
+        let footer = self.file.finish();
+        let uploaded = match footer.map_err(|error| self.format.failed(&error)) {
+            Ok(footer) => self.sender.finish(footer).await,
+            Err(error) => Err(error),
+        };
+        match uploaded {
             Ok(upload) => {
                 failpoint::reached("staged");
                 Ok(Some(StagedFile {
@@ -176,7 +171,7 @@ impl StagedFileWriter {
             }
             Err(error) => {
                 // The first error is the one to report.
-                let _ = self.abort().await;
+                let _ = self.sender.abort().await;
                 Err(error)
             }
         }
@@ -187,36 +182,32 @@ impl StagedFileWriter {
     /// # Errors
     /// What the store answers.
     pub async fn abort(self) -> Result<()> {
-        match self.sender.upload {
-            Some(upload) => upload.abort().await,
-            None => Ok(()),
+        self.sender.abort().await
+    }
+}
+
+impl PartSender {
+    /// Adds what comes next of the file. Sends the parts that it fills.
+    async fn add(&mut self, mut bytes: Bytes) -> Result<()> {
+        while let Some(part) = self.open.fill(&mut bytes) {
+            self.send(part).await?;
         }
+        Ok(())
     }
 
-    async fn upload_rest(&mut self) -> Result<OpenUpload> {
-        self.file
-            .finish()
-            .map_err(|error| self.format.failed(&error))?;
-        self.sender.send_full().await?;
-        let rest = self.file.inner_mut().take_rest();
+    /// Adds the end of the file, and waits until the store has all of it.
+    async fn finish(&mut self, end: Bytes) -> Result<OpenUpload> {
+        self.add(end).await?;
+        let rest = self.open.take_rest();
         if !rest.is_empty() {
-            self.sender.send(rest).await?;
+            self.send(rest).await?;
         }
-        match &mut self.sender.upload {
+        match &mut self.upload {
             Some(upload) => upload.finish().await,
             None => Err(Error::Task {
                 message: "a file with rows has no bytes".to_owned(),
             }),
         }
-    }
-}
-
-impl PartSender {
-    async fn send_full(&mut self) -> Result<()> {
-        while let Some(part) = self.full.pop() {
-            self.send(part).await?;
-        }
-        Ok(())
     }
 
     async fn send(&mut self, part: Bytes) -> Result<()> {
@@ -228,69 +219,12 @@ impl PartSender {
         };
         upload.send(part).await
     }
-}
 
-/// Parts that are full, in order; shared by what fills and what sends them.
-#[derive(Debug, Clone, Default)]
-struct FullParts(Arc<Mutex<VecDeque<Bytes>>>);
-
-impl FullParts {
-    fn push(&self, part: Bytes) {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.push_back(part);
-    }
-
-    fn pop(&self) -> Option<Bytes> {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.pop_front()
-    }
-}
-
-/// Cuts what Parquet writes into upload parts of equal size.
-#[derive(Debug)]
-struct PartBuffer {
-    part_bytes: usize,
-    full: FullParts,
-    /// Shorter than a part. Grows as needed: most files of small groups never fill one.
-    open: Vec<u8>,
-    /// For the parts.
-    buffers: KeptBuffers,
-}
-
-impl PartBuffer {
-    fn new(part_bytes: usize, buffers: KeptBuffers, full: FullParts) -> Self {
-        Self {
-            part_bytes,
-            full,
-            open: buffers.take(),
-            buffers,
+    async fn abort(self) -> Result<()> {
+        match self.upload {
+            Some(upload) => upload.abort().await,
+            None => Ok(()),
         }
-    }
-
-    fn take_rest(&mut self) -> Bytes {
-        self.buffers.lend(std::mem::take(&mut self.open))
-    }
-}
-
-impl Write for PartBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(self.part_bytes - self.open.len());
-        let length = self.open.len() + taken;
-        if length > self.open.capacity() {
-            // Never beyond a part, as doubling would.
-            let capacity = (length * 2).min(self.part_bytes);
-            self.open.reserve_exact(capacity - self.open.len());
-        }
-        self.open.extend_from_slice(&bytes[..taken]);
-        if length == self.part_bytes {
-            let full = std::mem::replace(&mut self.open, self.buffers.take());
-            self.full.push(self.buffers.lend(full));
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -306,6 +240,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{batch, format, lakes, partition, paths, snapshot, stage};
+    use crate::open_part::PART_BYTES;
     use crate::row_group::RowGroupEncoder;
 
     async fn published(lake: &Lake, file: &StagedFile) -> Bytes {
@@ -451,8 +386,7 @@ mod tests {
     async fn files_of_many_parts_arrive_whole() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let part_bytes = upload::parts(&lake).0;
-            let part = |byte: u8| Bytes::from(vec![byte; part_bytes]);
+            let part = |byte: u8| Bytes::from(vec![byte; PART_BYTES]);
             let mut upload = Upload::open(&lake, "t/x", "_lake/t/staging/r/x")
                 .await
                 .unwrap();
@@ -463,30 +397,11 @@ mod tests {
             let open = upload.finish().await.unwrap();
             open.complete(&lake, "t/x", "").await.unwrap();
             let content = lake.get("t/x").await.unwrap().unwrap();
-            assert_eq!(content.len(), 6 * part_bytes + 3);
+            assert_eq!(content.len(), 6 * PART_BYTES + 3);
             assert!(
-                (0..6).all(|byte| content[byte * part_bytes..][..part_bytes] == part(byte as u8))
+                (0..6).all(|byte| content[byte * PART_BYTES..][..PART_BYTES] == part(byte as u8))
             );
         }
-    }
-
-    #[test]
-    fn parts_are_cut_at_their_size_whatever_is_written() {
-        const PART_BYTES: usize = 1 << 20;
-        let full = FullParts::default();
-        let mut buffer = PartBuffer::new(PART_BYTES, KeptBuffers::default(), full.clone());
-        let written: Vec<u8> = (0..PART_BYTES * 2 + 5)
-            .map(|index| (index % 251) as u8)
-            .collect();
-        for piece in written.chunks(1_000_003) {
-            buffer.write_all(piece).unwrap();
-            assert!(buffer.open.capacity() <= PART_BYTES);
-        }
-        let full: Vec<Bytes> = std::iter::from_fn(|| full.pop()).collect();
-        assert!(full.iter().all(|part| part.len() == PART_BYTES));
-        let mut read: Vec<u8> = full.iter().flatten().copied().collect();
-        read.extend(buffer.take_rest());
-        assert!(read == written);
     }
 
     #[tokio::test]

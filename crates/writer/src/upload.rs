@@ -15,16 +15,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::kept_buffers::KeptBuffers;
 use crate::local_disk::LocalDisk;
 use crate::remote::Remote;
 use crate::staging;
 use crate::store::{Lake, Store, blocking};
 
-/// Size of an upload part, except the last. S3 wants at least 5 MiB and takes 10,000 parts: files of up to 48 GiB.
-const PART_BYTES: usize = 5 << 20;
-/// The same on local disk, where a part is no more than what is written at a time.
-const LOCAL_PART_BYTES: usize = 512 << 10;
 /// Parts of one file in flight; with the one being filled, the memory of an upload is two parts.
 const PARTS_IN_FLIGHT: usize = 1;
 
@@ -133,15 +128,6 @@ pub(crate) enum Upload {
         path: String,
         file: Arc<File>,
     },
-}
-
-/// Size of the parts, except the last, that a file in this lake is sent in, and buffers for them: on local disk, where they are
-/// small, those of the file before.
-pub(crate) fn parts(lake: &Lake) -> (usize, KeptBuffers) {
-    match &lake.store {
-        Store::Local(disk) => (LOCAL_PART_BYTES, disk.buffers.clone()),
-        Store::Remote(_) => (PART_BYTES, KeptBuffers::default()),
-    }
 }
 
 /// Index and id of a part that the store has.

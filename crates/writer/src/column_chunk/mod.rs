@@ -3,7 +3,7 @@
 //! Does what the `parquet` crate's column writers do, for the types that a dataset's columns have, and is checked against them.
 //! It is here because it was measured to pay: texts are hashed as words and not as bytes, bounds are taken of a dictionary's
 //! texts and not of every value, and all buffers serve one row group after the other. The crate still writes page
-//! headers, row groups and footers.
+//! headers.
 //!
 //! | type | while few differ | else |
 //! |---|---|---|

@@ -14,11 +14,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
 use proptest::prelude::*;
 
 use super::bounds::BOUND_BYTES;
 use crate::fixtures::{Row, batch_of, dataset, snapshot};
+use crate::parquet_file::ParquetFile;
 use crate::{FileFormat, ParquetSettings, RowGroupEncoder};
 
 const ROW_GROUP_ROWS: usize = 40_000;
@@ -34,24 +34,19 @@ fn format() -> Arc<FileFormat> {
 /// A file with one row group for each of `row_groups`, all by one encoder.
 fn encoded(format: &Arc<FileFormat>, row_groups: &[Vec<RecordBatch>]) -> Bytes {
     let mut encoder = RowGroupEncoder::new(format).unwrap();
-    let mut file = SerializedFileWriter::new(
-        Vec::new(),
-        format.file.schema.root_schema_ptr(),
-        format.file.properties.clone(),
-    )
-    .unwrap();
+    let mut file = ParquetFile::new(&format.file);
+    let mut written = Vec::new();
     for batches in row_groups {
         for batch in batches {
             encoder.write(batch).unwrap();
         }
         let row_group = encoder.finish().unwrap();
-        let mut writer = file.next_row_group().unwrap();
-        for column in row_group.columns {
-            writer.append_column(&row_group.content, column).unwrap();
-        }
-        writer.close().unwrap();
+        let (rows, content) = (row_group.rows, row_group.content);
+        let [before, after] = file.append(rows, &content, row_group.columns).unwrap();
+        written.extend([before, content, after].concat());
     }
-    file.into_inner().unwrap().into()
+    written.extend(file.finish().unwrap());
+    written.into()
 }
 
 /// The same by the crate's writer.
