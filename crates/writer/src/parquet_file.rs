@@ -22,7 +22,7 @@ const SHORT_LIST_HEADER: usize = 1;
 /// The type of the elements of a list of structs, in Thrift's compact protocol.
 const STRUCTS: u8 = 12;
 
-/// Bytes of the footer's numbers, of its length and of the magic before and after it, at most.
+/// Bytes of the footer's numbers, of its length and of the magic behind it, at most.
 const MOST_BYTES_BETWEEN: usize = 32;
 
 /// A footer without rows and row groups, in three pieces: the number of rows stands behind the first, the list of row groups
@@ -169,7 +169,7 @@ impl ParquetFile {
         Ok([Bytes::from_static(before), filters.into()])
     }
 
-    /// The footer, and with it the end of the file.
+    /// The footer, and with it the end of a file that has row groups.
     ///
     /// # Errors
     /// If the footer is too long.
@@ -178,10 +178,6 @@ impl ParquetFile {
         let row_groups = self.row_groups.iter().map(|row_group| row_group.len());
         let bytes = before.len() + between.len() + row_groups.sum::<usize>() + after.len();
         let mut out = Vec::with_capacity(bytes + MOST_BYTES_BETWEEN);
-        if self.length == 0 {
-            out.extend_from_slice(MAGIC);
-        }
-        let start = out.len();
         out.extend_from_slice(before);
         push_rows(self.rows, &mut out);
         out.extend_from_slice(between);
@@ -196,7 +192,7 @@ impl ParquetFile {
             out.extend_from_slice(&row_group);
         }
         out.extend_from_slice(after);
-        let length = u32::try_from(out.len() - start)
+        let length = u32::try_from(out.len())
             .map_err(|_| ParquetError::General("the footer is too long".to_owned()))?;
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(MAGIC);
@@ -275,7 +271,7 @@ mod tests {
         let properties = Arc::new(properties);
         let format = ParquetFileFormat::new(SchemaDescriptor::new(schema.clone()), &properties);
         let format = Arc::new(format.unwrap());
-        for row_groups in [0, 1, 2, 14, 15, 16, 200] {
+        for row_groups in [1, 2, 14, 15, 16, 200] {
             let mut file = ParquetFile::new(&format);
             let mut own = Vec::new();
             for row_group in encoded(row_groups) {
