@@ -61,13 +61,14 @@ def peak_growth(snapshot: str, ratio: float) -> Mark:
     )
 
 
-def cpu_per_device(seconds: dict[int, float]) -> Mark:
-    """Of devices -> CPU seconds of each device, beyond what a run costs that has nearly none."""
+def cpu_per_device(seconds: dict[tuple[int, int], float]) -> Mark:
+    """Of a number of devices and a larger one -> CPU seconds of each device that the larger has more."""
     spread = max(seconds.values()) / min(seconds.values())
+    steps = (f"{fewer:,} to {devices:,}: {each * 1e6:.1f} µs" for (fewer, devices), each in seconds.items())
     return Mark(
-        "CPU time per device beyond the fixed cost, the largest of the smallest",
+        "CPU time of each device more, the largest of the smallest",
         f"at most {CPU_SPREAD}",
-        f"{spread:.2f} (" + ", ".join(f"{devices:,}: {each * 1e6:.1f} µs" for devices, each in seconds.items()) + ")",
+        f"{spread:.2f} ({', '.join(steps)})",
         spread <= CPU_SPREAD,
     )
 
