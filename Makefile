@@ -75,7 +75,7 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS: what comes from outside; findings go
 
 BENCH := .tools/bench/bin/python3 benches/bench.py $(BINARY)
 # Runs of each, of which the median counts.
-BENCH_ROUNDS ?= 5
+BENCH_ROUNDS ?= 9
 
 .PHONY: bench
 bench: build bench-tools ## Against DuckDB, Polars, ClickHouse and PySpark, and all marks -> benches/RESULTS.md

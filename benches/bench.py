@@ -1,6 +1,6 @@
 """The benchmark: defender-lake and its peers do the same job in turn, and defender-lake's own marks are measured.
 
-    .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 5] [--parts peers memory cost]
+    .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 9] [--parts peers memory cost]
 
 Prints tables, and writes them to a file with --results. Fails if the tools' outputs differ, if one cannot read
 another's files, and with --must-pass if a mark is missed.
@@ -281,7 +281,7 @@ PARTS = {"peers": peers, "memory": memory, "cost": cost}
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("binary", type=Path)
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each, of which the median counts (default: 5)")
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each, of which the median counts (default: 9)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--results", type=Path, help="write the tables to this file")
     parser.add_argument("--must-pass", action="store_true", help="fail if a mark is missed")
