@@ -105,7 +105,7 @@ impl SpoolWriter {
 
     /// Adds what comes next. None of the pieces is empty: one without bytes would be taken for the end.
     pub(crate) async fn write(&mut self, more: Vec<Bytes>) -> Result<(), ExtractorError> {
-        self.len += more.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let len: usize = more.iter().map(Bytes::len).sum();
         match &mut self.body {
             Unfinished::Memory { pieces, .. } => pieces.extend(more),
             Unfinished::File(writer) => {
@@ -117,6 +117,7 @@ impl SpoolWriter {
                 }));
             }
         }
+        self.len += len as u64;
         Ok(())
     }
 
