@@ -103,11 +103,14 @@ impl SpoolWriter {
         self.len
     }
 
-    /// Adds what comes next. None of the pieces is empty: one without bytes would be taken for the end.
+    /// Adds what comes next.
     pub(crate) async fn write(&mut self, more: Vec<Bytes>) -> Result<(), ExtractorError> {
         let len: usize = more.iter().map(Bytes::len).sum();
         match &mut self.body {
-            Unfinished::Memory { pieces, .. } => pieces.extend(more),
+            // One without bytes would be taken for the end.
+            Unfinished::Memory { pieces, .. } => {
+                pieces.extend(more.into_iter().filter(|piece| !piece.is_empty()));
+            }
             Unfinished::File(writer) => {
                 let file = writer.file().await.map_err(|e| self.budget.error(e))?;
                 *writer = Writer::Busy(spawn_blocking(move || {
@@ -316,8 +319,9 @@ mod tests {
             let budget = SpoolBudget::new(memory, folder.path());
             let mut writer = budget.writer(body.len() as u64).unwrap();
             for pieces in body.chunks(100_007) {
-                let pieces = pieces.chunks(10_007).map(Bytes::copy_from_slice);
-                writer.write(pieces.collect()).await.unwrap();
+                let pieces = pieces.chunks(10_007).flat_map(|piece| [&[][..], piece]);
+                let pieces = pieces.map(Bytes::copy_from_slice).collect();
+                writer.write(pieces).await.unwrap();
             }
             assert_eq!(content(writer.finish().await.unwrap()), body);
         }

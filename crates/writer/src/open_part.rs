@@ -72,8 +72,9 @@ impl OpenPart {
     }
 
     fn take(&mut self) -> Bytes {
-        let next = self.buffers.take();
-        self.buffers.lend(mem::replace(&mut self.bytes, next))
+        let part = self.take_rest();
+        self.bytes = self.buffers.take();
+        part
     }
 }
 

@@ -7,8 +7,8 @@ const GROUP: usize = 8;
 /// A run of so many bits in packed form is shorter as a run.
 const RUN_BITS: usize = 32;
 
-/// Appends an unsigned LEB128.
-pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
+/// Appends an unsigned LEB128, as Parquet's encodings and Thrift write whole numbers.
+pub(crate) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -251,5 +251,20 @@ mod tests {
     fn widths_hold_the_largest_index() {
         let widths = [0, 1, 2, 3, 4, 5, 256, 257, 65_536].map(width_of);
         assert_eq!(widths, [1, 1, 1, 2, 2, 3, 8, 9, 16]);
+    }
+
+    #[test]
+    fn varints_are_those_of_thrift() {
+        for (value, expected) in [
+            (0, &[0][..]),
+            (127, &[0x7f]),
+            (128, &[0x80, 1]),
+            (300, &[0xac, 2]),
+            (u64::MAX, &[255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+        ] {
+            let mut written = Vec::new();
+            varint(value, &mut written);
+            assert_eq!(written, expected);
+        }
     }
 }

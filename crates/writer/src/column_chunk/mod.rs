@@ -34,6 +34,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::schema::types::ColumnDescPtr;
 
+pub(crate) use bit_packing::varint;
 use bounds::TextBounds;
 use levels::Levels;
 use number_values::{NumberKind, NumberValues};
