@@ -1,11 +1,15 @@
 //! Input that means harm costs an error, or a quarantined record, and nothing else: no row lost, no file elsewhere, no
 //! memory without bound.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use simulator::SnapshotOptions;
@@ -275,4 +279,105 @@ fn a_snapshot_whose_blobs_all_inflate_to_nothing_is_not_taken_for_a_shrunk_one()
         .exits_with(3)
         .says(&["empty"]);
     assert!(lake.state() == before, "the lake changed");
+}
+
+/// Paths and bytes of all files below a folder.
+fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let read = |path: String| {
+        let bytes = fs::read(folder.join(&path)).unwrap();
+        (path, bytes)
+    };
+    files_below(folder).into_iter().map(read).collect()
+}
+
+#[test]
+fn a_link_in_the_lake_leads_nothing_outside() {
+    let first = SnapshotOptions {
+        devices: 20,
+        groups: 2,
+        blobs: 2,
+        ..SnapshotOptions::default()
+    };
+    let later = SnapshotOptions {
+        generated_time: first.generated_time + TimeDelta::hours(2),
+        ..first.clone()
+    };
+    let next = first.next_day();
+    let [first, later, next] = [first, later, next].map(|day| Blobs::simulated(&day));
+    let keeping = ["--set", "lake.retire_after=1h"];
+    for linked in [
+        "info_gathering",
+        "info_gathering/_delta_log",
+        "info_gathering/generated_date=2026-05-03",
+        "info_gathering/generated_date=2026-05-03/rbac_group_id=1001",
+        "_lake",
+        "_lake/info_gathering",
+        "_lake/info_gathering/latest.json",
+        "_lake/info_gathering/snapshots",
+        "_lake/info_gathering/begun",
+        "_lake/info_gathering/staging",
+        "_lake/info_gathering/commit.lock",
+        "_lake/info_gathering/runs",
+        "_lake/info_gathering/quarantine",
+    ] {
+        let (lake, outside) = (Lake::on_disk(), tempfile::tempdir().unwrap());
+        let pipeline = Pipeline::from_files(&first, &lake);
+        pipeline.run_with(&keeping);
+        Pipeline::from_files(&later, &lake).run_with(&keeping);
+        let (link, target) = (
+            Path::new(&lake.root()).join(linked),
+            outside.path().join("x"),
+        );
+        if link.exists() {
+            fs::rename(&link, &target).unwrap();
+        } else {
+            fs::create_dir(&target).unwrap();
+        }
+        fs::write(outside.path().join("notes"), "theirs").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let before = content(outside.path());
+        for ran in [
+            pipeline.command("vacuum", &["--apply"]),
+            pipeline.command("rollback", &["--to", "20260503T100100Z-47d41a0c"]),
+            Pipeline::from_files(&next, &lake).command("run", &["--backfill"]),
+        ] {
+            assert!(
+                ran.code == 0 || ran.stderr.contains("symbolic link"),
+                "{linked}: {}",
+                ran.stderr
+            );
+            assert_eq!(content(outside.path()), before, "{linked}");
+        }
+    }
+}
+
+#[test]
+fn a_planted_commit_document_deletes_no_other_dataset() {
+    let blobs = Blobs::simulated(&SnapshotOptions::default());
+    let lake = Lake::on_disk();
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    let root = lake.on_this_machine().root().to_owned();
+    fs::create_dir_all(root.join("other")).unwrap();
+    fs::write(root.join("other/part.parquet"), "theirs").unwrap();
+    let manifest = fs::read_dir(root.join("_lake/info_gathering/snapshots")).unwrap();
+    let manifest = fs::read(manifest.last().unwrap().unwrap().path()).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let entry = "info_gathering/_delta_log/00000000000000000000.json";
+    manifest["run_id"] = "planted".into();
+    manifest["quarantine_files"] = serde_json::json!(["_lake/info_gathering/latest.json"]);
+    manifest["files"][0]["path"] = "other/part.parquet".into();
+    manifest["files"][1]["path"] = entry.into();
+    let planted = serde_json::json!({"version": 1, "backfill": false, "manifest": manifest});
+    let intents = root.join("_lake/info_gathering/begun");
+    fs::create_dir_all(&intents).unwrap();
+    let before = content(&root);
+    fs::write(intents.join("planted.json"), planted.to_string()).unwrap();
+    for command in [&["run"][..], &["vacuum", "--apply"]] {
+        let ran = pipeline.command(command[0], &command[1..]).exits_with(0);
+        ran.says(&["planted.json"]);
+        let mut after = content(&root);
+        after.retain(|path, _| !path.ends_with("/planted.json"));
+        assert_eq!(after, before);
+    }
 }

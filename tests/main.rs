@@ -31,6 +31,7 @@ mod oddities;
 mod quarantine;
 mod readers;
 mod readme;
+mod refusals;
 mod report;
 mod secrets;
 mod settings;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::blobs::files_below;
+use super::proxy;
 use super::servers::{Kind, Store, azurite, garage, moto};
 use super::{tool, workspace};
 
@@ -49,6 +50,29 @@ impl Lake {
     /// In Azurite, an Azure Blob server.
     pub(crate) fn in_azurite() -> Self {
         Self::in_store(azurite::store())
+    }
+
+    /// The same place, asked by way of a proxy before its store.
+    pub(crate) fn by_way_of(
+        &self,
+        rule: impl Fn(&proxy::Request) -> proxy::Rule + Send + Sync + 'static,
+    ) -> Self {
+        let Place::Prefix { store, prefix } = &self.place else {
+            panic!("there is no proxy before a folder");
+        };
+        let port = proxy::start(store.port, rule);
+        let from = format!("127.0.0.1:{}", store.port);
+        let to = format!("127.0.0.1:{port}");
+        let options = self.options.iter();
+        Self {
+            place: Place::Prefix {
+                store,
+                prefix: prefix.clone(),
+            },
+            options: options
+                .map(|(name, value)| (name.clone(), value.replace(&from, &to)))
+                .collect(),
+        }
     }
 
     fn in_store(store: &'static Store) -> Self {

@@ -13,6 +13,7 @@ pub(crate) mod lake;
 pub(crate) mod pipeline;
 pub(crate) mod poller;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod readers;
 pub(crate) mod servers;
 pub(crate) mod totals;

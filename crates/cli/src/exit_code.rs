@@ -13,6 +13,8 @@ pub(crate) enum ExitCode {
     Usage,
     /// 3: the gate, or the lake's state, refused the snapshot; the lake is as before.
     Refused,
+    /// 4: a commit was not finished: it stands, or no answer tells whether it does. The next run finishes it.
+    Unfinished,
 }
 
 /// The codes in words, for `--help`.
@@ -21,7 +23,8 @@ Exit codes:
   0  done, or unchanged
   1  failed; the lake is as before
   2  wrong use or configuration
-  3  refused by the gate; the lake is as before";
+  3  refused by the gate; the lake is as before
+  4  the commit was not finished: it stands, or it is not known; the next run finishes it";
 
 impl ExitCode {
     /// The number.
@@ -31,6 +34,7 @@ impl ExitCode {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Refused => 3,
+            Self::Unfinished => 4,
         }
     }
 }
@@ -41,6 +45,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Committed | Outcome::Unchanged => Self::Done,
             Outcome::Refused => Self::Refused,
             Outcome::Failed => Self::Failed,
+            Outcome::Undecided => Self::Unfinished,
         }
     }
 }
@@ -62,6 +67,7 @@ mod tests {
             ExitCode::Failed,
             ExitCode::Usage,
             ExitCode::Refused,
+            ExitCode::Unfinished,
         ] {
             assert!(
                 HELP.contains(&format!("\n  {}  ", code.number())),
@@ -77,5 +83,6 @@ mod tests {
         assert_eq!(code(Outcome::Unchanged), 0);
         assert_eq!(code(Outcome::Failed), 1);
         assert_eq!(code(Outcome::Refused), 3);
+        assert_eq!(code(Outcome::Undecided), 4);
     }
 }

@@ -37,5 +37,8 @@ fn run(arguments: Arguments, log: &Log) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start the async runtime: {error}")))?;
-    runtime.block_on(commands::run(arguments.command, log))
+    let ended = runtime.block_on(commands::run(arguments.command, log));
+    // A call of a disk or a resolver that never returns keeps its thread, but not the program.
+    runtime.shutdown_background();
+    ended
 }

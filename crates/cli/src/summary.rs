@@ -52,6 +52,14 @@ pub(crate) fn of(report: &RunReport) -> String {
     if let Some(replaced) = &report.replaced {
         line("replaced", format!("snapshot {replaced} of the same date"));
     }
+    if let Some(unfinished) = &report.unfinished {
+        line(
+            "unfinished",
+            format!(
+                "the snapshot is published; what follows is left to the next run: {unfinished}"
+            ),
+        );
+    }
     if report.duplicate_keys > 0 {
         line(
             "duplicates",
@@ -113,6 +121,9 @@ pub(crate) fn of(report: &RunReport) -> String {
             head + "  the lake holds this snapshot already; nothing was written\n"
         }
         Outcome::Refused | Outcome::Failed => head + &out + "  the lake is as before\n",
+        Outcome::Undecided => {
+            head + &out + "  the next run finds out whether the snapshot is published\n"
+        }
     }
 }
 
@@ -146,6 +157,7 @@ pub(crate) mod tests {
             generated_time: None,
             outcome,
             error: None,
+            unfinished: None,
             replaced: None,
             started_at: chrono::DateTime::UNIX_EPOCH,
             elapsed_seconds: 2.0,

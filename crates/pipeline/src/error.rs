@@ -150,11 +150,13 @@ pub enum PipelineError {
         /// Blob path.
         blob: String,
     },
-    /// Other runs kept committing to the table.
-    #[error("other runs kept committing: gave up after {attempts} attempts")]
+    /// The store kept refusing the write that decides: other runs kept committing, or it has another reason.
+    #[error("the store refused the write that decides {attempts} times, last with: {message}")]
     Conflict {
-        /// Attempts.
+        /// Writes that it refused.
         attempts: u32,
+        /// The store's words of the last refusal.
+        message: String,
     },
     /// Another run took this one for dead.
     #[error("another run took this one for dead: it was silent for longer than lake.dead_after")]
@@ -181,6 +183,22 @@ fn list(snapshots: &[SnapshotId]) -> String {
 }
 
 impl PipelineError {
+    /// Whether the lake's store failed to answer, or refused for good: nothing more is asked of it.
+    pub(crate) fn is_of_the_store(&self) -> bool {
+        let Self::Write(error) = self else {
+            return false;
+        };
+        match error {
+            writer::Error::Undecided { .. }
+            | writer::Error::PutRefused { .. }
+            | writer::Error::Stopped { .. }
+            | writer::Error::Store { .. }
+            | writer::Error::Denied { .. }
+            | writer::Error::NotFound { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the pipeline file or the command line has to be changed before a run can succeed.
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -281,7 +299,18 @@ impl PipelineError {
                 "a replay can take wire paths and the group of records that name none from a mended schema or setting; names and types of columns have to stay"
             }
             Self::SnapshotChanged { .. } => "run the replay again",
-            Self::Conflict { .. } => "run again when fewer runs write to this table",
+            Self::Conflict { .. } => {
+                "run again when fewer runs write to this table; if none does, the store refuses for another reason: see its words"
+            }
+            Self::Write(writer::Error::PutRefused { .. }) => {
+                "if no other run writes to this table, the store refuses for another reason than a race: look for a policy or a gateway that keeps objects from being replaced"
+            }
+            Self::Write(writer::Error::Undecided { .. }) => {
+                "run again: the next run finds out, and finishes or undoes the commit"
+            }
+            Self::Write(writer::Error::Stopped { .. }) => {
+                "what is left of this run is cleaned up by the next one"
+            }
             Self::TakenForDead => {
                 "run again; set lake.dead_after to more if this machine has to pause"
             }

@@ -17,6 +17,8 @@ pub struct RolledBack {
     pub replaced: Option<CurrentSnapshot>,
     /// Whether it was current before.
     pub unchanged: bool,
+    /// Why what follows could not be finished, if it could not. The next run finishes it.
+    pub unfinished: Option<String>,
 }
 
 /// All snapshots that the lake holds of the pipeline's dataset, oldest first.
@@ -41,15 +43,21 @@ pub async fn rollback(settings: &Settings, to: &SnapshotId) -> Result<RolledBack
     let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%SZ"), &random[..8]);
     let outcome = writer::rollback(&lake, dataset, settings.lake.table(), to, &run_id, now).await?;
     match outcome {
-        RollbackOutcome::RolledBack { current, replaced } => Ok(RolledBack {
+        RollbackOutcome::RolledBack {
+            current,
+            replaced,
+            unfinished,
+        } => Ok(RolledBack {
             current,
             replaced,
             unchanged: false,
+            unfinished,
         }),
         RollbackOutcome::Unchanged(current) => Ok(RolledBack {
             current,
             replaced: None,
             unchanged: true,
+            unfinished: None,
         }),
         RollbackOutcome::Unknown => Err(PipelineError::NotKept {
             dataset: dataset.clone(),
@@ -59,6 +67,8 @@ pub async fn rollback(settings: &Settings, to: &SnapshotId) -> Result<RolledBack
             snapshot: to.clone(),
             missing,
         }),
-        RollbackOutcome::Conflict { attempts } => Err(PipelineError::Conflict { attempts }),
+        RollbackOutcome::Conflict { attempts, message } => {
+            Err(PipelineError::Conflict { attempts, message })
+        }
     }
 }

@@ -21,6 +21,8 @@ pub enum Outcome {
     Refused,
     /// Something went wrong; the lake is as before.
     Failed,
+    /// No answer came to the write that decides: the next run finds out whether the snapshot is published.
+    Undecided,
 }
 
 impl fmt::Display for Outcome {
@@ -30,6 +32,7 @@ impl fmt::Display for Outcome {
             Self::Unchanged => "unchanged",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Undecided => "undecided",
         })
     }
 }
@@ -55,6 +58,10 @@ pub struct RunReport {
     pub outcome: Outcome,
     /// What went wrong or was refused, in words.
     pub error: Option<String>,
+    /// Why what follows the commit could not be finished: `latest.json` may be old. The snapshot is published all the same,
+    /// and the next run finishes it.
+    #[serde(default)]
+    pub unfinished: Option<String>,
     /// The snapshot of the same organisation and date that was replaced.
     pub replaced: Option<SnapshotId>,
     /// When the run began, UTC.

@@ -72,6 +72,7 @@ pub async fn run(
     let mut report = empty_report(settings, started_at);
     let (lake, ended) = match Lake::open(&settings.lake.root, &settings.lake.options) {
         Ok(lake) => {
+            let lake = lake.until(cancel.clone());
             let ended =
                 publish_newest(settings, options, &lake, &mut report, &observer, &cancel).await;
             (Some(lake), ended)
@@ -84,11 +85,10 @@ pub async fn run(
             None
         }
         Err(error) => {
-            let refused = matches!(error, PipelineError::Refused(_));
-            report.outcome = if refused {
-                Outcome::Refused
-            } else {
-                Outcome::Failed
+            report.outcome = match &error {
+                PipelineError::Refused(_) => Outcome::Refused,
+                PipelineError::Write(writer::Error::Undecided { .. }) => Outcome::Undecided,
+                _ => Outcome::Failed,
             };
             report.error = Some(error.to_string());
             Some(error)
@@ -104,9 +104,11 @@ pub async fn run(
     Run { report, error }
 }
 
-/// A run that found nothing to do writes nothing, and one that never got as far as its lake has no place to write to.
+/// A run that found nothing to do writes nothing, one that never got as far as its lake has no place to write to, and a store that
+/// just failed is not asked again.
 fn leaves_a_report(report: &RunReport, error: Option<&PipelineError>) -> bool {
-    report.outcome != Outcome::Unchanged && !error.is_some_and(PipelineError::is_configuration)
+    let is_hopeless = |error: &PipelineError| error.is_configuration() || error.is_of_the_store();
+    report.outcome != Outcome::Unchanged && !error.is_some_and(is_hopeless)
 }
 
 async fn write_report(lake: &Lake, report: &RunReport) {
@@ -300,8 +302,10 @@ async fn commit(
         CommitOutcome::Committed {
             replaced,
             not_deleted,
+            unfinished,
             ..
         } => {
+            report.unfinished = unfinished;
             report.replaced = replaced.map(|replaced| replaced.snapshot);
             if !not_deleted.is_empty() {
                 tracing::warn!(
@@ -321,7 +325,9 @@ async fn commit(
             current: current.snapshot,
         }
         .into()),
-        CommitOutcome::Conflict { attempts } => Err(PipelineError::Conflict { attempts }),
+        CommitOutcome::Conflict { attempts, message } => {
+            Err(PipelineError::Conflict { attempts, message })
+        }
         CommitOutcome::TakenForDead => Err(PipelineError::TakenForDead),
     };
     workshop.discard_quarantine().await;
@@ -345,6 +351,7 @@ fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
         generated_time: None,
         outcome: Outcome::Failed,
         error: None,
+        unfinished: None,
         replaced: None,
         started_at,
         elapsed_seconds: 0.0,

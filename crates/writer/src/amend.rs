@@ -15,26 +15,23 @@
 //! finished or undone as after a commit's.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::begun::Begun;
-use crate::commit::{abort, complete_uploads, info, sorted};
+use crate::commit::{abort, complete_uploads, info, sorted, undecided};
+use crate::contention::Contention;
 use crate::delta_log::LogEntry;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::latest::{CurrentSnapshot, Latest};
 use crate::layout;
 use crate::manifest::{BlobCounts, Manifest, ManifestFile};
+use crate::remote::ConditionalPut;
 use crate::staged_file::StagedFile;
 use crate::staging;
 use crate::store::Lake;
 use crate::table::{Table, TableFormat, TableSettings, TableState};
-
-/// Swaps of `latest` that may be lost to commits of other dates and organisations.
-const SWAP_ATTEMPTS: u32 = 40;
-const SWAP_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is to be added to a snapshot.
 #[derive(Debug, Clone)]
@@ -119,7 +116,10 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
     let not_deleted = match finish(&table, request, &manifest, &begun, state, alone).await {
         Ok(()) => Vec::new(),
         Err(error) => {
-            tracing::warn!(%error, "could not delete what the amendment replaced");
+            tracing::warn!(
+                %error,
+                "the rows are part of the snapshot; what follows could not be finished, and the next run does it"
+            );
             stale(request, &manifest)
         }
     };
@@ -130,7 +130,7 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
     })
 }
 
-/// Steps 4 to 6, but for the manifest.
+/// Steps 4 to 6.
 async fn finish(
     table: &Table<'_>,
     request: &AmendRequest,
@@ -140,6 +140,12 @@ async fn finish(
     alone: bool,
 ) -> Result<()> {
     let now = request.committed_at;
+    if request.table.format == TableFormat::Delta {
+        table.log.maintain(state.log.version).await;
+        manifest.write(table.lake).await?;
+        failpoint::reached("manifest");
+    }
+    let state = table.read_again(state.log, Some(manifest), now).await?;
     let state = table.publish(state, None, now).await?;
     failpoint::reached("latest");
     table.delete_strays(&state, manifest).await?;
@@ -253,13 +259,13 @@ async fn publish(
         manifest.write(table.lake).await?;
         failpoint::reached("manifest");
     }
-    for attempt in 1..=SWAP_ATTEMPTS {
+    let mut contention = Contention::new();
+    loop {
         // Who took it for dead deletes its files; by now another amendment may have files of the same names.
         if !begun.is_there(table.lake).await? {
             return Ok(None);
         }
-        let before = state.log.version;
-        let won = if has_log && before.is_some() {
+        let put = if has_log && state.log.version.is_some() {
             let entry = LogEntry {
                 columns: None,
                 add: added(request, manifest),
@@ -269,38 +275,36 @@ async fn publish(
                 info: info(manifest),
                 committed_at: now,
             };
-            let version = table.log.commit(&mut state.log, entry).await?;
-            if let Some(version) = version {
-                table.log.maintain(version).await;
-            }
-            version.is_some()
+            table.log.commit(&mut state.log, entry).await
         } else {
             state.latest.put(CurrentSnapshot::from(manifest), now);
             let alone = request.table.single_writer;
-            state.latest.swap(table.lake, &state.seen, alone).await?
+            state.latest.swap(table.lake, &state.seen, alone).await
         };
-        if won {
-            failpoint::reached("log-entry");
-            if has_log {
-                manifest.write(table.lake).await?;
-                failpoint::reached("manifest");
+        let why = match put.map_err(|error| undecided(manifest, error))? {
+            ConditionalPut::Done => {
+                failpoint::reached("log-entry");
+                return Ok(Some(state));
             }
-            let state = table.read_again(state.log, Some(manifest), now).await?;
-            return Ok(Some(state));
-        }
-        tokio::time::sleep(SWAP_PAUSE * attempt).await;
+            ConditionalPut::Refused(why) => why,
+        };
+        let goes_on = contention.refused(why).await;
         state = table.read(now).await?;
         if is_current(&state.latest, manifest) {
             // The store took the entry or the swap, and its answer was lost.
-            manifest.write(table.lake).await?;
             return Ok(Some(state));
         }
-        if !is_current(&state.latest, &request.published) {
-            break;
+        let is_outdated = !is_current(&state.latest, &request.published);
+        if is_outdated || !goes_on {
+            table.undo(begun, &state).await?;
+        }
+        if is_outdated {
+            return Ok(None);
+        }
+        if !goes_on {
+            return Err(contention.error(layout::latest(table.dataset)));
         }
     }
-    table.undo(begun, &state).await?;
-    Ok(None)
 }
 
 fn added<'a>(request: &AmendRequest, manifest: &'a Manifest) -> Vec<&'a ManifestFile> {

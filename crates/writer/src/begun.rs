@@ -72,9 +72,34 @@ impl Begun {
             if object.path.ends_with(".json")
                 && let Some(content) = lake.get(&object.path).await?
             {
-                begun.push(parse(&content, &object.path, VERSION)?);
+                let read: Self = parse(&content, &object.path, VERSION)?;
+                match read.foreign_path(dataset, &object.path) {
+                    None => begun.push(read),
+                    // No commit of ours wrote it. What it names is not touched.
+                    Some(foreign) => tracing::warn!(
+                        path = object.path,
+                        foreign,
+                        "this commit document names what its snapshot cannot have: it is left alone"
+                    ),
+                }
             }
         }
         Ok(begun)
+    }
+
+    /// What it names that the layout does not make for its dataset, snapshot and run.
+    fn foreign_path<'a>(&'a self, dataset: &str, path: &'a str) -> Option<&'a str> {
+        let manifest = &self.manifest;
+        if manifest.dataset != dataset || self.path() != path {
+            return Some(path);
+        }
+        let amends = self.amends.as_deref();
+        let foreign =
+            amends.filter(|amends| !layout::is_manifest(dataset, &manifest.snapshot, amends));
+        let own = manifest.path();
+        let is_own = layout::is_manifest(dataset, &manifest.snapshot, &own);
+        foreign
+            .or(manifest.foreign_path())
+            .or((!is_own).then_some(path))
     }
 }

@@ -22,20 +22,20 @@
 //! hour ago, or when the lake has a single writer. A run that was taken for dead before step 1 finds no lease after it, and
 //! commits nothing ([`staging::may_commit`]).
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use dataset::{Dataset, Snapshot};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use crate::begun::Begun;
+use crate::contention::Contention;
 use crate::delta_log::LogEntry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::invariants;
 use crate::latest::{CurrentSnapshot, Latest};
 use crate::manifest::{self, BlobCounts, Manifest, ManifestFile};
+use crate::remote::ConditionalPut;
 use crate::staged_file::StagedFile;
 use crate::staging;
 use crate::store::Lake;
@@ -46,9 +46,6 @@ use crate::upload;
 const UPLOADS_AT_ONCE: usize = 16;
 /// Files for which folders are made at once, on local disk.
 const FOLDERS_AT_ONCE: usize = 256;
-/// Commits of others that may come first before this one gives up: more than runs that could sensibly meet.
-const ATTEMPTS: u32 = 40;
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// How a snapshot stands to what the lake holds of its organisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,15 +98,21 @@ pub enum CommitOutcome {
         replaced: Option<CurrentSnapshot>,
         /// Files of the replaced snapshot that could not be deleted. The commit stands all the same.
         not_deleted: Vec<String>,
+        /// Why what follows the commit could not be finished, if it could not: `latest.json` may be old. The commit stands, and
+        /// the next run finishes it.
+        unfinished: Option<String>,
     },
     /// It was current already, or another run committed it meanwhile. The staged files were thrown away.
     Unchanged(CurrentSnapshot),
     /// The lake holds a later one and `backfill` was not asked for. The staged files were thrown away.
     OlderThanCurrent(CurrentSnapshot),
-    /// Others kept committing first. Nothing was committed.
+    /// The store kept refusing the write that decides: others kept committing first, or it has another reason. Nothing was
+    /// committed.
     Conflict {
-        /// Races that were lost.
+        /// Writes that it refused.
         attempts: u32,
+        /// The store's words of the last refusal, without secrets.
+        message: String,
     },
     /// Another run took this one for dead: it was silent for too long. Nothing was committed.
     TakenForDead,
@@ -316,7 +319,7 @@ struct Commit<'a> {
 
 /// What became of the commit record.
 enum Recorded {
-    /// It has the snapshot, in the place of another.
+    /// It has the snapshot, in the place of another. Of the state, what the log said is true; the pointer may be older.
     Won(TableState, Option<CurrentSnapshot>),
     /// It is settled without this commit.
     Lost(TableState, CommitOutcome),
@@ -354,19 +357,20 @@ impl Commit<'_> {
                 return Ok(outcome);
             }
         };
-        let not_deleted = self.finish(state, now).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the snapshot is committed; the next run finishes what comes after");
-            Vec::new()
-        });
+        let (not_deleted, unfinished) = match self.finish(state, now).await {
+            Ok(not_deleted) => (not_deleted, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
         Ok(CommitOutcome::Committed {
             manifest: Box::new(self.begun.manifest),
             replaced,
             not_deleted,
+            unfinished,
         })
     }
 
     /// After an upload that could not be completed: another commit may have come first, and deleted or voided it.
-    async fn give_up(&self, error: crate::Error) -> Result<CommitOutcome> {
+    async fn give_up(&self, error: Error) -> Result<CommitOutcome> {
         let state = self.table.read(self.request.committed_at).await?;
         let refused = refusal(&state.latest, self.request);
         let overtaken = matches!(refused, Some(CommitOutcome::OlderThanCurrent(_)));
@@ -378,26 +382,22 @@ impl Commit<'_> {
 
     async fn record_in_log(&self, mut state: TableState) -> Result<Recorded> {
         let (table, request) = (&self.table, self.request);
-        for attempt in 1..=ATTEMPTS {
+        let mut contention = Contention::new();
+        loop {
             if !self.begun.is_there(table.lake).await? {
                 // Another run deletes these files: they must not become part of the table.
                 return Ok(Recorded::StruckOff);
             }
             let replaced = self.replaced_in(&state.latest);
-            let version = self.write_entry(&mut state, replaced.as_ref()).await?;
-            if let Some(version) = version {
-                failpoint::reached("log-entry");
-                table.log.maintain(version).await;
-                self.begun.manifest.write(table.lake).await?;
-                failpoint::reached("manifest");
-                return Ok(Recorded::Won(
-                    table
-                        .read_again(state.log, Some(&self.begun.manifest), request.committed_at)
-                        .await?,
-                    replaced,
-                ));
-            }
-            tokio::time::sleep(PAUSE * attempt).await;
+            let written = self.write_entry(&mut state, replaced.as_ref()).await?;
+            let why = match written {
+                ConditionalPut::Done => {
+                    failpoint::reached("log-entry");
+                    return Ok(Recorded::Won(state, replaced));
+                }
+                ConditionalPut::Refused(why) => why,
+            };
+            let goes_on = contention.refused(why).await;
             let before = state.log.version;
             state = table.read(request.committed_at).await?;
             // The store took the entry and its answer was lost.
@@ -407,23 +407,22 @@ impl Commit<'_> {
                 .await?
                 .is_some()
             {
-                self.begun.manifest.write(table.lake).await?;
                 return Ok(Recorded::Won(state, replaced));
             }
             if let Some(refused) = refusal(&state.latest, request) {
                 return Ok(Recorded::Lost(state, refused));
             }
-            tracing::info!(attempt, snapshot = %self.begun.manifest.snapshot, "another commit came first, deciding again");
+            if !goes_on {
+                return Ok(Recorded::Lost(state, conflict(&contention)));
+            }
         }
-        let attempts = ATTEMPTS;
-        Ok(Recorded::Lost(state, CommitOutcome::Conflict { attempts }))
     }
 
     async fn write_entry(
         &self,
         state: &mut TableState,
         replaced: Option<&CurrentSnapshot>,
-    ) -> Result<Option<u64>> {
+    ) -> Result<ConditionalPut> {
         let (table, request, manifest) = (&self.table, self.request, &self.begun.manifest);
         let mut earlier = Vec::new();
         if state.log.version.is_none() {
@@ -438,7 +437,7 @@ impl Commit<'_> {
         let earlier_files = earlier.iter().flat_map(|manifest| &manifest.files);
         let app_id = format!("{}/{}", manifest.dataset, manifest.org_id);
         let number = manifest.generated_time.timestamp();
-        let last = state.log.transaction(table.dataset, &app_id).await?;
+        let last = table.log.transaction(&state.log, &app_id).await?;
         let entry = LogEntry {
             columns: Some(&request.dataset),
             add: earlier_files.chain(&manifest.files).collect(),
@@ -454,14 +453,16 @@ impl Commit<'_> {
             info: info(manifest),
             committed_at: request.committed_at,
         };
-        table.log.commit(&mut state.log, entry).await
+        let written = table.log.commit(&mut state.log, entry).await;
+        written.map_err(|error| undecided(manifest, error))
     }
 
     async fn record_in_latest(&self, mut state: TableState) -> Result<Recorded> {
         let (table, request, manifest) = (&self.table, self.request, &self.begun.manifest);
         manifest.write(table.lake).await?;
         failpoint::reached("manifest");
-        for attempt in 1..=ATTEMPTS {
+        let mut contention = Contention::new();
+        loop {
             if !self.begun.is_there(table.lake).await? {
                 return Ok(Recorded::StruckOff);
             }
@@ -470,11 +471,15 @@ impl Commit<'_> {
                 .latest
                 .put(CurrentSnapshot::from(manifest), request.committed_at);
             let alone = request.table.single_writer;
-            if state.latest.swap(table.lake, &state.seen, alone).await? {
-                state.is_behind = false;
-                return Ok(Recorded::Won(state, replaced));
-            }
-            tokio::time::sleep(PAUSE * attempt).await;
+            let swapped = state.latest.swap(table.lake, &state.seen, alone).await;
+            let why = match swapped.map_err(|error| undecided(manifest, error))? {
+                ConditionalPut::Done => {
+                    state.is_behind = false;
+                    return Ok(Recorded::Won(state, replaced));
+                }
+                ConditionalPut::Refused(why) => why,
+            };
+            let goes_on = contention.refused(why).await;
             state = table.read(request.committed_at).await?;
             match refusal(&state.latest, request) {
                 // The store took the swap and its answer was lost.
@@ -482,18 +487,21 @@ impl Commit<'_> {
                     return Ok(Recorded::Won(state, replaced));
                 }
                 Some(refused) => return Ok(Recorded::Lost(state, refused)),
-                None => {
-                    tracing::info!(attempt, snapshot = %manifest.snapshot, "another commit came first, deciding again");
-                }
+                None if goes_on => {}
+                None => return Ok(Recorded::Lost(state, conflict(&contention))),
             }
         }
-        let attempts = ATTEMPTS;
-        Ok(Recorded::Lost(state, CommitOutcome::Conflict { attempts }))
     }
 
-    /// Steps 5 to 7.
-    async fn finish(&self, state: TableState, now: DateTime<Utc>) -> Result<Vec<String>> {
+    /// Steps 4 to 7.
+    async fn finish(&self, mut state: TableState, now: DateTime<Utc>) -> Result<Vec<String>> {
         let (table, manifest) = (&self.table, &self.begun.manifest);
+        if table.settings.format == TableFormat::Delta {
+            table.log.maintain(state.log.version).await;
+            manifest.write(table.lake).await?;
+            failpoint::reached("manifest");
+            state = table.read_again(state.log, Some(manifest), now).await?;
+        }
         let state = table.publish(state, Some(manifest), now).await?;
         failpoint::reached("latest");
         table.delete_strays(&state, manifest).await?;
@@ -508,6 +516,24 @@ impl Commit<'_> {
         latest
             .current(&snapshot.org_id, snapshot.generated_date())
             .cloned()
+    }
+}
+
+fn conflict(contention: &Contention) -> CommitOutcome {
+    CommitOutcome::Conflict {
+        attempts: contention.refusals(),
+        message: contention.last().to_owned(),
+    }
+}
+
+/// An error of the write that decides. Where no answer came, the store may have taken it.
+pub(crate) fn undecided(manifest: &Manifest, error: Error) -> Error {
+    match error {
+        Error::Store { .. } | Error::Stopped { .. } => Error::Undecided {
+            snapshot: manifest.snapshot.to_string(),
+            source: Box::new(error),
+        },
+        error => error,
     }
 }
 

@@ -3,10 +3,11 @@
 //! Protocol reader 1, writer 2; no DataFusion, and the lake's own store, with its options and retries. Decides
 //! nothing: which snapshot takes whose place is [`crate::commit`]'s work, and a lost race is an outcome.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use dataset::{Dataset, Partition, SnapshotId};
 use delta_kernel::DeltaResult;
@@ -24,9 +25,9 @@ use url::Url;
 use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::layout;
-use crate::local_disk::LocalDisk;
 use crate::log_kernel::{self, KernelLog};
 use crate::manifest::ManifestFile;
+use crate::remote::ConditionalPut;
 use crate::sorted_folder::SortedFolder;
 use crate::statistics::Bounds;
 use crate::store::{Lake, Store, blocking};
@@ -160,32 +161,26 @@ impl LoggedFile {
 }
 
 impl LogState {
+    /// Paths of the table's files, from the lake's root, by their snapshot.
+    pub(crate) fn paths_by_snapshot(&self) -> BTreeMap<&SnapshotId, BTreeSet<&str>> {
+        let mut paths: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for file in &self.files {
+            paths
+                .entry(&file.snapshot)
+                .or_default()
+                .insert(file.path.as_str());
+        }
+        paths
+    }
+
     /// Snapshots with files in the table.
     pub(crate) fn snapshots(&self) -> BTreeSet<&SnapshotId> {
         self.files.iter().map(|file| &file.snapshot).collect()
     }
 
-    /// Paths of a snapshot's files in the table, from the lake's root.
-    pub(crate) fn paths_of(&self, snapshot: &SnapshotId) -> BTreeSet<&str> {
-        let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
-        of_it.map(|file| file.path.as_str()).collect()
-    }
-
     /// Paths of all files of the table, from the lake's root.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| file.path.as_str())
-    }
-
-    /// The last version that was committed under an application id.
-    pub(crate) async fn transaction(&self, dataset: &str, app_id: &str) -> Result<Option<i64>> {
-        if let Some(version) = self.transactions.get(app_id) {
-            return Ok(Some(*version));
-        }
-        let Some(kernel) = self.read.clone() else {
-            return Ok(None);
-        };
-        let app_id = app_id.to_owned();
-        blocking_kernel(dataset, "read", move || kernel.transaction(&app_id)).await
     }
 
     /// Takes in an entry that was written on top of it.
@@ -249,11 +244,11 @@ impl DeltaLog {
             files: Vec::new(),
             foreign: None,
         };
-        let (kernel, found) = blocking_kernel(&self.dataset, "read", move || {
+        let folded = self.on_kernel("read", move || {
             let found = kernel.fold_files(found, FoundFiles::add)?;
             Ok((kernel, found))
-        })
-        .await?;
+        });
+        let (kernel, found) = folded.await?;
         if let Some(path) = found.foreign {
             return Err(self.foreign(&path));
         }
@@ -273,10 +268,8 @@ impl DeltaLog {
     /// The log as Delta's kernel reads it.
     async fn kernel(&self) -> Result<KernelLog> {
         let engine = log_kernel::engine(self.objects().await?);
-        blocking_kernel(&self.dataset, "read", move || {
-            KernelLog::read(engine, TABLE_URL)
-        })
-        .await
+        self.on_kernel("read", move || KernelLog::read(engine, TABLE_URL))
+            .await
     }
 
     fn foreign(&self, path: &str) -> Error {
@@ -288,15 +281,28 @@ impl DeltaLog {
         }
     }
 
-    /// Writes an entry on top of `state`, which is then what the log says: the entry is not read back. `None`: another
-    /// entry came first, and `state` is as it was.
+    /// The last version that was committed under an application id, as `state` has it.
+    pub(crate) async fn transaction(&self, state: &LogState, app_id: &str) -> Result<Option<i64>> {
+        if let Some(version) = state.transactions.get(app_id) {
+            return Ok(Some(*version));
+        }
+        let Some(kernel) = state.read.clone() else {
+            return Ok(None);
+        };
+        let app_id = app_id.to_owned();
+        self.on_kernel("read", move || kernel.transaction(&app_id))
+            .await
+    }
+
+    /// Writes an entry on top of `state`, which is then what the log says: the entry is not read back. Refused: most
+    /// often another entry came first, and `state` is as it was.
     ///
     /// delta-rs' own commit loads the table anew with all its statistics; it is its actions that are written here.
     pub(crate) async fn commit(
         &self,
         state: &mut LogState,
         entry: LogEntry<'_>,
-    ) -> Result<Option<u64>> {
+    ) -> Result<ConditionalPut> {
         self.check_may_write(state, &entry)?;
         let declared = match entry.columns {
             Some(columns) => self.declaration(state, columns, entry.committed_at)?,
@@ -313,11 +319,11 @@ impl DeltaLog {
         self.actions(state, &entry, declared.as_ref(), |action| {
             draft.push(&action, &path)
         })?;
-        if !draft.create(&path, self.single_writer).await? {
-            return Ok(None);
+        let put = draft.create(&path, self.single_writer).await?;
+        if put == ConditionalPut::Done {
+            state.advance(version, entry, added, declared);
         }
-        state.advance(version, entry, added, declared);
-        Ok(Some(version))
+        Ok(put)
     }
 
     /// Refuses a table that another program made more of than this one knows to keep.
@@ -369,25 +375,30 @@ impl DeltaLog {
     ) -> Result<Option<u64>> {
         let store = self.log_store().await?;
         let mut version = after.map_or(0, |version| version + 1);
-        loop {
-            let entry = store.read_commit_entry(version).await;
-            let Some(entry) = entry.map_err(|error| failed(&self.dataset, "read", &error))? else {
-                return Ok(None);
-            };
+        while let Some(entry) = self.entry(&store, version).await? {
             let written_by_this = commit_infos(&entry).any(|info| info["runId"] == run_id);
             if written_by_this {
                 return Ok(Some(version));
             }
             version += 1;
         }
+        Ok(None)
+    }
+
+    async fn entry(&self, store: &LogStoreRef, version: u64) -> Result<Option<Bytes>> {
+        let reading = async {
+            let entry = store.read_commit_entry(version).await;
+            entry.map_err(|error| failed(&self.dataset, "read", &error))
+        };
+        let folder = layout::delta_log(&self.dataset);
+        self.lake.patience().wait("read", &folder, reading).await
     }
 
     /// Version of the last entry, up to `last`, that made a snapshot part of the table. `None`: it is no longer there.
     pub(crate) async fn entry_of(&self, snapshot: &SnapshotId, last: u64) -> Result<Option<u64>> {
         let store = self.log_store().await?;
         for version in (0..=last).rev() {
-            let entry = store.read_commit_entry(version).await;
-            let Some(entry) = entry.map_err(|error| failed(&self.dataset, "read", &error))? else {
+            let Some(entry) = self.entry(&store, version).await? else {
                 return Ok(None);
             };
             if commit_infos(&entry).any(|info| info["snapshot"] == snapshot.as_str()) {
@@ -397,12 +408,13 @@ impl DeltaLog {
         Ok(None)
     }
 
-    /// Writes a checkpoint if `version` is due for one, and then deletes log entries that the checkpoint covers and
+    /// Writes a checkpoint if the entry of that version is due for one, and then deletes log entries that the checkpoint covers and
     /// that are past the table's log retention. Readers do without either: a failure is a warning.
-    pub(crate) async fn maintain(&self, version: u64) {
-        if !(version + 1).is_multiple_of(CHECKPOINT_INTERVAL) {
+    pub(crate) async fn maintain(&self, version: Option<u64>) {
+        let is_due = |version: &u64| (version + 1).is_multiple_of(CHECKPOINT_INTERVAL);
+        let Some(version) = version.filter(is_due) else {
             return;
-        }
+        };
         if let Err(error) = self.checkpoint().await {
             tracing::warn!(%error, version, "no checkpoint of the table's log was written");
         }
@@ -412,11 +424,11 @@ impl DeltaLog {
         let kernel = self.kernel().await?;
         let version = kernel.snapshot().version();
         let mut draft = Draft::new(&self.lake, &layout::control(&self.dataset)).await?;
-        let (kernel, draft, checkpoint) = blocking_kernel(&self.dataset, "checkpoint", move || {
+        let written = self.on_kernel("checkpoint", move || {
             let checkpoint = kernel.write_checkpoint(&mut draft)?;
             Ok((kernel, draft, checkpoint))
-        })
-        .await?;
+        });
+        let (kernel, draft, checkpoint) = written.await?;
         let folder = layout::delta_log(&self.dataset);
         draft
             .replace(&format!("{folder}/{version:020}.checkpoint.parquet"))
@@ -424,10 +436,8 @@ impl DeltaLog {
         let properties = kernel.snapshot().table_properties();
         let keeps_all = properties.enable_expired_log_cleanup == Some(false);
         let kept_for = properties.log_retention_duration.unwrap_or(LOG_RETENTION);
-        blocking_kernel(&self.dataset, "checkpoint", move || {
-            kernel.announce(checkpoint)
-        })
-        .await?;
+        self.on_kernel("checkpoint", move || kernel.announce(checkpoint))
+            .await?;
         let kept_for = TimeDelta::from_std(kept_for).unwrap_or(TimeDelta::MAX);
         let Some(oldest) = Utc::now()
             .checked_sub_signed(kept_for)
@@ -437,9 +447,29 @@ impl DeltaLog {
         };
         let oldest = oldest.timestamp_millis();
         let log = self.log_store().await?;
-        let cleaned = checkpoints::cleanup_expired_logs_for(version, log.as_ref(), oldest, None);
-        let cleaned = cleaned.await.map(drop);
-        cleaned.map_err(|error| failed(&self.dataset, "clean up", &error))
+        let cleaning = async {
+            let cleaned =
+                checkpoints::cleanup_expired_logs_for(version, log.as_ref(), oldest, None);
+            let cleaned = cleaned.await.map(drop);
+            cleaned.map_err(|error| failed(&self.dataset, "clean up", &error))
+        };
+        let patience = self.lake.patience();
+        patience.wait("clean up", &folder, cleaning).await
+    }
+
+    /// Runs what calls Delta's kernel on a thread that may block.
+    async fn on_kernel<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce() -> DeltaResult<T> + Send + 'static,
+    ) -> Result<T> {
+        let calling = async {
+            let called = tokio::task::spawn_blocking(call).await;
+            let called = called.map_err(|error| Error::task(&error))?;
+            called.map_err(|error| failed(&self.dataset, action, &error.into()))
+        };
+        let folder = layout::delta_log(&self.dataset);
+        self.lake.patience().wait(action, &folder, calling).await
     }
 
     /// The entry's actions, each of which is made when it is its turn.
@@ -577,9 +607,14 @@ impl DeltaLog {
         let table = layout::table(&self.dataset);
         Ok(match &self.lake.store {
             Store::Local(disk) => {
-                blocking(disk, "create", &table, LocalDisk::create_folder).await?;
-                let folder = SortedFolder::open(&disk.file(&table));
-                Arc::new(folder.map_err(|error| Error::store("open", &table, &error))?)
+                let log = layout::delta_log(&self.dataset);
+                let opened = blocking(disk, "open", &log, move |disk, log| {
+                    disk.create_folder(&table)?;
+                    disk.place(log)?;
+                    Ok(SortedFolder::open(&disk.place(&table)?))
+                });
+                let folder = opened.await?;
+                Arc::new(folder.map_err(|error| Error::store("open", &log, &error))?)
             }
             Store::Remote(remote) => remote.folder(&table),
         })
@@ -668,17 +703,6 @@ fn in_json(bounds: &Bounds) -> Option<(Value, Value)> {
             )
         }
     })
-}
-
-/// Runs what calls Delta's kernel on a thread that may block.
-async fn blocking_kernel<T: Send + 'static>(
-    dataset: &str,
-    action: &'static str,
-    call: impl FnOnce() -> DeltaResult<T> + Send + 'static,
-) -> Result<T> {
-    let called = tokio::task::spawn_blocking(call).await;
-    let called = called.map_err(|error| Error::task(&error))?;
-    called.map_err(|error| failed(dataset, action, &error.into()))
 }
 
 fn failed(dataset: &str, action: &'static str, error: &DeltaTableError) -> Error {

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use crate::document::malformed;
 use crate::error::{Error, Result};
 use crate::local_disk::LocalDisk;
-use crate::remote::Remote;
+use crate::remote::{ConditionalPut, Remote};
 use crate::store::{Lake, Store, blocking};
 
 /// Size of the pieces: small ones leave no holes in memory that nothing else fits in.
@@ -79,22 +79,25 @@ impl Draft {
         }
     }
 
-    /// Puts the document where none may be, durably. False: there is one. A single writer's store need not know puts under a
-    /// condition.
-    pub(crate) async fn create(self, path: &str, single_writer: bool) -> Result<bool> {
+    /// Puts the document where none may be, durably. A single writer's store need not know puts under a condition.
+    pub(crate) async fn create(self, path: &str, single_writer: bool) -> Result<ConditionalPut> {
+        let taken = || ConditionalPut::Refused("there is one already".to_owned());
         match self.kept {
             Kept::OnDisk(disk, file) => {
-                blocking(&disk, "write", path, move |disk, path| {
+                let created = blocking(&disk, "write", path, move |disk, path| {
                     disk.create_new(path, file.into_inner()?)
+                });
+                Ok(match created.await? {
+                    true => ConditionalPut::Done,
+                    false => taken(),
                 })
-                .await
             }
             Kept::InMemory(remote, pieces) if single_writer => {
-                let is_free = remote.modified(path).await?.is_none();
-                if is_free {
-                    remote.replace(path, pieces.freeze()).await?;
+                if remote.modified(path).await?.is_some() {
+                    return Ok(taken());
                 }
-                Ok(is_free)
+                remote.replace(path, pieces.freeze()).await?;
+                Ok(ConditionalPut::Done)
             }
             Kept::InMemory(remote, pieces) => remote.replace_if(path, pieces.freeze(), None).await,
         }
@@ -157,7 +160,8 @@ mod tests {
                 for (value, is_free) in [("one", true), ("two", false)] {
                     let mut draft = Draft::new(&lake, "c").await.unwrap();
                     draft.push(&value, &path).unwrap();
-                    assert_eq!(draft.create(&path, single_writer).await.unwrap(), is_free);
+                    let created = draft.create(&path, single_writer).await.unwrap();
+                    assert_eq!(created == ConditionalPut::Done, is_free);
                 }
                 assert_eq!(*lake.get(&path).await.unwrap().unwrap(), *b"\"one\"\n");
             }

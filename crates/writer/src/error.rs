@@ -59,6 +59,33 @@ pub enum Error {
         /// The store's words, without secrets.
         message: String,
     },
+    /// The store refused a put under a condition again and again. Nobody else kept replacing the object, or many did.
+    #[error("replace `{path}`: the store refused {refusals} times, last with: {message}")]
+    PutRefused {
+        /// Path in the lake.
+        path: String,
+        /// Puts that it refused.
+        refusals: u32,
+        /// The store's words of the last one, without secrets.
+        message: String,
+    },
+    /// No answer came to the write that decides a commit: the snapshot may or may not be part of the table. The next run finds
+    /// out.
+    #[error("it is not known whether snapshot {snapshot} was committed: {source}")]
+    Undecided {
+        /// Id of the snapshot.
+        snapshot: String,
+        /// What became of the write.
+        source: Box<Error>,
+    },
+    /// The program was told to stop, and the store had not answered by then.
+    #[error("stopped: the store did not answer in time to {action} `{path}`")]
+    Stopped {
+        /// What was tried.
+        action: &'static str,
+        /// Path in the lake.
+        path: String,
+    },
     /// A document in the control folder is not what this program writes.
     #[error("`{path}`: {message}")]
     Malformed {
@@ -136,7 +163,7 @@ impl Error {
     /// An object store's error, classified and without secrets.
     pub(crate) fn store(action: &'static str, path: &str, error: &object_store::Error) -> Self {
         let path = path.to_owned();
-        let message = without_queries(&Chain(error).to_string());
+        let message = shown(error);
         match error {
             object_store::Error::NotFound { .. } => Self::NotFound {
                 action,
@@ -194,6 +221,11 @@ impl Error {
             message: error.to_string(),
         }
     }
+}
+
+/// An object store's words, without secrets.
+pub(crate) fn shown(error: &object_store::Error) -> String {
+    without_queries(&Chain(error).to_string())
 }
 
 /// An error's own message and those of its sources that it does not repeat.

@@ -5,9 +5,10 @@ use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::document::{parse, to_pretty_json};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout;
 use crate::manifest::Manifest;
+use crate::remote::ConditionalPut;
 use crate::store::{Lake, Version};
 
 const VERSION: u32 = 1;
@@ -70,7 +71,11 @@ impl Latest {
         let path = layout::latest(dataset);
         let (content, version) = lake.get_versioned(&path).await?;
         let latest = match content {
-            Some(content) => parse(&content, &path, VERSION)?,
+            Some(content) => {
+                let latest: Self = parse(&content, &path, VERSION)?;
+                latest.check(dataset, &path)?;
+                latest
+            }
             None => Self {
                 version: VERSION,
                 dataset: dataset.to_owned(),
@@ -79,6 +84,29 @@ impl Latest {
             },
         };
         Ok((latest, version))
+    }
+
+    /// Refuses a pointer to what the layout does not make: what it names is deleted in the end.
+    fn check(&self, dataset: &str, path: &str) -> Result<()> {
+        let retired = self.retired.iter().map(|retired| &retired.was);
+        let mut named = self.snapshots.iter().chain(retired);
+        let is_foreign = |named: &&CurrentSnapshot| {
+            !layout::is_manifest(dataset, &named.snapshot, &named.manifest)
+        };
+        match named.find(is_foreign) {
+            None if self.dataset == dataset => Ok(()),
+            None => Err(Error::Malformed {
+                path: path.to_owned(),
+                message: format!("it is of dataset `{}`", self.dataset),
+            }),
+            Some(foreign) => Err(Error::Malformed {
+                path: path.to_owned(),
+                message: format!(
+                    "`{}` is no manifest of snapshot {}",
+                    foreign.manifest, foreign.snapshot
+                ),
+            }),
+        }
     }
 
     /// The current snapshot of an organisation on a date.
@@ -147,11 +175,13 @@ impl Latest {
         lake: &Lake,
         seen: &Version,
         single_writer: bool,
-    ) -> Result<bool> {
+    ) -> Result<ConditionalPut> {
         let path = layout::latest(&self.dataset);
         let content = to_pretty_json(self, &path)?;
         if single_writer {
-            lake.put(&path, content).await.map(|()| true)
+            lake.put(&path, content)
+                .await
+                .map(|()| ConditionalPut::Done)
         } else {
             lake.compare_and_swap(&path, seen, content).await
         }

@@ -54,6 +54,20 @@ pub fn snapshot_of_part(path: &str) -> Option<SnapshotId> {
     snapshot.parse().ok()
 }
 
+/// Whether a path is that of a file that a snapshot can have in a partition.
+pub(crate) fn is_part(
+    dataset: &str,
+    partition: &Partition,
+    snapshot: &SnapshotId,
+    path: &str,
+) -> bool {
+    let number = path
+        .strip_suffix(".parquet")
+        .and_then(|stem| stem.rsplit_once('-'))
+        .and_then(|(_, number)| number.parse().ok());
+    number.is_some_and(|number| path == part(dataset, partition, snapshot, number))
+}
+
 /// A Parquet file of the table. The number has at least five digits.
 pub fn part(dataset: &str, partition: &Partition, snapshot: &SnapshotId, number: u32) -> String {
     format!(
@@ -75,6 +89,17 @@ pub fn manifests(dataset: &str) -> String {
 /// The manifest of a snapshot.
 pub fn manifest(dataset: &str, snapshot: &SnapshotId) -> String {
     format!("{}/{snapshot}.json", manifests(dataset))
+}
+
+/// Whether a path is that of a manifest that a snapshot can have.
+pub(crate) fn is_manifest(dataset: &str, snapshot: &SnapshotId, path: &str) -> bool {
+    let name = path
+        .strip_prefix(&manifests(dataset))
+        .and_then(|name| name.strip_prefix('/')?.strip_suffix(".json"));
+    let below = name.and_then(|name| name.strip_prefix(snapshot.as_str()));
+    below.is_some_and(|run| {
+        run.is_empty() || run.len() > 1 && run.starts_with('.') && !run.contains(['/', '\\'])
+    })
 }
 
 /// Folder of what commits under way have begun.
@@ -253,6 +278,33 @@ mod tests {
             "t/part-20220726T100100Z-47d41a0c.parquet",
         ] {
             assert_eq!(snapshot_of_part(foreign), None);
+        }
+    }
+
+    #[test]
+    fn only_paths_that_the_layout_makes_are_those_of_a_snapshot() {
+        let id: SnapshotId = "20220726T100100Z-47d41a0c".parse().unwrap();
+        let (dataset, partition) = ("info_gathering", partition());
+        let path = part(dataset, &partition, &id, 5);
+        assert!(is_part(dataset, &partition, &id, &path));
+        let other: SnapshotId = "20220726T110100Z-47d41a0c".parse().unwrap();
+        for foreign in [
+            part(dataset, &partition, &other, 5),
+            part("devices", &partition, &id, 5),
+            path.replace("1001", "1002"),
+            path.replace("-00005", "-5"),
+            delta_log(dataset) + "/00000000000000000000.json",
+        ] {
+            assert!(!is_part(dataset, &partition, &id, &foreign), "{foreign}");
+        }
+        for path in [manifest(dataset, &id), amended_manifest(dataset, &id, "r")] {
+            assert!(is_manifest(dataset, &id, &path), "{path}");
+            assert!(!is_manifest(dataset, &other, &path), "{path}");
+            assert!(!is_manifest("devices", &id, &path), "{path}");
+        }
+        let nested = manifest(dataset, &id).replace(".json", "./x.json");
+        for foreign in [latest(dataset), manifests(dataset), nested] {
+            assert!(!is_manifest(dataset, &id, &foreign), "{foreign}");
         }
     }
 

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::failpoint;
 use crate::kept_buffers::KeptBuffers;
+use crate::patience::Patience;
 use crate::store::ObjectInfo;
 
 /// The root folder, absolute.
@@ -20,6 +21,7 @@ pub(crate) struct LocalDisk {
     root: PathBuf,
     /// For what is written of files that grow, one after the other.
     pub(crate) buffers: KeptBuffers,
+    pub(crate) patience: Patience,
 }
 
 /// An exclusive lock on a file, released on drop and by the operating system when the process dies.
@@ -33,24 +35,45 @@ impl LocalDisk {
         Self {
             root,
             buffers: KeptBuffers::default(),
+            patience: Patience::default(),
         }
     }
 
+    /// Where a path of the lake is on this machine. Whether a link stands in its way is not looked at.
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
 
+    /// Where a path of the lake is, if nothing on the way from the root to it is a symbolic link, itself included: through one,
+    /// what is written, locked or deleted would be outside the lake. The root itself may be a link.
+    pub(crate) fn place(&self, path: &str) -> io::Result<PathBuf> {
+        let mut place = self.root.clone();
+        for name in path.split('/') {
+            place.push(name);
+            match present(fs::symlink_metadata(&place))? {
+                Some(found) if found.is_symlink() => {
+                    let place = place.display();
+                    let message = format!("`{place}` is a symbolic link, and a lake has none");
+                    return Err(io::Error::other(message));
+                }
+                Some(_) => {}
+                None => return Ok(self.file(path)),
+            }
+        }
+        Ok(place)
+    }
+
     pub(crate) fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        present(fs::read(self.file(path)))
+        present(fs::read(self.place(path)?))
     }
 
     pub(crate) fn exists(&self, path: &str) -> io::Result<bool> {
-        self.file(path).try_exists()
+        self.place(path)?.try_exists()
     }
 
     /// Creates a file for writing, and its folder.
     pub(crate) fn create(&self, path: &str) -> io::Result<File> {
-        let file = self.file(path);
+        let file = self.place(path)?;
         create_folder(parent(&file)?)?;
         File::create(file)
     }
@@ -58,14 +81,14 @@ impl LocalDisk {
     /// A file without content in a folder, deleted on drop unless [`Self::replace`] or [`Self::create_new`] gives it its
     /// place. If the process dies, the next clean-up finds it.
     pub(crate) fn temporary_file(&self, folder: &str) -> io::Result<NamedTempFile> {
-        let folder = self.file(folder);
+        let folder = self.place(folder)?;
         create_folder(&folder)?;
         temporary_name().tempfile_in(folder)
     }
 
     /// Puts a file in the place of one that may be there: fsync, rename, fsync of the folder.
     pub(crate) fn replace(&self, path: &str, file: NamedTempFile) -> io::Result<()> {
-        let target = self.file(path);
+        let target = self.place(path)?;
         let folder = parent(&target)?;
         create_folder(folder)?;
         file.as_file().sync_all()?;
@@ -77,7 +100,7 @@ impl LocalDisk {
     /// Puts a file where none may be: fsync, a rename or a link that overwrites nothing, fsync of the folder. False: there is
     /// one.
     pub(crate) fn create_new(&self, path: &str, file: NamedTempFile) -> io::Result<bool> {
-        let target = self.file(path);
+        let target = self.place(path)?;
         let folder = parent(&target)?;
         create_folder(folder)?;
         file.as_file().sync_all()?;
@@ -97,7 +120,7 @@ impl LocalDisk {
 
     /// Creates a folder, durably.
     pub(crate) fn create_folder(&self, path: &str) -> io::Result<()> {
-        create_folder(&self.file(path))
+        create_folder(&self.place(path)?)
     }
 
     /// Creates the folders that [`Self::publish`] will move files to, each given with its place: what lies in the same folder
@@ -105,7 +128,7 @@ impl LocalDisk {
     pub(crate) fn create_folders(&self, moves: &[(String, String)]) -> io::Result<()> {
         let mut changed = BTreeSet::new();
         for (from, to) in moves {
-            let to = self.file(to);
+            let to = self.place(to)?;
             let folder = parent(&to)?;
             if folder.is_dir() || !self.exists(from)? {
                 continue;
@@ -120,7 +143,7 @@ impl LocalDisk {
 
     /// Moves a file, already on disk, to its place: rename, fsync of the new folder. A power cut may leave it in both.
     pub(crate) fn publish(&self, from: &str, to: &str) -> io::Result<()> {
-        let (from, to) = (self.file(from), self.file(to));
+        let (from, to) = (self.place(from)?, self.place(to)?);
         // No empty folder appears in the table for a file that is gone.
         fs::metadata(&from)?;
         create_folder(parent(&to)?)?;
@@ -130,7 +153,7 @@ impl LocalDisk {
 
     /// Deletes a file if it is there.
     pub(crate) fn delete(&self, path: &str) -> io::Result<()> {
-        let file = self.file(path);
+        let file = self.place(path)?;
         match present(fs::remove_file(&file))? {
             Some(()) => sync_folder(parent(&file)?),
             None => Ok(()),
@@ -139,12 +162,12 @@ impl LocalDisk {
 
     /// Deletes a folder and all in it, if it is there.
     pub(crate) fn delete_folder(&self, path: &str) -> io::Result<()> {
-        present(fs::remove_dir_all(self.file(path))).map(drop)
+        present(fs::remove_dir_all(self.place(path)?)).map(drop)
     }
 
     /// Temporary files in a folder: of processes that write there, or died as they did.
     pub(crate) fn temporary_files(&self, folder: &str) -> io::Result<Vec<PathBuf>> {
-        let entries = present(fs::read_dir(self.file(folder)))?;
+        let entries = present(fs::read_dir(self.place(folder)?))?;
         let mut files = Vec::new();
         for entry in entries.into_iter().flatten() {
             let path = entry?.path();
@@ -165,7 +188,9 @@ impl LocalDisk {
 
     /// Deletes the folders from `path` upwards, `levels` of them, as long as they are empty.
     pub(crate) fn delete_empty_folders(&self, path: &str, levels: usize) {
-        let folder = self.file(path);
+        let Ok(folder) = self.place(path) else {
+            return;
+        };
         for folder in folder.ancestors().take(levels) {
             if fs::remove_dir(folder).is_err() {
                 break;
@@ -178,7 +203,7 @@ impl LocalDisk {
         let mut files = Vec::new();
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
-            let Some(entries) = present(fs::read_dir(self.file(&folder)))? else {
+            let Some(entries) = present(fs::read_dir(self.place(&folder)?))? else {
                 continue;
             };
             for entry in entries {
@@ -200,7 +225,7 @@ impl LocalDisk {
 
     /// Whether nobody holds a lock on a file, or it is not there.
     pub(crate) fn is_unlocked(&self, path: &str) -> io::Result<bool> {
-        match present(File::options().write(true).open(self.file(path)))? {
+        match present(File::options().write(true).open(self.place(path)?))? {
             Some(file) => match file.try_lock() {
                 Ok(()) => Ok(true),
                 Err(fs::TryLockError::WouldBlock) => Ok(false),
@@ -216,7 +241,7 @@ impl LocalDisk {
             let file = self.lock_file(path)?;
             file.lock()?;
             // Who held it before may have deleted it: then the lock is on a file that nobody else finds.
-            if is_still_at(&file, &self.file(path))? {
+            if is_still_at(&file, &self.place(path)?)? {
                 return Ok(FileLock { _file: file });
             }
         }
@@ -226,14 +251,14 @@ impl LocalDisk {
     pub(crate) fn try_lock(&self, path: &str) -> io::Result<Option<FileLock>> {
         let file = self.lock_file(path)?;
         match file.try_lock() {
-            Ok(()) if is_still_at(&file, &self.file(path))? => Ok(Some(FileLock { _file: file })),
+            Ok(()) if is_still_at(&file, &self.place(path)?)? => Ok(Some(FileLock { _file: file })),
             Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
 
     fn lock_file(&self, path: &str) -> io::Result<File> {
-        let file = self.file(path);
+        let file = self.place(path)?;
         create_folder(parent(&file)?)?;
         File::options()
             .create(true)
@@ -358,6 +383,45 @@ mod tests {
         assert_eq!(disk.read("t/d=1/g=1/x").unwrap().unwrap(), b"x");
         assert_eq!(disk.read("t/d=1/g=2/y").unwrap().unwrap(), b"y");
         assert!(disk.list("staging").unwrap().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_below_the_root_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = folder.path().join("foreign");
+        fs::create_dir_all(foreign.join("g=1")).unwrap();
+        fs::write(foreign.join("g=1/x"), "theirs").unwrap();
+        let root = folder.path().join("lake");
+        fs::create_dir_all(root.join("t")).unwrap();
+        std::os::unix::fs::symlink(&foreign, root.join("t/d=1")).unwrap();
+        std::os::unix::fs::symlink(foreign.join("g=1/x"), root.join("t/y")).unwrap();
+        // The root itself may be one.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&root, &link).unwrap();
+        let disk = LocalDisk::new(link);
+        disk.write("t/z", "t", b"ours").unwrap();
+        for path in ["t/d=1/g=1/x", "t/y"] {
+            let refusals = [
+                disk.write(path, "t", b"").unwrap_err(),
+                disk.publish("t/z", path).unwrap_err(),
+                disk.create(path).unwrap_err(),
+                disk.delete(path).unwrap_err(),
+                disk.lock(path).unwrap_err(),
+                disk.try_lock(path).unwrap_err(),
+                disk.is_unlocked(path).unwrap_err(),
+                disk.read(path).unwrap_err(),
+            ];
+            for refused in refusals {
+                assert!(refused.to_string().contains("symbolic link"), "{refused}");
+            }
+        }
+        disk.delete_empty_folders("t/d=1/g=1", 2);
+        assert!(disk.delete_folder("t/d=1").is_err());
+        assert!(disk.delete_temporary("t/d=1").is_err());
+        assert!(disk.list("t/d=1").is_err());
+        assert_eq!(fs::read(foreign.join("g=1/x")).unwrap(), b"theirs");
+        assert_eq!(fs::read_dir(foreign).unwrap().count(), 1);
     }
 
     #[test]

@@ -135,6 +135,25 @@ impl Manifest {
         }
     }
 
+    /// A path among its files that the layout does not make for its snapshot: another program wrote it there, and nothing that
+    /// is named so may be deleted or published.
+    pub(crate) fn foreign_path(&self) -> Option<&str> {
+        let (dataset, snapshot, identity) = (&self.dataset, &self.snapshot, self.identity());
+        let date = identity.generated_date();
+        let file = self.files.iter().find(|file| {
+            file.partition.generated_date != date
+                || !layout::is_part(dataset, &file.partition, snapshot, &file.path)
+        });
+        let quarantined = self.quarantine_files.iter().find(|path| {
+            let of = layout::run_of_set_aside(dataset, path);
+            of.is_none_or(|(of, _)| of != *snapshot)
+        });
+        let file = file.map(|file| file.path.as_str());
+        let is_other_snapshot = identity.id() != *snapshot;
+        file.or(quarantined.map(String::as_str))
+            .or(is_other_snapshot.then_some(snapshot.as_str()))
+    }
+
     /// The snapshot's identity.
     pub fn identity(&self) -> Snapshot {
         Snapshot {

@@ -12,8 +12,19 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
+use crate::patience::Patience;
 use crate::store::ObjectInfo;
+
+/// What became of a put under a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum ConditionalPut {
+    /// The object has the new content.
+    Done,
+    /// The store refused, in these words: mostly since somebody else came first, but it may have other reasons.
+    Refused(String),
+}
 
 /// A store and the prefix of the lake in it.
 #[derive(Clone)]
@@ -21,6 +32,7 @@ pub(crate) struct Remote {
     objects: Arc<dyn ObjectStore>,
     multipart: Arc<dyn MultipartStore>,
     prefix: Path,
+    pub(crate) patience: Patience,
 }
 
 impl fmt::Debug for Remote {
@@ -37,6 +49,7 @@ impl Remote {
             objects: store.clone(),
             multipart: store,
             prefix,
+            patience: Patience::default(),
         }
     }
 
@@ -61,97 +74,113 @@ impl Remote {
     /// An object's content with the version that [`Remote::replace_if`] compares.
     pub(crate) async fn read(&self, path: &str) -> Result<Option<(Bytes, UpdateVersion)>> {
         let failed = |error| Error::store("read", path, &error);
-        let answer = match self.objects.get(&self.object(path)).await {
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            answer => answer.map_err(failed)?,
+        let reading = async {
+            let answer = match self.objects.get(&self.object(path)).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                answer => answer.map_err(failed)?,
+            };
+            let version = UpdateVersion {
+                e_tag: answer.meta.e_tag.clone(),
+                version: answer.meta.version.clone(),
+            };
+            Ok(Some((answer.bytes().await.map_err(failed)?, version)))
         };
-        let version = UpdateVersion {
-            e_tag: answer.meta.e_tag.clone(),
-            version: answer.meta.version.clone(),
-        };
-        Ok(Some((answer.bytes().await.map_err(failed)?, version)))
+        self.patience.wait("read", path, reading).await
     }
 
     /// When an object was last written, by the store's clock.
     pub(crate) async fn modified(&self, path: &str) -> Result<Option<DateTime<Utc>>> {
-        match self.objects.head(&self.object(path)).await {
-            Ok(meta) => Ok(Some(meta.last_modified)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(Error::store("read", path, &error)),
-        }
+        let reading = async {
+            match self.objects.head(&self.object(path)).await {
+                Ok(meta) => Ok(Some(meta.last_modified)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(Error::store("read", path, &error)),
+            }
+        };
+        self.patience.wait("read", path, reading).await
     }
 
     /// Streams an object into `sink`.
     pub(crate) async fn copy_to(&self, path: &str, sink: &mut impl Write) -> Result<()> {
         let failed = |error| Error::store("read", path, &error);
-        let mut chunks = self
-            .objects
-            .get(&self.object(path))
-            .await
-            .map_err(failed)?
-            .into_stream();
-        while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
+        let answer = async { self.objects.get(&self.object(path)).await.map_err(failed) };
+        let answer = self.patience.wait("read", path, answer).await?;
+        let mut chunks = answer.into_stream();
+        loop {
+            let next = async { chunks.try_next().await.map_err(failed) };
+            let Some(chunk) = self.patience.wait("read", path, next).await? else {
+                return Ok(());
+            };
             sink.write_all(&chunk)
                 .map_err(|error| Error::disk("spool", path, &error))?;
         }
-        Ok(())
     }
 
     pub(crate) async fn replace(&self, path: &str, content: PutPayload) -> Result<()> {
-        let put = self.objects.put(&self.object(path), content).await;
-        put.map(drop)
-            .map_err(|error| Error::store("write", path, &error))
+        let put = async {
+            let put = self.objects.put(&self.object(path), content).await;
+            put.map(drop)
+                .map_err(|error| Error::store("write", path, &error))
+        };
+        self.patience.wait("write", path, put).await
     }
 
-    /// Replaces the object if it still has `version`, creates it if that is `None`. False: it has another.
+    /// Replaces the object if it still has `version`, creates it if that is `None`.
     pub(crate) async fn replace_if(
         &self,
         path: &str,
         content: PutPayload,
         version: Option<UpdateVersion>,
-    ) -> Result<bool> {
+    ) -> Result<ConditionalPut> {
         let mode = version.map_or(PutMode::Create, PutMode::Update);
         let options = PutOptions {
             mode,
             ..PutOptions::default()
         };
-        match self
-            .objects
-            .put_opts(&self.object(path), content, options)
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(
-                object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. },
-            ) => Ok(false),
-            Err(error) => Err(Error::store("replace", path, &error)),
-        }
+        let object = self.object(path);
+        let put = async {
+            match self.objects.put_opts(&object, content, options).await {
+                Ok(_) => Ok(ConditionalPut::Done),
+                Err(
+                    refused @ (object_store::Error::AlreadyExists { .. }
+                    | object_store::Error::Precondition { .. }),
+                ) => Ok(ConditionalPut::Refused(shown(&refused))),
+                Err(error) => Err(Error::store("replace", path, &error)),
+            }
+        };
+        self.patience.wait("replace", path, put).await
     }
 
     /// Tries on an object that nobody else knows whether puts under a condition are refused when it does not hold.
     pub(crate) async fn probe_conditional_put(&self, path: &str) -> Result<()> {
-        let overwritten = |condition: &str| Error::NoConditionalPut {
+        let unfit = |message: String| Error::NoConditionalPut {
             path: path.to_owned(),
-            message: format!("it overwrote an object in spite of {condition}"),
+            message,
         };
+        let overwritten =
+            |condition: &str| unfit(format!("it overwrote an object in spite of {condition}"));
         let content = |text: &'static str| PutPayload::from(text);
-        self.replace_if(path, content("first"), None).await?;
-        let Some((_, first)) = self.read(path).await? else {
-            return Err(Error::NoConditionalPut {
-                path: path.to_owned(),
-                message: "an object that was just put is not there".to_owned(),
-            });
+        let put = async |text, version| self.replace_if(path, content(text), version).await;
+        // A put whose answer was lost is tried again by the client, and then refused though it succeeded.
+        let must_pass = async |put: ConditionalPut, text: &str, condition: &str| {
+            let is = self.read(path).await?;
+            match (put, is) {
+                (_, Some((is, version))) if is == *text.as_bytes() => Ok(version),
+                (ConditionalPut::Refused(why), _) => Err(unfit(format!(
+                    "it refused a put with {condition} that holds: {why}"
+                ))),
+                (ConditionalPut::Done, _) => {
+                    Err(unfit("an object that was just put is not there".to_owned()))
+                }
+            }
         };
-        if self.replace_if(path, content("second"), None).await? {
+        let first = must_pass(put("first", None).await?, "first", "If-None-Match").await?;
+        if put("second", None).await? == ConditionalPut::Done {
             return Err(overwritten("If-None-Match"));
         }
-        self.replace_if(path, content("third"), Some(first.clone()))
-            .await?;
-        if self
-            .replace_if(path, content("fourth"), Some(first))
-            .await?
-        {
+        let third = put("third", Some(first.clone())).await?;
+        must_pass(third, "third", "If-Match").await?;
+        if put("fourth", Some(first)).await? == ConditionalPut::Done {
             return Err(overwritten("If-Match"));
         }
         Ok(())
@@ -161,16 +190,15 @@ impl Remote {
     pub(crate) async fn delete(&self, paths: &[String]) -> Result<()> {
         let objects: Vec<_> = paths.iter().map(|path| Ok(self.object(path))).collect();
         let mut answers = self.objects.delete_stream(stream::iter(objects).boxed());
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => {
-                    let path = paths.first().map_or("", String::as_str);
-                    return Err(Error::store("delete", path, &error));
-                }
+        let path = paths.first().map_or("", String::as_str);
+        loop {
+            let next = async { Ok(answers.next().await) };
+            match self.patience.wait("delete", path, next).await? {
+                None => return Ok(()),
+                Some(Ok(_) | Err(object_store::Error::NotFound { .. })) => {}
+                Some(Err(error)) => return Err(Error::store("delete", path, &error)),
             }
         }
-        Ok(())
     }
 
     /// All objects below a folder, sorted by path.
@@ -183,17 +211,23 @@ impl Remote {
                 bytes: meta.size,
             }))
         });
-        let mut infos: Vec<_> = infos
-            .try_collect()
-            .await
-            .map_err(|error| Error::store("list", folder, &error))?;
+        let listing = async {
+            let infos = infos.try_collect::<Vec<_>>().await;
+            infos.map_err(|error| Error::store("list", folder, &error))
+        };
+        let mut infos = self.patience.wait("list", folder, listing).await?;
         infos.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(infos)
     }
 
     pub(crate) async fn open_upload(&self, path: &str) -> Result<String> {
-        let opened = self.multipart.create_multipart(&self.object(path)).await;
-        opened.map_err(|error| Error::store("open upload of", path, &error))
+        const ACTION: &str = "open upload of";
+        let object = self.object(path);
+        let opening = async {
+            let opened = self.multipart.create_multipart(&object).await;
+            opened.map_err(|error| Error::store(ACTION, path, &error))
+        };
+        self.patience.wait(ACTION, path, opening).await
     }
 
     /// Uploads the part with that index, from 0, and returns its id.
@@ -204,14 +238,14 @@ impl Remote {
         index: usize,
         part: Bytes,
     ) -> Result<String> {
-        let id = upload_id.to_owned();
-        let uploaded = self
-            .multipart
-            .put_part(&self.object(path), &id, index, part.into())
-            .await;
-        uploaded
-            .map(|part| part.content_id)
-            .map_err(|error| Error::store("upload part of", path, &error))
+        const ACTION: &str = "upload part of";
+        let (object, id) = (self.object(path), upload_id.to_owned());
+        let upload = async {
+            let uploaded = self.multipart.put_part(&object, &id, index, part.into());
+            let uploaded = uploaded.await.map(|part| part.content_id);
+            uploaded.map_err(|error| Error::store(ACTION, path, &error))
+        };
+        self.patience.wait(ACTION, path, upload).await
     }
 
     pub(crate) async fn complete_upload(
@@ -220,31 +254,28 @@ impl Remote {
         upload_id: &str,
         parts: &[String],
     ) -> Result<()> {
-        let id = upload_id.to_owned();
-        let parts = parts
-            .iter()
-            .map(|part| PartId {
-                content_id: part.clone(),
-            })
-            .collect();
-        let completed = self
-            .multipart
-            .complete_multipart(&self.object(path), &id, parts)
-            .await;
-        completed
-            .map(drop)
-            .map_err(|error| Error::store("complete upload of", path, &error))
+        const ACTION: &str = "complete upload of";
+        let (object, id) = (self.object(path), upload_id.to_owned());
+        let parts = parts.iter().cloned();
+        let parts = parts.map(|content_id| PartId { content_id }).collect();
+        let completion = async {
+            let completed = self.multipart.complete_multipart(&object, &id, parts);
+            let completed = completed.await.map(drop);
+            completed.map_err(|error| Error::store(ACTION, path, &error))
+        };
+        self.patience.wait(ACTION, path, completion).await
     }
 
     /// Aborts an upload; one that is not there is no error.
     pub(crate) async fn abort_upload(&self, path: &str, upload_id: &str) -> Result<()> {
-        match self
-            .multipart
-            .abort_multipart(&self.object(path), &upload_id.to_owned())
-            .await
-        {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(Error::store("abort upload of", path, &error)),
-        }
+        const ACTION: &str = "abort upload of";
+        let (object, id) = (self.object(path), upload_id.to_owned());
+        let abort = async {
+            match self.multipart.abort_multipart(&object, &id).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(Error::store(ACTION, path, &error)),
+            }
+        };
+        self.patience.wait(ACTION, path, abort).await
     }
 }

@@ -9,17 +9,17 @@ use serde::Serialize;
 use serde_json::{Map, json};
 
 use crate::begun::Begun;
+use crate::commit::undecided;
+use crate::contention::Contention;
 use crate::delta_log::{LogEntry, LogState};
 use crate::error::Result;
 use crate::failpoint;
 use crate::latest::CurrentSnapshot;
 use crate::layout;
 use crate::manifest::{Manifest, ManifestFile};
+use crate::remote::ConditionalPut;
 use crate::store::Lake;
 use crate::table::{Table, TableFormat, TableSettings, TableState};
-
-/// Commits of others that may come first before a rollback gives up.
-const ATTEMPTS: u32 = 10;
 
 /// A snapshot in the lake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,6 +58,8 @@ pub enum RollbackOutcome {
         current: CurrentSnapshot,
         /// The snapshot whose place it took; it is retired.
         replaced: Option<CurrentSnapshot>,
+        /// Why what follows could not be finished, if it could not: `latest.json` may be old. The next run finishes it.
+        unfinished: Option<String>,
     },
     /// It was current already.
     Unchanged(CurrentSnapshot),
@@ -68,10 +70,13 @@ pub enum RollbackOutcome {
         /// Files that are missing or have another size.
         missing: Vec<String>,
     },
-    /// Others kept committing first. Nothing was changed.
+    /// The store kept refusing the write that decides: others kept committing first, or it has another reason. Nothing was
+    /// changed.
     Conflict {
-        /// Races that were lost.
+        /// Writes that it refused.
         attempts: u32,
+        /// The store's words of the last refusal, without secrets.
+        message: String,
     },
 }
 
@@ -151,7 +156,8 @@ pub async fn rollback(
     let table = Table::new(lake, dataset, settings);
     table.settled(now).await?;
     let lock = lake.lock_commits(dataset).await?;
-    for attempt in 1..=ATTEMPTS {
+    let mut contention = Contention::new();
+    loop {
         let mut state = table.read(now).await?;
         if let Some(current) = state
             .latest
@@ -159,12 +165,13 @@ pub async fn rollback(
             .iter()
             .find(|current| current.snapshot == *to)
         {
-            return Ok(match attempt {
-                1 => RollbackOutcome::Unchanged(current.clone()),
+            return Ok(match contention.refusals() {
+                0 => RollbackOutcome::Unchanged(current.clone()),
                 // The store took the entry and its answer was lost.
                 _ => RollbackOutcome::RolledBack {
                     current: current.clone(),
                     replaced: None,
+                    unfinished: None,
                 },
             });
         }
@@ -184,34 +191,51 @@ pub async fn rollback(
             .latest
             .current(&current.org_id, current.generated_date)
             .cloned();
-        if make_current(
+        let put = make_current(
             &table,
             &mut state,
             &manifest,
             replaced.as_ref(),
             run_id,
             now,
-        )
-        .await?
-        {
-            failpoint::reached("log-entry");
-            let state = table
-                .publish(
-                    table.read_again(state.log, None, now).await?,
-                    Some(&manifest),
-                    now,
-                )
-                .await?;
-            failpoint::reached("latest");
-            let alone = lock.is_some() || settings.single_writer;
-            if let Err(error) = table.tidy(state, alone, now).await {
-                tracing::warn!(%error, "the snapshot is current again; the next run tidies up");
+        );
+        let why = match put.await.map_err(|error| undecided(&manifest, error))? {
+            ConditionalPut::Refused(why) => why,
+            ConditionalPut::Done => {
+                failpoint::reached("log-entry");
+                let alone = lock.is_some() || settings.single_writer;
+                let finished = finish(&table, state, &manifest, alone, now).await;
+                return Ok(RollbackOutcome::RolledBack {
+                    current,
+                    replaced,
+                    unfinished: finished.err().map(|error| error.to_string()),
+                });
             }
-            return Ok(RollbackOutcome::RolledBack { current, replaced });
+        };
+        if !contention.refused(why).await {
+            return Ok(RollbackOutcome::Conflict {
+                attempts: contention.refusals(),
+                message: contention.last().to_owned(),
+            });
         }
     }
-    let attempts = ATTEMPTS;
-    Ok(RollbackOutcome::Conflict { attempts })
+}
+
+/// What follows the write that decides: a checkpoint that is due, the pointer, and what others left.
+async fn finish(
+    table: &Table<'_>,
+    state: TableState,
+    manifest: &Manifest,
+    alone: bool,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if table.settings.format == TableFormat::Delta {
+        table.log.maintain(state.log.version).await;
+    }
+    let state = table.read_again(state.log, None, now).await?;
+    let state = table.publish(state, Some(manifest), now).await?;
+    failpoint::reached("latest");
+    table.tidy(state, alone, now).await.map(drop)
 }
 
 async fn make_current(
@@ -221,7 +245,7 @@ async fn make_current(
     replaced: Option<&CurrentSnapshot>,
     run_id: &str,
     now: DateTime<Utc>,
-) -> Result<bool> {
+) -> Result<ConditionalPut> {
     if table.settings.format == TableFormat::Parquet {
         state.latest.put(CurrentSnapshot::from(manifest), now);
         let alone = table.settings.single_writer;
@@ -243,11 +267,7 @@ async fn make_current(
         info,
         committed_at: now,
     };
-    let version = table.log.commit(&mut state.log, entry).await?;
-    if let Some(version) = version {
-        table.log.maintain(version).await;
-    }
-    Ok(version.is_some())
+    table.log.commit(&mut state.log, entry).await
 }
 
 async fn missing_files(lake: &Lake, manifest: &Manifest) -> Result<Vec<String>> {
@@ -320,7 +340,10 @@ mod tests {
             ] {
                 let to = snapshot(26, to).id();
                 let outcome = rollback(&lake, "devices", keeping(&lake), &to, "back", now()).await;
-                let RollbackOutcome::RolledBack { current, replaced } = outcome.unwrap() else {
+                let RollbackOutcome::RolledBack {
+                    current, replaced, ..
+                } = outcome.unwrap()
+                else {
                     panic!("not rolled back");
                 };
                 assert_eq!(current.snapshot, to);

@@ -13,12 +13,14 @@ use object_store::UpdateVersion;
 use secrecy::SecretString;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::local_disk::{FileLock, LocalDisk};
-use crate::remote::Remote;
+use crate::patience::Patience;
+use crate::remote::{ConditionalPut, Remote};
 use crate::store_options;
 
 /// A place that holds tables and their control documents. Cheap to clone. Prints as its root, without secrets.
@@ -84,6 +86,25 @@ impl Lake {
 
     pub(crate) fn new(shown: String, store: Store) -> Self {
         Self { shown, store }
+    }
+
+    /// The same lake for a program that can be told to stop: after that a request of the store ends within two seconds, with
+    /// [`Error::Stopped`] if there was no answer.
+    #[must_use]
+    pub fn until(mut self, stop: CancellationToken) -> Self {
+        let patience = Patience::until(stop);
+        match &mut self.store {
+            Store::Local(disk) => disk.patience = patience,
+            Store::Remote(remote) => remote.patience = patience,
+        }
+        self
+    }
+
+    pub(crate) fn patience(&self) -> &Patience {
+        match &self.store {
+            Store::Local(disk) => &disk.patience,
+            Store::Remote(remote) => &remote.patience,
+        }
     }
 
     /// The local path of an object; `None` if the lake is not on local disk.
@@ -205,7 +226,7 @@ impl Lake {
         })
     }
 
-    /// Replaces a small object if it is still as it was read. False: somebody else replaced it in between.
+    /// Replaces a small object if it is still as it was read.
     ///
     /// On local disk the caller holds the commit lock, which every writer of these objects takes.
     pub(crate) async fn compare_and_swap(
@@ -213,7 +234,7 @@ impl Lake {
         path: &str,
         seen: &Version,
         content: Bytes,
-    ) -> Result<bool> {
+    ) -> Result<ConditionalPut> {
         self.check(path)?;
         match (&self.store, seen) {
             (Store::Local(_), seen) => {
@@ -222,10 +243,12 @@ impl Lake {
                     (Some(now), Version::Content(then)) => now == *then,
                     _ => false,
                 };
-                if unchanged {
-                    self.put(path, content).await?;
+                if !unchanged {
+                    let why = "it changed since it was read".to_owned();
+                    return Ok(ConditionalPut::Refused(why));
                 }
-                Ok(unchanged)
+                self.put(path, content).await?;
+                Ok(ConditionalPut::Done)
             }
             (Store::Remote(remote), Version::Tag(tag)) => {
                 let tag = Some(tag.clone());
@@ -253,7 +276,7 @@ impl Lake {
         match &self.store {
             Store::Local(disk) => {
                 blocking(disk, "read", path, move |disk, path| {
-                    io::copy(&mut File::open(disk.file(path))?, &mut file)?;
+                    io::copy(&mut File::open(disk.place(path)?)?, &mut file)?;
                     Ok(file)
                 })
                 .await
@@ -312,10 +335,13 @@ where
     T: Send + 'static,
     F: FnOnce(&LocalDisk, &str) -> io::Result<T> + Send + 'static,
 {
-    let (disk, owned) = (disk.clone(), path.to_owned());
-    let done = tokio::task::spawn_blocking(move || operation(&disk, &owned)).await;
-    done.map_err(|error| Error::task(&error))?
-        .map_err(|error| Error::disk(action, path, &error))
+    let (moved, owned) = (disk.clone(), path.to_owned());
+    let operation = async {
+        let done = tokio::task::spawn_blocking(move || operation(&moved, &owned)).await;
+        done.map_err(|error| Error::task(&error))?
+            .map_err(|error| Error::disk(action, path, &error))
+    };
+    disk.patience.wait(action, path, operation).await
 }
 
 /// Hexadecimal SHA-256 of a file from its start, and its size.

@@ -3,13 +3,14 @@
 //! With a Delta log the log decides and `latest` follows it: a `latest` that is behind is brought up by whoever
 //! comes next. Without one `latest` decides.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dataset::SnapshotId;
 
 use crate::begun::Begun;
+use crate::contention::Contention;
 use crate::delta_log::{DeltaLog, LogState};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -17,6 +18,7 @@ use crate::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 use crate::layout;
 use crate::local_disk::LocalDisk;
 use crate::manifest::{self, Manifest};
+use crate::remote::ConditionalPut;
 use crate::staging;
 use crate::store::{Lake, Store, Version, blocking};
 
@@ -150,26 +152,27 @@ impl<'a> Table<'a> {
         if log.version.is_none() {
             return Ok(latest);
         }
-        let in_log = log.snapshots();
-        for snapshot in &in_log {
+        // Grouped once: with years of history there are thousands of snapshots, and tens of thousands of files.
+        let in_log = log.paths_by_snapshot();
+        let listed: HashMap<&SnapshotId, u64> = stored
+            .snapshots
+            .iter()
+            .map(|current| (&current.snapshot, current.files))
+            .collect();
+        for (&snapshot, files) in &in_log {
             // Rows may have been added to a snapshot that is current.
-            let files = log.paths_of(snapshot);
-            let listed = latest
-                .snapshots
-                .iter()
-                .find(|current| current.snapshot == **snapshot);
-            if listed.is_none_or(|listed| listed.files != files.len() as u64) {
-                let is_own = |own: &&Manifest| own.snapshot == **snapshot && lists(own, &files);
+            if listed.get(snapshot) != Some(&(files.len() as u64)) {
+                let is_own = |own: &&Manifest| own.snapshot == *snapshot && lists(own, files);
                 let current = match own.filter(is_own) {
                     Some(own) => CurrentSnapshot::from(own),
-                    None => (&self.manifest(&latest, snapshot, &files).await?).into(),
+                    None => (&self.manifest(&latest, snapshot, files).await?).into(),
                 };
                 latest.put(current, now);
             }
         }
         // A snapshot without files leaves no trace in the log's state.
         latest.keep_current(
-            |current| current.files == 0 || in_log.contains(&current.snapshot),
+            |current| current.files == 0 || in_log.contains_key(&current.snapshot),
             now,
         );
         Ok(latest)
@@ -408,7 +411,7 @@ impl<'a> Table<'a> {
         own: Option<&Manifest>,
         now: DateTime<Utc>,
     ) -> Result<TableState> {
-        let mut pause = READ_PAUSE;
+        let mut contention = Contention::new();
         loop {
             if let Some(own) = own.filter(|own| own.files.is_empty())
                 && !state.latest.is_current(&own.snapshot)
@@ -416,17 +419,22 @@ impl<'a> Table<'a> {
                 state.latest.put(CurrentSnapshot::from(own), now);
                 state.is_behind = true;
             }
-            if !state.is_behind
-                || state
-                    .latest
-                    .swap(self.lake, &state.seen, self.settings.single_writer)
-                    .await?
-            {
+            if !state.is_behind {
                 return Ok(state);
             }
-            // Each lost swap is another commit's success: there are as many rounds as there are commits.
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+            let alone = self.settings.single_writer;
+            match state.latest.swap(self.lake, &state.seen, alone).await? {
+                ConditionalPut::Done => {
+                    state.is_behind = false;
+                    return Ok(state);
+                }
+                // Mostly another commit's success, which may have published this one's too.
+                ConditionalPut::Refused(why) => {
+                    if !contention.refused(why).await {
+                        return Err(contention.error(layout::latest(self.dataset)));
+                    }
+                }
+            }
             state = self.read_again(state.log, own, now).await?;
         }
     }
@@ -478,7 +486,7 @@ impl<'a> Table<'a> {
                 .retain(|retired| !deleted.contains(&retired.was.snapshot));
             let (lake, alone) = (self.lake, self.settings.single_writer);
             if state.latest.retired.len() == listed
-                || state.latest.swap(lake, &state.seen, alone).await?
+                || state.latest.swap(lake, &state.seen, alone).await? == ConditionalPut::Done
             {
                 break;
             }
@@ -494,9 +502,10 @@ impl<'a> Table<'a> {
     ) -> Result<Vec<String>> {
         let files = manifest::paths_at(self.lake, &was.manifest).await?;
         let in_log: HashSet<&str> = state.log.paths().collect();
+        let date = layout::date_folder(self.dataset, was.generated_date) + "/";
         let in_table = |path: &String| {
-            path.starts_with(&format!("{}/", layout::table(self.dataset)))
-                && path.ends_with(".parquet")
+            path.starts_with(&date)
+                && layout::snapshot_of_part(path).as_ref() == Some(&was.snapshot)
                 && !in_log.contains(path.as_str())
         };
         Ok(files.into_iter().filter(in_table).collect())

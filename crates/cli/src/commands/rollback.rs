@@ -15,5 +15,12 @@ pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failu
         (None, _) => "is current again".to_owned(),
     };
     output::line(&format!("{} {what}", current.snapshot))?;
-    Ok(ExitCode::Done)
+    let Some(unfinished) = rolled_back.unfinished else {
+        return Ok(ExitCode::Done);
+    };
+    Err(Failure {
+        code: ExitCode::Unfinished,
+        message: format!("what follows the rollback was not finished: {unfinished}"),
+        advice: Some("the next run finishes it".to_owned()),
+    })
 }

@@ -30,7 +30,10 @@ pub(super) async fn run(arguments: &RunArguments, log: &Log) -> Result<ExitCode,
     let Run { report, error } = pipeline::run(&settings, options, progress.observer(), stop).await;
     progress.clear();
 
-    let code = ExitCode::from(report.outcome);
+    let code = match &report.unfinished {
+        Some(_) => ExitCode::Unfinished,
+        None => ExitCode::from(report.outcome),
+    };
     let failure = error.map(|error| match Failure::from(error) {
         wrong_use if wrong_use.code == ExitCode::Usage => wrong_use,
         failure => Failure { code, ..failure },

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{standing as standing_now, *};
 use crate::Error;
@@ -252,12 +253,21 @@ async fn a_pointer_that_changed_since_it_was_read_is_not_replaced() {
     for lake in lakes {
         let (empty, version) = Latest::read_versioned(&lake, "devices").await.unwrap();
         committed(&lake, &snapshot(26, 10), "run 1", 5).await;
-        assert!(!empty.swap(&lake, &version, false).await.unwrap());
+        assert_ne!(
+            empty.swap(&lake, &version, false).await.unwrap(),
+            ConditionalPut::Done
+        );
         let (one, version) = Latest::read_versioned(&lake, "devices").await.unwrap();
         committed(&lake, &snapshot(27, 10), "run 2", 5).await;
-        assert!(!one.swap(&lake, &version, false).await.unwrap());
+        assert_ne!(
+            one.swap(&lake, &version, false).await.unwrap(),
+            ConditionalPut::Done
+        );
         assert_eq!(ids(&lake).await.len(), 2);
-        assert!(one.swap(&lake, &version, true).await.unwrap());
+        assert_eq!(
+            one.swap(&lake, &version, true).await.unwrap(),
+            ConditionalPut::Done
+        );
         assert_eq!(ids(&lake).await.len(), 1);
     }
 }
@@ -424,5 +434,65 @@ async fn what_is_known_of_the_log_is_read_again_only_when_there_is_a_later_entry
         let later = table.read_again(same, None, now()).await.unwrap().log;
         assert_eq!((version, later.version), (Some(0), Some(1)));
         assert_eq!(later.paths().count(), 2 * files);
+    }
+}
+
+#[tokio::test]
+async fn a_planted_intent_deletes_and_publishes_nothing() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let victims = [
+            "other/generated_date=2022-07-26/rbac_group_id=1/part-20220726T100100Z-47d41a0c-00000.parquet",
+            "devices/notes.txt",
+            "_lake/other/latest.json",
+        ];
+        for victim in victims {
+            lake.put(victim, "theirs".into()).await.unwrap();
+        }
+        committed(&lake, &snapshot(26, 10), "run", 5).await;
+        let table = paths(&lake, "devices").await;
+        let honest = manifest_of(&staged(&lake, &snapshot(25, 10), "planted", 5).await);
+        let plant = async |change: &dyn Fn(&mut Begun)| {
+            let mut begun = Begun::new(honest.clone(), false);
+            change(&mut begun);
+            let path = layout::begun("devices", "planted");
+            lake.put_json(&path, &begun).await.unwrap();
+            let much_later = now() + Duration::from_secs(2 * 3600);
+            standing_now(&lake, &snapshot(27, 10), settings_of(&lake), much_later)
+                .await
+                .unwrap();
+            for victim in victims {
+                assert!(lake.get(victim).await.unwrap().is_some(), "{victim}");
+            }
+            assert_eq!(paths(&lake, "devices").await, table);
+        };
+        for victim in victims
+            .into_iter()
+            .chain([table[0].as_str(), table[2].as_str()])
+        {
+            plant(&|begun| begun.manifest.files[0].path = victim.to_owned()).await;
+            plant(&|begun| begun.manifest.quarantine_files = vec![victim.to_owned()]).await;
+            plant(&|begun| begun.amends = Some(victim.to_owned())).await;
+        }
+        plant(&|begun| begun.manifest.dataset = "other".to_owned()).await;
+        plant(&|begun| begun.manifest.run_id = "x/../../latest".to_owned()).await;
+        plant(&|begun| begun.manifest.snapshot = snapshot(26, 10).id()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pointer_that_names_no_manifest_is_refused() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        committed(&lake, &snapshot(26, 10), "run", 5).await;
+        let mut latest = Latest::read(&lake, "devices").await.unwrap();
+        let mut retired = latest.snapshots[0].clone();
+        retired.manifest = "devices/notes.txt".to_owned();
+        latest.put(retired, now());
+        let content = serde_json::to_vec(&latest).unwrap();
+        let path = layout::latest("devices");
+        lake.put(&path, content.into()).await.unwrap();
+        let error = standing(&lake, &snapshot(27, 10)).await.unwrap_err();
+        assert!(error.to_string().contains("no manifest"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ async fn told(log: &DeltaLog, state: &LogState) -> Told {
     let files = files.map(|file| format!("{} {} {}", file.path, file.partition, file.size));
     let metadata = state.table.as_ref();
     let metadata = metadata.map(|table| log.in_json(&table.metadata).unwrap());
-    let transaction = state.transaction("devices", "app").await.unwrap();
+    let transaction = log.transaction(state, "app").await.unwrap();
     (state.version, files.collect(), metadata, transaction)
 }
 
@@ -61,7 +61,10 @@ async fn the_state_after_an_entry_is_what_reading_the_log_gives() {
         ];
         for (version, entry) in (0..).zip(entries) {
             let written = log.commit(&mut state, entry).await.unwrap();
-            assert_eq!(written, Some(version));
+            assert_eq!(
+                (written, state.version),
+                (ConditionalPut::Done, Some(version))
+            );
             let read = log.read(LogState::default()).await.unwrap();
             assert_eq!(told(&log, &state).await, told(&log, &read).await);
         }
@@ -80,7 +83,10 @@ async fn ten_entries(lake: &Lake, log: &DeltaLog, properties: Value) -> [Manifes
         let [added, removed] = [version % 2, 1 - version % 2].map(|index| &manifests[index]);
         let removed = vec![removed.snapshot.clone()];
         let entry = entry(&columns, added, removed, version as i64);
-        log.commit(&mut state, entry).await.unwrap();
+        assert_eq!(
+            log.commit(&mut state, entry).await.unwrap(),
+            ConditionalPut::Done
+        );
     }
     let table = state.table.as_ref().unwrap();
     let mut metadata = log.in_json(&table.metadata).unwrap();
@@ -112,9 +118,9 @@ async fn a_checkpoint_tells_what_the_entries_told_that_it_takes_the_place_of() {
         let before = log.read(LogState::default()).await.unwrap();
         let before = told(&log, &before).await;
         let before_checkpoint = names(&lake, &log).await;
-        log.maintain(8).await;
+        log.maintain(Some(8)).await;
         assert_eq!(names(&lake, &log).await, before_checkpoint);
-        log.maintain(9).await;
+        log.maintain(Some(9)).await;
         let checkpoint = "00000000000000000009.checkpoint.parquet";
         let expected = ["00000000000000000009.json", checkpoint, "_last_checkpoint"];
         assert_eq!(
@@ -151,7 +157,7 @@ async fn entries_stay_while_they_are_young_or_the_table_keeps_them() {
         let log = DeltaLog::new(&lake, "devices", false);
         ten_entries(&lake, &log, properties).await;
         let mut expected = names(&lake, &log).await;
-        log.maintain(9).await;
+        log.maintain(Some(9)).await;
         expected.extend([
             "00000000000000000009.checkpoint.parquet".to_owned(),
             "_last_checkpoint".to_owned(),
@@ -168,9 +174,13 @@ async fn a_lost_race_leaves_the_state_as_it_was() {
         let ([first, second], columns) = (manifests(&lake).await, dataset());
         let mut loser = LogState::default();
         let won = entry(&columns, &first, Vec::new(), 1);
-        log.commit(&mut LogState::default(), won).await.unwrap();
+        let won = log.commit(&mut LogState::default(), won).await.unwrap();
+        assert_eq!(won, ConditionalPut::Done);
         let lost = entry(&columns, &second, Vec::new(), 2);
-        assert_eq!(log.commit(&mut loser, lost).await.unwrap(), None);
+        assert_ne!(
+            log.commit(&mut loser, lost).await.unwrap(),
+            ConditionalPut::Done
+        );
         assert_eq!(
             told(&log, &loser).await,
             (None, BTreeSet::new(), None, None)
@@ -221,7 +231,7 @@ async fn a_table_that_asks_for_more_of_its_writers_is_refused() {
         table.metadata = serde_json::from_value(changed).unwrap();
         let entry = entry(&columns, &manifest, vec![snapshot.id()], 2);
         match log.commit(&mut state, entry).await {
-            Ok(version) => assert_eq!((version, expected), (Some(1), "")),
+            Ok(version) => assert_eq!((version, expected), (ConditionalPut::Done, "")),
             Err(error) => assert!(error.to_string().contains(expected), "{error}"),
         }
     }

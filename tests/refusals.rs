@@ -1,0 +1,232 @@
+//! Stores that refuse for good, or accept a request and never answer: a run ends in time, says what was committed, and leaves a
+//! table that readers can read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use simulator::SnapshotOptions;
+
+use crate::harness::blobs::Blobs;
+use crate::harness::lake::Lake;
+use crate::harness::pipeline::Pipeline;
+use crate::harness::poller::Poller;
+use crate::harness::program::Ran;
+use crate::harness::proxy::{Request, Rule};
+
+/// What a run may take whose store refuses for good.
+const A_MINUTE: Duration = Duration::from_secs(60);
+/// What the program may take after a signal: two seconds, and some for a machine that is busy with other tests.
+const AFTER_SIGNAL: Duration = Duration::from_secs(4);
+
+const PRECONDITION: Rule = Rule::Answer(
+    412,
+    "<Error><Code>PreconditionFailed</Code><Message>a gateway without conditions</Message></Error>",
+);
+const IMMUTABLE: Rule = Rule::Answer(
+    409,
+    "<Error><Code>BlobImmutableDueToPolicy</Code><Message>the blob is immutable</Message></Error>",
+);
+
+fn days() -> [(SnapshotOptions, Blobs); 3] {
+    let first = SnapshotOptions {
+        devices: 20,
+        groups: 2,
+        blobs: 2,
+        ..SnapshotOptions::default()
+    };
+    let (second, third) = (first.next_day(), first.next_day().next_day());
+    [first, second, third].map(|day| {
+        let blobs = Blobs::simulated(&day);
+        (day, blobs)
+    })
+}
+
+#[track_caller]
+fn within_a_minute(run: impl FnOnce() -> Ran) -> Ran {
+    let began = Instant::now();
+    let ran = run();
+    assert!(began.elapsed() < A_MINUTE, "{:?}", began.elapsed());
+    ran
+}
+
+/// Readers of the log see these days, whole.
+#[track_caller]
+fn shows(lake: &Lake, days: &[&SnapshotOptions]) {
+    let expected = days
+        .iter()
+        .map(|day| (day.generated_time.timestamp_micros(), day.devices.into()))
+        .collect();
+    for answer in Poller::start(lake, &["deltalake", "polars"]).next_answers() {
+        assert_eq!(answer.rows.as_ref(), Ok(&expected), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_gateway_whose_if_match_never_matches_is_refused() {
+    let lake = Lake::in_moto();
+    let gateway = lake.by_way_of(|request: &Request| match request.header("if-match") {
+        Some(_) if request.method == "PUT" => PRECONDITION,
+        _ => Rule::Pass,
+    });
+    let [(_, blobs), ..] = days();
+    let pipeline = Pipeline::from_files(&blobs, &gateway);
+    let ran = within_a_minute(|| pipeline.command("run", &[])).exits_with(2);
+    ran.says(&["If-Match", "412", "PreconditionFailed"]);
+    assert!(lake.files().is_empty(), "{:?}", lake.files().keys());
+}
+
+fn pointer_refused_after_the_log_entry(lake: &Lake) {
+    let [(first, one), (second, two), (_, three)] = days();
+    Pipeline::from_files(&one, lake).run();
+    let immutable = lake.by_way_of(|request| {
+        let path = request.target.split('?').next().unwrap_or_default();
+        match request.method.as_str() {
+            "PUT" if path.ends_with("/latest.json") => IMMUTABLE,
+            _ => Rule::Pass,
+        }
+    });
+    let pipeline = Pipeline::from_files(&two, &immutable);
+    let ran = within_a_minute(|| pipeline.command("run", &["--json"])).exits_with(4);
+    let report = ran.json();
+    assert_eq!(report["outcome"], "committed");
+    let unfinished = report["unfinished"].as_str().unwrap();
+    for word in ["latest.json", "409", "BlobImmutableDueToPolicy"] {
+        assert!(unfinished.contains(word), "{unfinished}");
+    }
+    shows(lake, &[&first, &second]);
+
+    let next = Pipeline::from_files(&three, &immutable);
+    let ran = within_a_minute(|| next.command("run", &[])).exits_with(1);
+    ran.says(&["latest.json", "BlobImmutableDueToPolicy"]);
+    shows(lake, &[&first, &second]);
+
+    let allowed = Pipeline::from_files(&two, lake);
+    assert_eq!(allowed.run()["outcome"], "unchanged");
+    allowed.command("verify", &[]).exits_with(0);
+}
+
+#[test]
+fn a_pointer_refused_for_good_leaves_the_commit_in_azure() {
+    pointer_refused_after_the_log_entry(&Lake::in_azurite());
+}
+
+#[test]
+fn a_pointer_refused_for_good_leaves_the_commit_in_s3() {
+    pointer_refused_after_the_log_entry(&Lake::in_moto());
+}
+
+#[test]
+fn a_log_entry_refused_for_good_ends_within_a_minute() {
+    let lake = Lake::in_moto();
+    let [(first, one), (_, two), _] = days();
+    Pipeline::from_files(&one, &lake).run();
+    let before = lake.files();
+    let refusing = lake.by_way_of(|request| {
+        let is_entry = request.target.contains("/_delta_log/");
+        match is_entry && request.is_conditional_put() {
+            true => PRECONDITION,
+            false => Rule::Pass,
+        }
+    });
+    let pipeline = Pipeline::from_files(&two, &refusing);
+    let ran = within_a_minute(|| pipeline.command("run", &["--json"])).exits_with(1);
+    assert_eq!(ran.json()["outcome"], "failed");
+    ran.says(&["412", "PreconditionFailed"]);
+    let mut after = lake.files();
+    after.retain(|path, _| !path.contains("/runs/") || before.contains_key(path));
+    assert_eq!(after, before);
+    shows(&lake, &[&first]);
+}
+
+/// A run whose store falls silent at a request, which is then told to stop.
+#[track_caller]
+fn stops_in_time(lake: &Lake, falls_silent_at: fn(&Request) -> bool) -> Ran {
+    let is_silent = Arc::new(AtomicBool::new(false));
+    let silent = Arc::clone(&is_silent);
+    let mute = lake.by_way_of(move |request| {
+        if falls_silent_at(request) {
+            silent.store(true, Ordering::Relaxed);
+        }
+        match silent.load(Ordering::Relaxed) {
+            true => Rule::Silence,
+            false => Rule::Pass,
+        }
+    });
+    let [(_, blobs), ..] = days();
+    let pipeline = Pipeline::from_files(&blobs, &mute);
+    let running = pipeline.start("run", &["--json"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_silent.load(Ordering::Relaxed) {
+        assert!(Instant::now() < deadline, "the request never came");
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(300));
+    running.signal("TERM");
+    let told = Instant::now();
+    let ran = running.wait();
+    assert!(told.elapsed() < AFTER_SIGNAL, "{:?}", told.elapsed());
+    ran
+}
+
+#[test]
+fn a_signal_ends_a_wait_for_a_store_that_never_answers() {
+    let lake = Lake::in_moto();
+    let ran = stops_in_time(&lake, |_| true).exits_with(1);
+    assert_eq!(ran.json()["outcome"], "failed");
+    ran.says(&["stopped"]);
+}
+
+#[test]
+fn a_signal_ends_a_wait_for_an_upload_that_never_ends() {
+    let lake = Lake::in_azurite();
+    let is_part = |request: &Request| request.target.contains("comp=block&");
+    stops_in_time(&lake, is_part).exits_with(1);
+}
+
+#[test]
+fn a_signal_ends_a_commit_whose_deciding_write_gets_no_answer() {
+    let lake = Lake::in_moto();
+    let is_entry =
+        |request: &Request| request.method == "PUT" && request.target.contains("/_delta_log/0000");
+    let ran = stops_in_time(&lake, is_entry).exits_with(4);
+    assert_eq!(ran.json()["outcome"], "undecided");
+    ran.says(&["it is not known whether snapshot"]);
+    let [(first, blobs), ..] = days();
+    let next = Pipeline::from_files(&blobs, &lake);
+    next.replace("[lake]\n", "[lake]\ndead_after = \"1s\"\n");
+    assert_eq!(next.run()["outcome"], "committed");
+    shows(&lake, &[&first]);
+}
+
+#[test]
+fn a_signal_ends_a_wait_for_a_pointer_after_the_commit() {
+    let lake = Lake::in_azurite();
+    let is_pointer =
+        |request: &Request| request.method == "PUT" && request.target.contains("/latest.json");
+    let ran = stops_in_time(&lake, is_pointer).exits_with(4);
+    assert_eq!(ran.json()["outcome"], "committed");
+    let [(first, _), ..] = days();
+    shows(&lake, &[&first]);
+}
+
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let lake = Lake::in_moto();
+    let mute = lake.by_way_of(|_| Rule::Silence);
+    let [(_, blobs), ..] = days();
+    let pipeline = Pipeline::from_files(&blobs, &mute);
+    let running = pipeline.start("run", &[]);
+    thread::sleep(Duration::from_secs(1));
+    running.signal("TERM");
+    thread::sleep(Duration::from_millis(200));
+    running.signal("TERM");
+    let told = Instant::now();
+    running.wait().exits_with(1);
+    assert!(
+        told.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        told.elapsed()
+    );
+}
