@@ -97,6 +97,52 @@ fn a_variable_that_is_not_set_is_named() {
 }
 
 #[test]
+fn variables_with_characters_that_do_not_show_are_named_before_anything_is_called() {
+    let blobs = small();
+    let api = Api::of(&blobs);
+    let lake = Lake::on_disk();
+    let s3 = [
+        ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret-of-this-test"),
+        ("AWS_SESSION_TOKEN", "token-of-this-test"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+    ];
+    let azure = [
+        ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", "QUJD"),
+        ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9/account"),
+        ("AZURE_STORAGE_TOKEN", "token-of-this-test"),
+    ];
+    for (root, variables) in [
+        ("s3://bucket/lake", &s3[..]),
+        ("az://container/lake", &azure),
+    ] {
+        for (name, value) in variables {
+            for end in ["\n", "\r", " ", "\t", "\u{a0}", "\u{feff}", "\""] {
+                let mut pipeline = Pipeline::from_api(&api, &lake);
+                pipeline.replace(&lake.root(), root);
+                for (name, value) in variables {
+                    pipeline.set_variable(name, value);
+                }
+                pipeline.set_variable(name, &format!("{value}{end}"));
+                let ran = pipeline.command("run", &[]).exits_with(2);
+                ran.says(&[name, "ends with"]);
+                assert!(!ran.stderr.contains("-of-this-test"), "{}", ran.stderr);
+            }
+        }
+    }
+    for name in ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"] {
+        let mut pipeline = Pipeline::from_api(&api, &lake);
+        pipeline.set_variable(name, "value-of-this-test\n");
+        let ran = pipeline.command("run", &[]).exits_with(2);
+        ran.says(&[name, "ends with a line feed"]);
+        assert!(!ran.stderr.contains("value-of-this-test"), "{}", ran.stderr);
+    }
+    assert_eq!(api.counters().token_calls, 0);
+}
+
+#[test]
 fn every_key_can_be_set_on_the_command_line() {
     let (blobs, lake, elsewhere) = (small(), Lake::on_disk(), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);

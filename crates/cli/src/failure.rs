@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use pipeline::PipelineError;
-use pipeline::settings::SettingsError;
+use pipeline::settings::{SettingsError, VariableProblem};
 
 use crate::exit_code::ExitCode;
 
@@ -44,6 +44,9 @@ impl From<SettingsError> for Failure {
             SettingsError::Unreadable { what: "pipeline file", .. } => {
                 Some("give the path of a pipeline file; pipelines/info_gathering.toml is one to start from".to_owned())
             }
+            SettingsError::Variable { name, problem: VariableProblem::Flawed(_), .. } => Some(format!(
+                "set {name} again without it; text that was copied from a file or a secret store often ends like this"
+            )),
             SettingsError::Variable { name, key, .. } => Some(format!(
                 "export {name}=... or give the value by --set {key}=..."
             )),

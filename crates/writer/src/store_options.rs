@@ -1,5 +1,5 @@
-//! From a root and its options to a store: strict about option names, about `http`, and about where credentials
-//! come from.
+//! From a root and its options to a store: strict about option names and values, about `http`, and about where
+//! credentials come from.
 //!
 //! Option names are those of the `object_store` crate (`AmazonS3ConfigKey`, `AzureConfigKey`,
 //! `ClientConfigKey`), long (`aws_access_key_id`) or short (`access_key_id`). S3 requests are path-style unless
@@ -12,8 +12,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as S3Key};
-use object_store::azure::{AzureConfigKey as AzureKey, MicrosoftAzureBuilder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as S3Key};
+use object_store::azure::{AzureConfigKey as AzureKey, MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,6 +23,9 @@ use crate::error::{Error, Result, without_queries};
 use crate::local_disk::LocalDisk;
 use crate::remote::Remote;
 use crate::store::{Lake, Store};
+use crate::store_environment::Environment;
+use crate::store_value::{Form, Given, Origin, StoreKey, checked};
+use crate::text_flaw::TextFlaw;
 
 type Options = BTreeMap<String, SecretString>;
 
@@ -79,8 +82,6 @@ const CLIENT_OPTIONS: &[&str] = &[
 /// One request, body included: an upload part of 8 MiB over a line of 100 kB/s.
 const REQUEST_TIMEOUT: &str = "90s";
 const CONNECT_TIMEOUT: &str = "10s";
-/// Where `object_store` finds the Azure emulator if `use_emulator` is set.
-const EMULATOR_URL_VARIABLE: &str = "AZURITE_BLOB_STORAGE_URL";
 
 fn retries() -> RetryConfig {
     RetryConfig {
@@ -95,10 +96,17 @@ fn retries() -> RetryConfig {
 }
 
 pub(crate) fn open(root: &str, options: &Options) -> Result<Lake> {
+    open_in(&Environment::of_process(), root, options)
+}
+
+fn open_in(environment: &Environment, root: &str, options: &Options) -> Result<Lake> {
     let Some((scheme, _)) = root.split_once("://") else {
         return open_local(root, PathBuf::from(root), options);
     };
     // The root is not printed before it is known to hold no password and no signature.
+    if let Some(flaw) = TextFlaw::find(root) {
+        return Err(wrong("<root>", format!("the root {flaw}; give it without")));
+    }
     let url =
         Url::parse(root).map_err(|error| wrong(&format!("{scheme}://…"), error.to_string()))?;
     if url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
@@ -118,18 +126,14 @@ pub(crate) fn open(root: &str, options: &Options) -> Result<Lake> {
             open_local(&shown, path, options)
         }
         "s3" | "s3a" => {
-            let store = s3(&shown, options)?
-                .build()
-                .map_err(|error| unbuildable(&shown, &error))?;
+            let store = s3(environment, &shown, options)?;
             Ok(Lake::new(
                 shown.clone(),
                 Store::Remote(Remote::new(Arc::new(store), prefix()?)),
             ))
         }
         "az" | "azure" | "abfs" | "abfss" => {
-            let store = azure(&shown, options)?
-                .build()
-                .map_err(|error| unbuildable(&shown, &error))?;
+            let store = azure(environment, &shown, options)?;
             Ok(Lake::new(
                 shown.clone(),
                 Store::Remote(Remote::new(Arc::new(store), prefix()?)),
@@ -160,21 +164,28 @@ fn open_local(shown: &str, root: PathBuf, options: &Options) -> Result<Lake> {
     ))
 }
 
-fn s3(root: &str, options: &Options) -> Result<AmazonS3Builder> {
-    let options = parsed::<S3Key>(root, options, S3_OPTIONS)?;
+fn s3(environment: &Environment, root: &str, options: &Options) -> Result<AmazonS3> {
+    let options = from_options::<S3Key>(root, options, S3_OPTIONS)?;
     // Keys in the options and a session token in the environment would be two identities in one.
-    let explicit = options.iter().any(|(key, _)| {
-        matches!(
-            key,
-            S3Key::AccessKeyId | S3Key::SecretAccessKey | S3Key::Token | S3Key::SkipSignature
-        )
-    });
-    let builder = if explicit {
-        AmazonS3Builder::new()
+    let explicit = is_given(
+        &options,
+        &[
+            S3Key::AccessKeyId,
+            S3Key::SecretAccessKey,
+            S3Key::Token,
+            S3Key::SkipSignature,
+        ],
+    );
+    let from_environment = if explicit {
+        Vec::new()
     } else {
-        AmazonS3Builder::from_env()
+        from_variables(root, environment.s3())?
     };
-    let builder = builder
+    let builder = from_environment
+        .iter()
+        .fold(AmazonS3Builder::new(), |builder, given| {
+            builder.with_config(given.key, given.value.expose_secret())
+        })
         .with_retry(retries())
         .with_config(S3Key::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
         .with_config(
@@ -183,36 +194,55 @@ fn s3(root: &str, options: &Options) -> Result<AmazonS3Builder> {
         );
     let builder = options
         .iter()
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(*key, value.expose_secret())
+        .fold(builder, |builder, given| {
+            builder.with_config(given.key, given.value.expose_secret())
         })
         .with_url(root);
+    if let Some(file) = builder.get_config_value(&S3Key::ContainerAuthorizationTokenFile) {
+        check_token_file(root, &file)?;
+    }
     let endpoints = [S3Key::Endpoint, S3Key::S3Endpoint].map(|key| builder.get_config_value(&key));
-    Ok(if is_http_on_loopback(root, endpoints.iter().flatten())? {
-        builder.with_allow_http(true)
-    } else {
-        builder.with_allow_http(false)
-    })
+    let http = is_http_on_loopback(root, endpoints.iter().flatten())?;
+    let store = builder.with_allow_http(http).build();
+    store.map_err(|error| unbuildable(root, &error))
 }
 
-fn azure(root: &str, options: &Options) -> Result<MicrosoftAzureBuilder> {
-    let options = parsed::<AzureKey>(root, options, AZURE_OPTIONS)?;
-    let given = |wanted: AzureKey| options.iter().any(|(key, _)| *key == wanted);
-    let explicit = [
-        AzureKey::AccessKey,
-        AzureKey::SasKey,
-        AzureKey::Token,
-        AzureKey::ClientSecret,
-        AzureKey::UseEmulator,
-    ]
-    .into_iter()
-    .any(given);
-    let builder = if explicit {
-        MicrosoftAzureBuilder::new()
+/// The file goes into a header as it is. One that cannot be read is the store's to report: it may not be needed.
+fn check_token_file(root: &str, file: &str) -> Result<()> {
+    match std::fs::read_to_string(file).map(|token| TextFlaw::find(&token)) {
+        Ok(Some(flaw)) => {
+            let message = format!("the token in the file `{file}` {flaw}; write it without");
+            Err(wrong(root, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn azure(environment: &Environment, root: &str, options: &Options) -> Result<MicrosoftAzure> {
+    let options = from_options::<AzureKey>(root, options, AZURE_OPTIONS)?;
+    let explicit = is_given(
+        &options,
+        &[
+            AzureKey::AccessKey,
+            AzureKey::SasKey,
+            AzureKey::Token,
+            AzureKey::ClientSecret,
+            AzureKey::UseEmulator,
+        ],
+    );
+    let from_environment = if explicit {
+        Vec::new()
     } else {
-        MicrosoftAzureBuilder::from_env()
+        if let Some(header) = environment.identity_header() {
+            checked_value(root, &header.origin, Form::Word, &header.value)?;
+        }
+        from_variables(root, environment.azure())?
     };
-    let builder = builder
+    let builder = from_environment
+        .iter()
+        .fold(MicrosoftAzureBuilder::new(), |builder, given| {
+            builder.with_config(given.key, given.value.expose_secret())
+        })
         .with_retry(retries())
         .with_config(AzureKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
         .with_config(
@@ -221,8 +251,8 @@ fn azure(root: &str, options: &Options) -> Result<MicrosoftAzureBuilder> {
         );
     let builder = options
         .iter()
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(*key, value.expose_secret())
+        .fold(builder, |builder, given| {
+            builder.with_config(given.key, given.value.expose_secret())
         })
         .with_url(root);
     let endpoint = builder.get_config_value(&AzureKey::Endpoint);
@@ -235,25 +265,57 @@ fn azure(root: &str, options: &Options) -> Result<MicrosoftAzureBuilder> {
         return Err(wrong(root, message.to_owned()));
     }
     let endpoint = if emulator {
-        std::env::var(EMULATOR_URL_VARIABLE).ok()
+        environment
+            .emulator()
+            .map(|given| checked_value(root, &given.origin, Form::Address, &given.value))
+            .transpose()?
+            .map(|address| address.expose_secret().to_owned())
     } else {
         endpoint
     };
     let http = is_http_on_loopback(root, endpoint.iter())?;
-    Ok(builder.with_allow_http(http))
+    let store = builder.with_allow_http(http).build();
+    store.map_err(|error| unbuildable(root, &error))
 }
 
-/// Options with their names parsed, in order of the names as given.
-fn parsed<K: FromStr>(
+fn is_given<K: PartialEq>(given: &[Given<K>], keys: &[K]) -> bool {
+    given.iter().any(|given| keys.contains(&given.key))
+}
+
+/// Options with their names parsed and their values checked, in order of the names as given.
+fn from_options<K: FromStr + StoreKey>(
     root: &str,
     options: &Options,
     known: &[&str],
-) -> Result<Vec<(K, SecretString)>> {
-    let parse = |(name, value): (&String, &SecretString)| match name.to_ascii_lowercase().parse() {
-        Ok(key) => Ok((key, value.clone())),
-        Err(_) => Err(wrong(root, unknown_option(name, known))),
+) -> Result<Vec<Given<K>>> {
+    let parse = |(name, value): (&String, &SecretString)| {
+        let key: K = name
+            .to_ascii_lowercase()
+            .parse()
+            .map_err(|_| wrong(root, unknown_option(name, known)))?;
+        let origin = Origin::Option(name.clone());
+        let value = checked_value(root, &origin, key.form(), value)?;
+        Ok(Given { key, origin, value })
     };
     options.iter().map(parse).collect()
+}
+
+/// Environment variables with their values checked.
+fn from_variables<K: StoreKey>(root: &str, variables: Vec<Given<K>>) -> Result<Vec<Given<K>>> {
+    let check = |given: Given<K>| {
+        let value = checked_value(root, &given.origin, given.key.form(), &given.value)?;
+        Ok(Given { value, ..given })
+    };
+    variables.into_iter().map(check).collect()
+}
+
+fn checked_value(
+    root: &str,
+    origin: &Origin,
+    form: Form,
+    value: &SecretString,
+) -> Result<SecretString> {
+    checked(form, value).map_err(|problem| wrong(root, format!("{origin} {problem}")))
 }
 
 fn unknown_option(name: &str, known: &[&str]) -> String {
@@ -415,6 +477,235 @@ mod tests {
         }
         let azure = [("account_name", "a"), ("account_key", "SECRET, not base64")];
         assert!(!refusal("az://container", &azure).contains("SECRET"));
+    }
+
+    const S3_VARIABLES: &[&str] = &[
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_TOKEN",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_BUCKET",
+        "AWS_ENDPOINT",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL_STS",
+        "AWS_METADATA_ENDPOINT",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_ROLE_ARN",
+        "AWS_ROLE_SESSION_NAME",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+        "AWS_CHECKSUM_ALGORITHM",
+        "AWS_CONDITIONAL_PUT",
+        "AWS_REQUEST_PAYER",
+        "AWS_SERVER_SIDE_ENCRYPTION",
+        "AWS_SSE_KMS_KEY_ID",
+        "AWS_SSE_CUSTOMER_KEY_BASE64",
+        "AWS_ALLOW_HTTP",
+        "AWS_PROXY_URL",
+        "AWS_USER_AGENT",
+    ];
+    const AZURE_VARIABLES: &[&str] = &[
+        "AZURE_STORAGE_ACCOUNT_NAME",
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "AZURE_STORAGE_ACCESS_KEY",
+        "AZURE_STORAGE_SAS_TOKEN",
+        "AZURE_STORAGE_TOKEN",
+        "AZURE_STORAGE_ENDPOINT",
+        "AZURE_STORAGE_CLIENT_ID",
+        "AZURE_STORAGE_CLIENT_SECRET",
+        "AZURE_STORAGE_TENANT_ID",
+        "AZURE_STORAGE_AUTHORITY_HOST",
+        "AZURE_STORAGE_USE_EMULATOR",
+        "AZURE_MSI_ENDPOINT",
+        "AZURE_MSI_RESOURCE_ID",
+        "AZURE_OBJECT_ID",
+        "AZURE_CONTAINER_NAME",
+        "AZURE_FABRIC_TOKEN_SERVICE_URL",
+        "AZURE_FABRIC_WORKLOAD_HOST",
+        "AZURE_FABRIC_SESSION_TOKEN",
+        "AZURE_FABRIC_CLUSTER_IDENTIFIER",
+        "AZURE_TENANT_ID",
+        "AZURE_CLIENT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "IDENTITY_ENDPOINT",
+        "IDENTITY_HEADER",
+    ];
+
+    /// Values as files, secret stores and documents leave them; the value itself must never be printed.
+    fn flawed() -> Vec<String> {
+        let ends = [
+            "\n", "\r", "\r\n", " ", "\t", "\u{a0}", "\u{feff}", "\u{200b}", "\"", "'",
+        ];
+        let inside = ["\0", "\u{1b}", "\u{7f}", "\n", "\u{fffd}"];
+        let ends = ends
+            .iter()
+            .flat_map(|c| [format!("{c}VALUE"), format!("VALUE{c}")]);
+        ends.chain(inside.iter().map(|c| format!("VAL{c}VALUE")))
+            .collect()
+    }
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Environment::of(pairs.iter().map(owned))
+    }
+
+    fn assert_refused(result: Result<Lake>, name: &str, flaw: &str) {
+        let error = result.err();
+        let message = error.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            matches!(error, Some(Error::Configuration { .. })),
+            "{name} {flaw:?}: {message}"
+        );
+        assert!(
+            message.contains(name) && !message.contains("VALUE"),
+            "{name} {flaw:?}: {message}"
+        );
+    }
+
+    #[test]
+    fn every_variable_with_a_character_that_does_not_show_is_refused_by_name() {
+        for flaw in flawed() {
+            for name in S3_VARIABLES {
+                let opened = open_in(
+                    &environment(&[(name, &flaw)]),
+                    "s3://bucket/x",
+                    &Options::new(),
+                );
+                assert_refused(opened, name, &flaw);
+            }
+            for name in AZURE_VARIABLES {
+                let opened = open_in(
+                    &environment(&[("AZURE_STORAGE_ACCOUNT_NAME", "account"), (name, &flaw)]),
+                    "az://container/x",
+                    &Options::new(),
+                );
+                assert_refused(opened, name, &flaw);
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_with_a_character_that_does_not_show_is_refused_by_name() {
+        let nothing = environment(&[]);
+        for flaw in flawed() {
+            for name in S3_OPTIONS {
+                let opened = open_in(&nothing, "s3://bucket/x", &options(&[(name, &flaw)]));
+                assert_refused(opened, name, &flaw);
+            }
+            for name in AZURE_OPTIONS {
+                let opened = open_in(&nothing, "az://container/x", &options(&[(name, &flaw)]));
+                assert_refused(opened, name, &flaw);
+            }
+        }
+        assert!(refusal("s3://bucket/x\n", &[]).contains("ends with a line feed"));
+    }
+
+    #[test]
+    fn values_that_make_no_url_and_no_header_are_refused() {
+        for (name, value) in [
+            ("AWS_REGION", "us east"),
+            ("AWS_REGION", "us\"east"),
+            ("AWS_REGION", "eu\u{2011}west-1"),
+            ("AWS_ENDPOINT_URL", "127.0.0.1:9000"),
+            ("AWS_ENDPOINT_URL", "https://"),
+            ("AWS_ENDPOINT_URL", "ftp://host"),
+            ("AWS_SESSION_TOKEN", "two words"),
+            ("AWS_ENDPOINT_URL_STS", "sts.amazonaws.com"),
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "creds"),
+        ] {
+            assert_refused(
+                open_in(
+                    &environment(&[(name, value)]),
+                    "s3://bucket",
+                    &Options::new(),
+                ),
+                name,
+                value,
+            );
+        }
+        for (name, value) in [
+            ("AZURE_STORAGE_ACCOUNT_NAME", "a/b"),
+            ("AZURE_STORAGE_ACCOUNT_NAME", "a b"),
+            ("AZURE_STORAGE_TENANT_ID", "a b"),
+            ("AZURE_STORAGE_AUTHORITY_HOST", "login.microsoftonline.com"),
+            ("IDENTITY_ENDPOINT", "127.0.0.1"),
+            ("IDENTITY_HEADER", "two words"),
+        ] {
+            assert_refused(
+                open_in(
+                    &environment(&[(name, value)]),
+                    "az://container",
+                    &Options::new(),
+                ),
+                name,
+                value,
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_are_handed_on_as_the_store_takes_them() {
+        for address in [
+            "http:127.0.0.1:9",
+            "http:///127.0.0.1:9",
+            "http://127.0.0.1:9/",
+        ] {
+            assert_eq!(
+                checked(Form::Address, &SecretString::from(address))
+                    .unwrap()
+                    .expose_secret(),
+                "http://127.0.0.1:9"
+            );
+        }
+    }
+
+    #[test]
+    fn empty_variables_count_as_not_set() {
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", "ID"),
+            ("AWS_SECRET_ACCESS_KEY", "SECRET"),
+        ];
+        let variables = environment(&[
+            keys[0],
+            keys[1],
+            ("AWS_ENDPOINT_URL", ""),
+            ("AWS_REGION", ""),
+        ]);
+        assert!(open_in(&variables, "s3://bucket", &Options::new()).is_ok());
+    }
+
+    #[test]
+    fn a_token_file_that_makes_no_header_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "VALUE\n").unwrap();
+        let variables = environment(&[
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                "http://169.254.170.23/v1/credentials",
+            ),
+            (
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                file.to_str().unwrap(),
+            ),
+        ]);
+        let opened = open_in(&variables, "s3://bucket", &Options::new());
+        assert_refused(opened, file.to_str().unwrap(), "a token");
+    }
+
+    #[test]
+    fn certificates_have_lines() {
+        let pem =
+            SecretString::from("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n");
+        assert!(checked(Form::Lines, &pem).is_ok());
+        assert!(checked(Form::Lines, &SecretString::from("a\0")).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use dataset::SchemaError;
 use thiserror::Error;
+use writer::TextFlaw;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +47,17 @@ pub enum VariableProblem {
     Unset,
     /// It is the empty text.
     Empty,
+    /// It has a character that cannot be meant.
+    Flawed(TextFlaw),
 }
 
 impl fmt::Display for VariableProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unset => "not set",
-            Self::Empty => "empty",
-        })
+        match self {
+            Self::Unset => f.write_str("is not set"),
+            Self::Empty => f.write_str("is empty"),
+            Self::Flawed(flaw) => flaw.fmt(f),
+        }
     }
 }
 
@@ -140,8 +144,8 @@ pub enum SettingsError {
         /// Why they exclude each other.
         reason: &'static str,
     },
-    /// A value names an environment variable that holds nothing.
-    #[error("{place}: `{key}` needs the environment variable {name}, which is {problem}")]
+    /// A value names an environment variable that holds nothing, or nothing that can be used.
+    #[error("{place}: `{key}` needs the environment variable {name}, which {problem}")]
     Variable {
         /// Path of the key.
         key: String,
@@ -149,8 +153,18 @@ pub enum SettingsError {
         place: Place,
         /// Name of the variable.
         name: String,
-        /// Unset or empty.
+        /// Unset, empty or flawed.
         problem: VariableProblem,
+    },
+    /// A credential with a character that cannot be meant. The value is withheld.
+    #[error("{place}: `{key}` {flaw}; write it without")]
+    Flawed {
+        /// Path of the key.
+        key: String,
+        /// Where.
+        place: Place,
+        /// The character.
+        flaw: TextFlaw,
     },
     /// A `$`-brace without a variable's name and its closing brace.
     #[error(

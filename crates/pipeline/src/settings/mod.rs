@@ -30,7 +30,7 @@ use writer::{TableFormat, TableSettings};
 pub use error::{Place, SettingsError, VariableProblem};
 pub use keys::{KEYS, Key, Kind};
 pub use size::{ByteSize, ByteSizeError};
-use values::Values;
+use values::{AUTH, Values};
 
 /// A pipeline, resolved. Secrets in it do not print.
 #[derive(Debug, Clone)]
@@ -333,7 +333,6 @@ impl Settings {
 
 const API: &str = "source.api";
 const FILES: &str = "source.files";
-const AUTH: &str = "source.auth.";
 const AUTH_KIND: &str = "source.auth.kind";
 const CLIENT_SECRET_KEYS: &[&str] = &[
     "source.auth.tenant_id",

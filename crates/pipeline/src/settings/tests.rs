@@ -437,6 +437,66 @@ fn variables_that_hold_nothing_are_named_with_key_and_place() {
 }
 
 #[test]
+fn values_with_characters_that_do_not_show_are_refused_by_the_name_of_their_variable() {
+    let ends = [
+        "\n", "\r", "\r\n", " ", "\t", "\u{a0}", "\u{feff}", "\"", "'",
+    ];
+    let values = ends
+        .iter()
+        .flat_map(|c| [format!("{c}{SECRET}"), format!("{SECRET}{c}")]);
+    let inside = ["\0", "\u{1b}", "\n"].map(|c| format!("{SECRET}{c}{SECRET}"));
+    for value in values.chain(inside) {
+        for (key, variable) in [
+            ("source.auth.tenant_id", "AZURE_TENANT_ID"),
+            ("source.auth.client_id", "AZURE_CLIENT_ID"),
+            ("source.auth.client_secret", "AZURE_CLIENT_SECRET"),
+            ("source.api", "OTHER"),
+            ("source.blob_hosts", "OTHER"),
+            ("lake.root", "OTHER"),
+            ("lake.options.region", "OTHER"),
+        ] {
+            let overrides: Vec<String> = match variable {
+                "OTHER" if key == "source.blob_hosts" => vec![format!("{key}=[\"${{OTHER}}\"]")],
+                "OTHER" => vec![format!("{key}=${{OTHER}}")],
+                _ => Vec::new(),
+            };
+            let given = |name: &str| {
+                (name == variable)
+                    .then(|| value.clone())
+                    .or(environment(name))
+            };
+            let error =
+                Settings::parse(API_PIPELINE, Path::new(FILE), &overrides, given).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains(&format!(
+                    "`{key}` needs the environment variable {variable}, which"
+                )),
+                "{message}"
+            );
+            assert!(!message.contains(SECRET), "{message}");
+        }
+        for key in ["tenant_id", "client_id", "client_secret", "audience"] {
+            if value.contains(['"', '\'']) {
+                continue; // A quoted value of `--set` is TOML.
+            }
+            let assignment = format!("source.auth.{key}={value}");
+            let message = refused(API_PIPELINE, &[&assignment]);
+            assert!(
+                message.starts_with(&format!("--set source.auth.{key}: `source.auth.{key}` ")),
+                "{message}"
+            );
+        }
+    }
+    let pem = |name: &str| match name {
+        "CERTIFICATE" => Some("-----BEGIN\n-----END\n".to_owned()),
+        _ => environment(name),
+    };
+    let overrides = ["lake.options.proxy_ca_certificate=${CERTIFICATE}".to_owned()];
+    Settings::parse(API_PIPELINE, Path::new(FILE), &overrides, pem).unwrap();
+}
+
+#[test]
 fn no_secret_is_printed_wherever_it_was_put() {
     let settings = load(
         API_PIPELINE,

@@ -9,10 +9,16 @@ use std::str::FromStr;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
+use writer::TextFlaw;
 
 use super::error::{Place, SettingsError, VariableProblem};
 use super::keys::{self, KEYS, Kind};
 use super::variables::{self, Problem};
+
+/// Credentials of the API.
+pub(super) const AUTH: &str = "source.auth.";
+/// The option of an object store that holds a certificate.
+const CERTIFICATE: &str = "proxy_ca_certificate";
 
 /// A value and where it came from.
 #[derive(Debug)]
@@ -181,14 +187,18 @@ impl Values {
         Ok(())
     }
 
-    /// Puts environment variables into all texts.
+    /// Puts environment variables into all texts. Refuses characters that do not show in them, and in all credentials.
     pub(super) fn interpolate(
         &mut self,
         environment: &impl Fn(&str) -> Option<String>,
     ) -> Result<(), SettingsError> {
         for (key, value) in &mut self.by_key {
             let mut names = Vec::new();
-            let done = interpolate_value(&mut value.value, environment, &mut names);
+            // Certificates have lines, and what is no text is read as TOML, blanks and quotes included.
+            let is_text = value.kind.is_text() || value.value.is_array();
+            let is_checked = is_text && !key.ends_with(CERTIFICATE);
+            let find_flaw = |text: &str| is_checked.then(|| TextFlaw::find(text)).flatten();
+            let done = interpolate_value(&mut value.value, &find_flaw, environment, &mut names);
             done.map_err(|problem| variable_error(key, &value.place, problem))?;
             if let toml::Value::String(text) = &value.value
                 && !names.is_empty()
@@ -197,6 +207,16 @@ impl Values {
                 value.value = literal(text, value.kind);
             }
             value.variables = names;
+            if key.starts_with(AUTH)
+                && matches!(value.kind, Kind::Text | Kind::Secret)
+                && let Some(flaw) = value.value.as_str().and_then(TextFlaw::find)
+            {
+                return Err(SettingsError::Flawed {
+                    key: key.clone(),
+                    place: value.place.clone(),
+                    flaw,
+                });
+            }
         }
         Ok(())
     }
@@ -281,19 +301,20 @@ fn literal(text: &str, kind: Kind) -> toml::Value {
 
 fn interpolate_value(
     value: &mut toml::Value,
+    find_flaw: &impl Fn(&str) -> Option<TextFlaw>,
     environment: &impl Fn(&str) -> Option<String>,
     names: &mut Vec<String>,
 ) -> Result<(), Problem> {
     match value {
         toml::Value::String(text) => {
-            let interpolated = variables::interpolate(text, environment)?;
+            let interpolated = variables::interpolate(text, find_flaw, environment)?;
             *text = interpolated.text;
             names.extend(interpolated.variables);
             Ok(())
         }
         toml::Value::Array(items) => items
             .iter_mut()
-            .try_for_each(|item| interpolate_value(item, environment, names)),
+            .try_for_each(|item| interpolate_value(item, find_flaw, environment, names)),
         _ => Ok(()),
     }
 }
@@ -309,6 +330,7 @@ fn variable_error(key: &str, place: &Place, problem: Problem) -> SettingsError {
     match problem {
         Problem::Unset(name) => variable(name, VariableProblem::Unset),
         Problem::Empty(name) => variable(name, VariableProblem::Empty),
+        Problem::Flawed(name, flaw) => variable(name, VariableProblem::Flawed(flaw)),
         Problem::Malformed => SettingsError::MalformedVariable { key, place },
     }
 }

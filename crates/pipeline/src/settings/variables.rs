@@ -1,5 +1,7 @@
 //! Interpolation of environment variables: `${NAME}` in a text, `$${` for the characters `${`.
 
+use writer::TextFlaw;
+
 /// What a text became.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Interpolated {
@@ -18,11 +20,14 @@ pub(super) enum Problem {
     Unset(String),
     /// The variable of that name is empty.
     Empty(String),
+    /// The variable of that name has a character that cannot be meant.
+    Flawed(String, TextFlaw),
 }
 
-/// Puts the variables' values in. A value is taken as it is: `${` inside it means nothing.
+/// Puts the variables' values in, if `find_flaw` finds none in them. A value is taken as it is: `${` inside it means nothing.
 pub(super) fn interpolate(
     text: &str,
+    find_flaw: impl Fn(&str) -> Option<TextFlaw>,
     environment: &impl Fn(&str) -> Option<String>,
 ) -> Result<Interpolated, Problem> {
     let mut out = Interpolated {
@@ -45,6 +50,9 @@ pub(super) fn interpolate(
         let value = environment(name).ok_or_else(|| Problem::Unset(name.to_owned()))?;
         if value.is_empty() {
             return Err(Problem::Empty(name.to_owned()));
+        }
+        if let Some(flaw) = find_flaw(&value) {
+            return Err(Problem::Flawed(name.to_owned(), flaw));
         }
         out.text.push_str(before);
         out.text.push_str(&value);
@@ -69,12 +77,15 @@ mod tests {
             "A" => Some("alpha".to_owned()),
             "B_2" => Some("${A}".to_owned()),
             "NONE" => Some(String::new()),
+            "LINE" => Some("one\n".to_owned()),
             _ => None,
         }
     }
 
     fn text(template: &str) -> String {
-        interpolate(template, &environment).unwrap().text
+        interpolate(template, TextFlaw::find, &environment)
+            .unwrap()
+            .text
     }
 
     #[test]
@@ -82,7 +93,7 @@ mod tests {
         assert_eq!(text("${A}"), "alpha");
         assert_eq!(text("s3://${A}/x/${A}."), "s3://alpha/x/alpha.");
         assert_eq!(text("no $ or {A} or $A }"), "no $ or {A} or $A }");
-        let two = interpolate("${A}${B_2}", &environment).unwrap();
+        let two = interpolate("${A}${B_2}", TextFlaw::find, &environment).unwrap();
         assert_eq!(two.variables, ["A", "B_2"]);
     }
 
@@ -95,9 +106,19 @@ mod tests {
 
     #[test]
     fn what_holds_nothing_is_named() {
-        let problem = |template: &str| interpolate(template, &environment).unwrap_err();
+        let problem =
+            |template: &str| interpolate(template, TextFlaw::find, &environment).unwrap_err();
         assert_eq!(problem("x${MISSING}"), Problem::Unset("MISSING".to_owned()));
         assert_eq!(problem("${NONE}"), Problem::Empty("NONE".to_owned()));
+        let flaw = TextFlaw::find("one\n").unwrap();
+        assert_eq!(
+            problem("s3://${LINE}/x"),
+            Problem::Flawed("LINE".to_owned(), flaw)
+        );
+        assert_eq!(
+            interpolate("${LINE}", |_| None, &environment).unwrap().text,
+            "one\n"
+        );
         for malformed in ["${", "${A", "${}", "${1A}", "${A B}", "${A-B}"] {
             assert_eq!(problem(malformed), Problem::Malformed, "{malformed}");
         }
