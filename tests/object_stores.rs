@@ -4,9 +4,10 @@ use simulator::{Oddities, SnapshotOptions};
 
 use crate::harness::api::Api;
 use crate::harness::blobs::Blobs;
-use crate::harness::lake::Lake;
+use crate::harness::lake::{Lake, store_command};
 use crate::harness::pipeline::Pipeline;
 use crate::harness::readers::Reader::{DuckDb, Polars};
+use crate::harness::servers::azurite;
 use crate::harness::truth::Truth;
 
 /// Bytes of one part of an upload in parts: a file that is longer takes several.
@@ -107,6 +108,33 @@ fn files_that_take_several_upload_parts_arrive_whole_in_every_store() {
             lake.root()
         );
     }
+}
+
+#[test]
+fn the_credentials_of_the_api_do_not_stand_in_the_way_of_a_sas() {
+    let (blobs, lake) = (
+        Blobs::simulated(&SnapshotOptions {
+            devices: 20,
+            ..SnapshotOptions::default()
+        }),
+        Lake::in_azurite(),
+    );
+    let api = Api::of(&blobs);
+    let mut pipeline = Pipeline::from_api(&api, &lake);
+    assert_eq!(pipeline.run()["outcome"], "committed");
+    assert_eq!(api.counters().token_calls, 1);
+
+    // Azurite refuses to delete many objects by a SAS, so it is for the commands that read.
+    pipeline.replace("account_key = \"${LAKE_ACCOUNT_KEY}\"\n", "");
+    let store = azurite::store();
+    let sas = store_command(store, &["sas", store.bucket]);
+    pipeline.set_variable("AZURE_STORAGE_SAS_TOKEN", sas.trim());
+    // The lake's sign-in would be at the API's authority, which counts.
+    pipeline.set_variable("AZURE_AUTHORITY_HOST", api.url());
+    pipeline.command("verify", &[]).exits_with(0);
+    let snapshots = pipeline.command("snapshots", &["--json"]).exits_with(0);
+    assert_eq!(snapshots.json().as_array().unwrap().len(), 1);
+    assert_eq!(api.counters().token_calls, 1);
 }
 
 #[test]

@@ -4,13 +4,18 @@
     store.py download PATH FOLDER    copies all objects below PATH (NAME/PREFIX) into FOLDER
     store.py uploads PATH            prints the keys of the uploads below PATH that were begun and neither completed nor
                                      aborted, one a line; S3 only
+    store.py sas NAME                prints a shared access signature for everything in the account; Azure only
 
 The environment variable STORE holds as JSON: kind (`s3` or `azure`), endpoint (host:port), id, secret and region.
 """
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import sys
+import urllib.parse
 
 from pyarrow import fs
 
@@ -50,12 +55,25 @@ def open_uploads(store: dict, path: str) -> list[str]:
     return [upload["Key"] for page in pages for upload in page.get("Uploads", [])]
 
 
+def sas(store: dict) -> str:
+    terms = {"sp": "rwdlacup", "ss": "b", "srt": "sco", "st": "", "se": "2099-01-01T00:00:00Z"}
+    terms |= {"sip": "", "spr": "", "sv": "2019-12-12"}
+    signed = "".join(f"{term}\n" for term in [store["id"], *terms.values()])
+    key = base64.b64decode(store["secret"])
+    signature = base64.b64encode(hmac.new(key, signed.encode(), hashlib.sha256).digest()).decode()
+    given = {name: term for name, term in terms.items() if term}
+    return urllib.parse.urlencode(given | {"sig": signature})
+
+
 def main() -> None:
     verb, path, *folder = sys.argv[1:]
     store = json.loads(os.environ["STORE"])
     if verb == "uploads":
         for key in open_uploads(store, path):
             print(key)
+        return
+    if verb == "sas":
+        print(sas(store))
         return
     filesystem = connect(store)
     if verb == "create":

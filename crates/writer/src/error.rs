@@ -209,6 +209,14 @@ impl Error {
         }
     }
 
+    /// A root and options of which no store can be made.
+    pub(crate) fn unbuildable(root: &str, error: &object_store::Error) -> Self {
+        Self::Configuration {
+            root: root.to_owned(),
+            message: without_queries(&error.to_string()),
+        }
+    }
+
     pub(crate) fn parquet(dataset: &str, error: &parquet::errors::ParquetError) -> Self {
         Self::Parquet {
             dataset: dataset.to_owned(),

@@ -40,6 +40,7 @@ mod staging;
 mod statistics;
 mod store;
 mod store_environment;
+mod store_identity;
 mod store_options;
 mod store_value;
 mod table;

@@ -19,11 +19,12 @@ use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use crate::error::{Error, Result, without_queries};
+use crate::error::{Error, Result};
 use crate::local_disk::LocalDisk;
 use crate::remote::Remote;
 use crate::store::{Lake, Store};
 use crate::store_environment::Environment;
+use crate::store_identity;
 use crate::store_value::{Form, Given, Origin, StoreKey, checked};
 use crate::text_flaw::TextFlaw;
 
@@ -99,7 +100,7 @@ pub(crate) fn open(root: &str, options: &Options) -> Result<Lake> {
     open_in(&Environment::of_process(), root, options)
 }
 
-fn open_in(environment: &Environment, root: &str, options: &Options) -> Result<Lake> {
+pub(crate) fn open_in(environment: &Environment, root: &str, options: &Options) -> Result<Lake> {
     let Some((scheme, _)) = root.split_once("://") else {
         return open_local(root, PathBuf::from(root), options);
     };
@@ -204,7 +205,7 @@ fn s3(environment: &Environment, root: &str, options: &Options) -> Result<Amazon
     let endpoints = [S3Key::Endpoint, S3Key::S3Endpoint].map(|key| builder.get_config_value(&key));
     let http = is_http_on_loopback(root, endpoints.iter().flatten())?;
     let store = builder.with_allow_http(http).build();
-    store.map_err(|error| unbuildable(root, &error))
+    store.map_err(|error| Error::unbuildable(root, &error))
 }
 
 /// The file goes into a header as it is. One that cannot be read is the store's to report: it may not be needed.
@@ -236,7 +237,8 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Mic
         if let Some(header) = environment.identity_header() {
             checked_value(root, &header.origin, Form::Word, &header.value)?;
         }
-        from_variables(root, environment.azure())?
+        let variables = from_variables(root, environment.azure())?;
+        store_identity::of_lake(variables, &options)
     };
     let builder = from_environment
         .iter()
@@ -274,8 +276,7 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Mic
         endpoint
     };
     let http = is_http_on_loopback(root, endpoint.iter())?;
-    let store = builder.with_allow_http(http).build();
-    store.map_err(|error| unbuildable(root, &error))
+    store_identity::build(root, builder.with_allow_http(http), retries())
 }
 
 fn is_given<K: PartialEq>(given: &[Given<K>], keys: &[K]) -> bool {
@@ -374,10 +375,6 @@ fn wrong(root: &str, message: String) -> Error {
         root: root.to_owned(),
         message,
     }
-}
-
-fn unbuildable(root: &str, error: &object_store::Error) -> Error {
-    wrong(root, without_queries(&error.to_string()))
 }
 
 #[cfg(test)]
