@@ -108,6 +108,57 @@ fn schema_show_names_every_column_with_its_wire_path() {
 }
 
 #[test]
+fn commands_on_the_lake_need_no_credentials_of_the_api() {
+    let odd = SnapshotOptions {
+        devices: 100,
+        oddities: Oddities::all(),
+        ..SnapshotOptions::default()
+    };
+    let (blobs, lake) = (Blobs::simulated(&odd), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let mut pipeline = Pipeline::from_api(&api, &lake);
+    let snapshot = pipeline.run()["snapshot"].as_str().unwrap().to_owned();
+    let calls = api.counters().token_calls;
+    for variable in ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"] {
+        pipeline.unset_variable(variable);
+    }
+    let commands: [&[&str]; 8] = [
+        &["snapshots"],
+        &["verify"],
+        &["vacuum"],
+        &["rollback", "--to", &snapshot],
+        &["snippet", "duckdb"],
+        &["quarantine", "list"],
+        &["quarantine", "show"],
+        &["quarantine", "replay"],
+    ];
+    for command in commands {
+        let takes_a_word = matches!(command[0], "snippet" | "quarantine");
+        let (words, options) = command.split_at(if takes_a_word { 2 } else { 1 });
+        let with = |more: &[&str]| -> Vec<String> {
+            let words = words[1..].iter().chain(&["pipeline.toml"]).chain(options);
+            words.chain(more).map(|&word| word.to_owned()).collect()
+        };
+        let run = |arguments: &[String]| {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            pipeline.plain(command[0], &arguments)
+        };
+        run(&with(&[])).exits_with(0);
+        run(&with(&["--set", "source.auth.authority=http://a.example"]))
+            .exits_with(2)
+            .says(&["source.auth.authority", "loopback"]);
+        run(&with(&["--set", "lake.root=${NOT_SET}"]))
+            .exits_with(2)
+            .says(&["lake.root", "NOT_SET"]);
+    }
+    assert_eq!(api.counters().token_calls, calls);
+    pipeline
+        .command("plan", &[])
+        .exits_with(2)
+        .says(&["AZURE_CLIENT_ID", "not set"]);
+}
+
+#[test]
 fn help_has_examples_for_every_command() {
     for command in [
         "run",

@@ -37,6 +37,9 @@ pub enum PipelineError {
     /// The gate, or the lake's state, does not let the snapshot pass.
     #[error("refused: {0}")]
     Refused(#[from] Refusal),
+    /// The settings were loaded for the lake alone.
+    #[error("the settings were loaded for a command that does not read the source")]
+    SourceUnresolved,
     /// A blob is of another export than the dataset.
     #[error("blob {blob} is of the export `{found}`, dataset `{dataset}` is `{expected}`")]
     OtherExport {
@@ -216,7 +219,8 @@ impl PipelineError {
                     | writer::Error::NoConditionalPut { .. }
             ),
             Self::NoDeltaLog { .. } => true,
-            Self::OtherExport { .. }
+            Self::SourceUnresolved
+            | Self::OtherExport { .. }
             | Self::UnknownTime { .. }
             | Self::UnknownOrganisation { .. }
             | Self::SeveralSnapshots { .. }

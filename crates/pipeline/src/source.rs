@@ -45,6 +45,7 @@ pub(crate) async fn list(
     match &settings.source.from {
         SourceKind::Api(api) => list_api(settings, api, observer).await,
         SourceKind::Files(pattern) => list_files(settings, pattern),
+        SourceKind::Unresolved => Err(PipelineError::SourceUnresolved),
     }
 }
 

@@ -203,7 +203,7 @@ impl Workshop {
             part_attempts: settings.work.part_attempts,
             retry_delay: match &settings.source.from {
                 SourceKind::Api(api) => api.blob_retry.delay,
-                SourceKind::Files(_) => Duration::ZERO,
+                SourceKind::Files(_) | SourceKind::Unresolved => Duration::ZERO,
             },
         })
     }

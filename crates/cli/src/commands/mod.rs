@@ -40,6 +40,13 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
     }
 }
 
+/// The pipeline file with `--set`, for a command that uses the lake alone and needs no credentials of the API.
+fn lake_settings(pipeline: &PipelineArguments) -> Result<Settings, SettingsError> {
+    Settings::load_for_lake(&pipeline.pipeline, &pipeline.set, |name| {
+        env::var(name).ok()
+    })
+}
+
 /// The pipeline file with `--set` and its shorthands.
 fn settings(
     pipeline: &PipelineArguments,

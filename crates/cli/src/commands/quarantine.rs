@@ -22,7 +22,7 @@ pub(super) async fn run(command: &QuarantineCommand) -> Result<ExitCode, Failure
 }
 
 async fn list(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.quarantine.pipeline, [])?;
+    let settings = super::lake_settings(&arguments.quarantine.pipeline)?;
     let quarantine = Quarantine::open(&settings)?;
     let only = arguments.quarantine.snapshot.as_ref();
     let found = quarantine.list(only).await?;
@@ -41,7 +41,7 @@ async fn show(
     reason: Option<&str>,
     limit: Option<usize>,
 ) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&selection.pipeline, [])?;
+    let settings = super::lake_settings(&selection.pipeline)?;
     let quarantine = Quarantine::open(&settings)?;
     let mut left = limit.unwrap_or(usize::MAX);
     for snapshot in quarantine.list(selection.snapshot.as_ref()).await? {
@@ -63,7 +63,7 @@ async fn show(
 }
 
 async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.quarantine.pipeline, [])?;
+    let settings = super::lake_settings(&arguments.quarantine.pipeline)?;
     let stop = signals::cancelled_by_signal();
     let quarantine = Quarantine::open(&settings)?;
     let only = arguments.quarantine.snapshot.as_ref();

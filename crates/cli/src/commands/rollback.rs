@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, None)?;
+    let settings = super::lake_settings(&arguments.pipeline)?;
     let rolled_back = pipeline::rollback(&settings, &arguments.to).await?;
     let current = &rolled_back.current;
     let what = match (&rolled_back.replaced, rolled_back.unchanged) {

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn run(arguments: &SnapshotsArguments) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, None)?;
+    let settings = super::lake_settings(&arguments.pipeline)?;
     let snapshots = pipeline::snapshots(&settings).await?;
     if arguments.json {
         output::json(&snapshots)?;

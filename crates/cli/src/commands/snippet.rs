@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn run(arguments: &SnippetArguments) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, None)?;
+    let settings = super::lake_settings(&arguments.pipeline)?;
     let reader = match arguments.reader {
         SnippetReader::DuckDb => Reader::DuckDb,
         SnippetReader::Spark => Reader::Spark,

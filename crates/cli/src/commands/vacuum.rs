@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn run(arguments: &VacuumArguments) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, None)?;
+    let settings = super::lake_settings(&arguments.pipeline)?;
     let report = pipeline::vacuum(&settings, arguments.apply).await?;
     if arguments.json {
         output::json(&report)?;

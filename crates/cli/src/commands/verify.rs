@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(super) async fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, [])?;
+    let settings = super::lake_settings(&arguments.pipeline)?;
     let verification = pipeline::verify(&settings, arguments.snapshot.as_ref()).await?;
     if arguments.json {
         output::json(&verification)?;

@@ -70,6 +70,8 @@ pub enum SourceKind {
     Api(Box<ApiSource>),
     /// Files, as a glob pattern relative to the current folder.
     Files(String),
+    /// Not resolved: the settings are for a command that uses the lake alone ([`Settings::load_for_lake`]).
+    Unresolved,
 }
 
 /// The export API and how it is called.
@@ -292,16 +294,31 @@ impl Settings {
         overrides: &[String],
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
-            what: "pipeline file",
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&text, path, overrides, environment)
+        Self::parse(&read(path)?, path, overrides, environment)
+    }
+
+    /// [`Settings::load`] for a command that uses the lake alone. The environment variables of the API's address and
+    /// credentials and of the files' pattern need not be set, and are not read. The rest of the file is checked as ever.
+    pub fn load_for_lake(
+        path: &Path,
+        overrides: &[String],
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        Self::parse_for(Purpose::Lake, &read(path)?, path, overrides, environment)
     }
 
     /// [`Settings::load`] for a text that is at hand; `path` is named in errors.
     pub fn parse(
+        text: &str,
+        path: &Path,
+        overrides: &[String],
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        Self::parse_for(Purpose::Run, text, path, overrides, environment)
+    }
+
+    fn parse_for(
+        purpose: Purpose,
         text: &str,
         path: &Path,
         overrides: &[String],
@@ -313,10 +330,13 @@ impl Settings {
         }
         settle_source(&mut values)?;
         settle_auth(&mut values)?;
+        if purpose == Purpose::Lake {
+            values.forget_variables(is_for_runs_alone)?;
+        }
         values.interpolate(&environment)?;
         Ok(Self {
             dataset: dataset(&values)?,
-            source: source(&values, &environment)?,
+            source: source(purpose, &values, &environment)?,
             lake: lake(&values)?,
             work: work(&values)?,
             gate: gate(&values)?,
@@ -331,6 +351,23 @@ impl Settings {
     }
 }
 
+/// What settings are loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Commands that read the source.
+    Run,
+    /// Commands that use the lake alone.
+    Lake,
+}
+
+fn read(path: &Path) -> Result<String, SettingsError> {
+    std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+        what: "pipeline file",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 const API: &str = "source.api";
 const FILES: &str = "source.files";
 const AUTH_KIND: &str = "source.auth.kind";
@@ -342,6 +379,12 @@ const CLIENT_SECRET_KEYS: &[&str] = &[
     "source.auth.audience",
 ];
 const TOKEN: &str = "source.auth.token";
+const STATE_DIR: &str = "source.state_dir";
+
+/// Keys that say where the source is and who calls it.
+fn is_for_runs_alone(key: &str) -> bool {
+    matches!(key, API | FILES | STATE_DIR) || key.starts_with(AUTH)
+}
 
 /// Leaves one of `api` and `files`. With `files`, nobody signs in: `[source.auth]` and its variables do not matter.
 fn settle_source(values: &mut Values) -> Result<(), SettingsError> {
@@ -435,6 +478,7 @@ fn dataset(values: &Values) -> Result<Dataset, SettingsError> {
 }
 
 fn source(
+    purpose: Purpose,
     values: &Values,
     environment: &impl Fn(&str) -> Option<String>,
 ) -> Result<Source, SettingsError> {
@@ -444,7 +488,7 @@ fn source(
     let max_wait = values.duration("source.max_wait")?;
     let calls_per_minute = values.integer("source.calls_per_minute")?;
     let calls_per_hour = values.integer("source.calls_per_hour")?;
-    let state_dir = values.text("source.state_dir")?;
+    let state_dir = values.text(STATE_DIR)?;
     let on_new_snapshot = match values.choice("source.on_new_snapshot")? {
         Some("stop") => OnNewSnapshot::Stop,
         _ => OnNewSnapshot::Restart,
@@ -470,6 +514,11 @@ fn source(
         time: duration(values, "source.blob_retry_time")?,
     };
     let from = match values.address(API)? {
+        _ if purpose == Purpose::Lake => {
+            values.text(FILES)?;
+            check_auth(values)?;
+            SourceKind::Unresolved
+        }
         Some(base) => SourceKind::Api(Box::new(ApiSource {
             base,
             auth: auth(values)?,
@@ -511,6 +560,17 @@ fn auth(values: &Values) -> Result<Auth, SettingsError> {
             audience: text("source.auth.audience")?,
         }),
     }
+}
+
+/// The credentials that are there may be used, whether or not others are missing.
+fn check_auth(values: &Values) -> Result<(), SettingsError> {
+    for &key in CLIENT_SECRET_KEYS.iter().chain([&TOKEN]) {
+        match values.get(key).map(|value| value.kind) {
+            Some(Kind::Address) => drop(values.address(key)?),
+            _ => drop(values.text(key)?),
+        }
+    }
+    Ok(())
 }
 
 /// `defender-lake` in the user's cache folder; in the system's folder for temporary files where there is none.

@@ -54,7 +54,7 @@ fn refused(text: &str, overrides: &[&str]) -> String {
 fn api(settings: &Settings) -> &ApiSource {
     match &settings.source.from {
         SourceKind::Api(api) => api,
-        SourceKind::Files(files) => panic!("files {files}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -347,6 +347,48 @@ fn missing_keys_are_named_with_a_line_to_add() {
         message.contains("says neither where the API is nor where files are"),
         "{message}"
     );
+}
+
+#[test]
+fn commands_on_the_lake_need_no_variables_of_the_source() {
+    let load = |text: &str, overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let region = |name: &str| (name == "REGION").then(|| "eu-west-1".to_owned());
+        Settings::parse_for(Purpose::Lake, text, Path::new(FILE), &overrides, region)
+    };
+    let settings = load(API_PIPELINE, &["lake.options.region=${REGION}"]).unwrap();
+    assert!(matches!(settings.source.from, SourceKind::Unresolved));
+    assert_eq!(settings.lake.options["region"].expose_secret(), "eu-west-1");
+    load(
+        API_PIPELINE,
+        &["source.api=${API}", "source.state_dir=${DIR}"],
+    )
+    .unwrap();
+    load(API_PIPELINE, &["source.files=${FILES}"]).unwrap();
+    load(FILES_PIPELINE, &["source.files=${FILES}"]).unwrap();
+
+    for (assignment, key) in [
+        ("lake.root=${MISSING}", "lake.root"),
+        ("lake.options.region=${MISSING}", "lake.options.region"),
+        ("source.rbac_group_id=${MISSING}", "source.rbac_group_id"),
+        ("source.api=http://a.example", "source.api"),
+        ("source.api=", "source.api"),
+        ("source.files=", "source.files"),
+        ("source.auth.client_secret=", "source.auth.client_secret"),
+        ("source.auth.client_secret=${X", "source.auth.client_secret"),
+        ("source.auth.authority=ftp://a", "source.auth.authority"),
+        ("source.auth.token=x", "source.auth.token"),
+        ("source.max_wait=15", "source.max_wait"),
+        ("gate.allow_empty=yes", "gate.allow_empty"),
+        ("work.thread=1", "work.thread"),
+    ] {
+        let error = load(API_PIPELINE, &[assignment]).err();
+        let message = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            message.contains(&format!("`{key}`")),
+            "{assignment}: {message}"
+        );
+    }
 }
 
 #[test]

@@ -187,6 +187,26 @@ impl Values {
         Ok(())
     }
 
+    /// Forgets the values that environment variables are part of, of the keys that `is_unneeded` names: the variables need
+    /// not be set.
+    pub(super) fn forget_variables(
+        &mut self,
+        is_unneeded: impl Fn(&str) -> bool,
+    ) -> Result<(), SettingsError> {
+        let mut unneeded = Vec::new();
+        for (key, value) in self.by_key.iter().filter(|(key, _)| is_unneeded(key)) {
+            let mut names = Vec::new();
+            let any = |_: &str| Some("x".to_owned());
+            interpolate_value(&mut value.value.clone(), &|_: &str| None, &any, &mut names)
+                .map_err(|problem| variable_error(key, &value.place, problem))?;
+            if !names.is_empty() {
+                unneeded.push(key.clone());
+            }
+        }
+        self.by_key.retain(|key, _| !unneeded.contains(key));
+        Ok(())
+    }
+
     /// Puts environment variables into all texts. Refuses characters that do not show in them, and in all credentials.
     pub(super) fn interpolate(
         &mut self,
