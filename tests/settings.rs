@@ -143,6 +143,54 @@ fn variables_with_characters_that_do_not_show_are_named_before_anything_is_calle
 }
 
 #[test]
+fn the_state_of_the_rate_budget_is_kept_in_a_folder_of_the_user_alone() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let api = Api::of(&blobs);
+    let mut pipeline = Pipeline::from_api(&api, &lake);
+    pipeline.replace("state_dir = \"state\"\n", "");
+    // No home: no folder that others could prepare, and nothing in the system's folder for temporary files.
+    let temporary = tempfile::tempdir().unwrap();
+    pipeline.set_variable("HOME", "");
+    pipeline.set_variable("TMPDIR", temporary.path().to_str().unwrap());
+    pipeline
+        .command("run", &[])
+        .exits_with(2)
+        .says(&["source.state_dir", "HOME"]);
+    pipeline
+        .command("plan", &[])
+        .exits_with(2)
+        .says(&["source.state_dir", "HOME"]);
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+    let files = format!("source.files={}", blobs.pattern());
+    pipeline.command("run", &["--set", &files]).exits_with(0);
+    pipeline.command("snapshots", &[]).exits_with(0);
+
+    let state = pipeline.folder().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let set = ["--set", "source.state_dir=state"];
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).unwrap();
+    pipeline
+        .command("run", &set)
+        .exits_with(2)
+        .says(&["source.state_dir", "written"]);
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let victim = pipeline.folder().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    symlink(&victim, state.join("rate-budget.json")).unwrap();
+    pipeline
+        .command("run", &set)
+        .exits_with(2)
+        .says(&["source.state_dir", "symbolic link"]);
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    assert_eq!(api.counters().token_calls, 0);
+
+    std::fs::remove_file(state.join("rate-budget.json")).unwrap();
+    pipeline.command("run", &set).exits_with(0);
+    assert!(state.join("rate-budget.json").exists());
+}
+
+#[test]
 fn every_key_can_be_set_on_the_command_line() {
     let (blobs, lake, elsewhere) = (small(), Lake::on_disk(), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);

@@ -28,6 +28,7 @@ mod retry;
 mod service_answer;
 mod signed_url;
 mod spool;
+mod state_folder;
 mod url_source;
 
 pub use api::{ApiSettings, ExportApi, ListingRequest};
@@ -45,4 +46,5 @@ pub use retry::{Jitter, RetryPolicy};
 pub use service_answer::ServiceAnswer;
 pub use signed_url::SignedUrl;
 pub use spool::{Spool, SpoolBudget, SpoolReader};
+pub use state_folder::prepare_state_folder;
 pub use url_source::UrlSource;

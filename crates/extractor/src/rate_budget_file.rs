@@ -4,13 +4,15 @@
 //! or that a later version wrote, is left alone, with a warning, for a count in this process.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use crate::state_folder::open_state_file;
 
 const VERSION: u32 = 1;
 /// A longer state file is damaged.
@@ -99,15 +101,7 @@ fn warn(path: &Path, error: &io::Error) {
 
 /// Opens, locks (until the file is dropped) and reads.
 fn open(path: &Path) -> io::Result<(File, State)> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let mut file = open_state_file(path)?;
     file.lock()?;
     let mut text = Vec::new();
     (&mut file).take(MAX_BYTES).read_to_end(&mut text)?;

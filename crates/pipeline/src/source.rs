@@ -13,7 +13,7 @@ use dataset::{BlobPath, Snapshot, SnapshotId};
 use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, HttpClient,
     HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
-    UrlSource, Wait, WaitObserver, discover,
+    UrlSource, Wait, WaitObserver, discover, prepare_state_folder,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -60,11 +60,13 @@ async fn list_api(
         no_progress_timeout: api.timeouts.no_progress,
         request_timeout: api.timeouts.request,
     });
+    let state_file = api.state_dir.join(RATE_BUDGET_FILE);
+    prepare_state_folder(&state_file)?;
     let budget = RateBudgetSettings {
         per_minute: NonZeroU32::new(api.calls_per_minute).unwrap_or(NonZeroU32::MIN),
         per_hour: NonZeroU32::new(api.calls_per_hour).unwrap_or(NonZeroU32::MIN),
         max_wait: api.max_wait,
-        state_file: Some(api.state_dir.join(RATE_BUDGET_FILE)),
+        state_file: Some(state_file),
     };
     let export_api = ExportApi::new(
         ApiSettings {

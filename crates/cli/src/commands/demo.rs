@@ -1,6 +1,5 @@
 //! `demo`: the real pipeline over loopback, from a simulated API into a local lake.
 
-use std::env;
 use std::path::Path;
 
 use indicatif::HumanCount;
@@ -50,15 +49,16 @@ async fn runs(
     stop: CancellationToken,
 ) -> Result<ExitCode, Failure> {
     // The simulator's budget is not the tenant's: its calls are counted in a folder of their own.
-    let state_dir = env::temp_dir().join(format!("defender-lake-demo-{}", std::process::id()));
-    let settings = settings(&arguments.lake, server.url(), &state_dir)?;
+    let state_dir = tempfile::tempdir()
+        .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
+    let settings = settings(&arguments.lake, server.url(), state_dir.path())?;
     let first = once(&settings, log, &stop).await;
     let second = match &first {
         Ok((code, _)) if *code == ExitCode::Done => Some(once(&settings, log, &stop).await),
         _ => None,
     };
     // Nobody needs the folder; that it stays in the system's temporary folder is no failure.
-    let _ = std::fs::remove_dir_all(&state_dir);
+    let _ = state_dir.close();
 
     let (code, first) = first?;
     output::line(&format!("\n{}", summary::of(&first)))?;

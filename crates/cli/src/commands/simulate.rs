@@ -139,6 +139,10 @@ mod tests {
     fn the_printed_command_makes_a_pipeline_for_the_simulator() {
         let url = "http://127.0.0.1:8080";
         let text = include_str!("../../../../pipelines/info_gathering.toml");
+        let environment = |name: &str| match name {
+            "HOME" | "LOCALAPPDATA" => Some("home".to_owned()),
+            _ => environment(name),
+        };
         let settings =
             Settings::parse(text, Path::new(PIPELINE), &overrides(url), environment).unwrap();
         let SourceKind::Api(api) = settings.source.from else {

@@ -132,6 +132,16 @@ pub enum SettingsError {
         /// The pipeline file.
         file: PathBuf,
     },
+    /// Neither `source.state_dir` nor a user's cache folder.
+    #[error(
+        "{}: `source.state_dir` is missing, and the environment (HOME) names no cache folder of the user; add \
+         `state_dir = \"/var/cache/defender-lake\"`, a folder of your own, under [source]",
+        file.display()
+    )]
+    NoStateDir {
+        /// The pipeline file.
+        file: PathBuf,
+    },
     /// Two keys that exclude each other.
     #[error("{place}: `{key}` contradicts `{other}`: {reason}")]
     Contradiction {

@@ -281,7 +281,7 @@ pub const KEYS: &[Key] = &[
         "source.state_dir",
         Kind::Text,
         r#""/var/cache/defender-lake""#,
-        "Folder where the API calls made are kept across runs; without it, `defender-lake` in the user's cache folder.",
+        "Folder where the API calls made are kept across runs, the user's own; without it, `defender-lake` in the user's cache folder.",
     ),
     optional(
         "source.generated_time",

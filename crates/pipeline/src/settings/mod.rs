@@ -527,7 +527,12 @@ fn source(
             max_wait: required(values, "source.max_wait", max_wait)?,
             calls_per_minute: required(values, "source.calls_per_minute", calls_per_minute)?,
             calls_per_hour: required(values, "source.calls_per_hour", calls_per_hour)?,
-            state_dir: state_dir.map_or_else(|| cache_dir(environment), PathBuf::from),
+            state_dir: match state_dir {
+                Some(folder) => PathBuf::from(folder),
+                None => cache_dir(environment).ok_or_else(|| SettingsError::NoStateDir {
+                    file: values.file().to_owned(),
+                })?,
+            },
             on_new_snapshot,
             timeouts,
             api_retry,
@@ -573,8 +578,9 @@ fn check_auth(values: &Values) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// `defender-lake` in the user's cache folder; in the system's folder for temporary files where there is none.
-fn cache_dir(environment: &impl Fn(&str) -> Option<String>) -> PathBuf {
+/// `defender-lake` in the user's cache folder, where there is one. A folder that all users share is no substitute: another
+/// user could prepare it.
+fn cache_dir(environment: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let folder = |variable: &str| {
         environment(variable)
             .filter(|path| !path.is_empty())
@@ -587,9 +593,7 @@ fn cache_dir(environment: &impl Fn(&str) -> Option<String>) -> PathBuf {
     } else {
         folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
     };
-    cache
-        .unwrap_or_else(std::env::temp_dir)
-        .join("defender-lake")
+    Some(cache?.join("defender-lake"))
 }
 
 fn lake(values: &Values) -> Result<Lake, SettingsError> {

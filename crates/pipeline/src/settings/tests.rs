@@ -209,7 +209,7 @@ fn one_source_given_by_override_displaces_the_other_of_the_file() {
         "source.auth.token=${SECRET}".to_owned(),
     ];
     let settings = Settings::parse(API_PIPELINE, Path::new(FILE), &overrides, |name| {
-        (name == "SECRET").then(|| SECRET.to_owned())
+        matches!(name, "SECRET" | "HOME").then(|| SECRET.to_owned())
     })
     .unwrap();
     assert!(
@@ -389,6 +389,51 @@ fn commands_on_the_lake_need_no_variables_of_the_source() {
             "{assignment}: {message}"
         );
     }
+}
+
+#[test]
+fn the_state_folder_is_the_users_own_and_never_a_shared_one() {
+    let parse = |text: &str, overrides: &[&str], home: &'static [(&'static str, &'static str)]| {
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        let given = move |name: &str| {
+            let known = home.iter().find(|(known, _)| *known == name);
+            let credential = || environment(name).filter(|_| name.starts_with("AZURE_"));
+            known
+                .map(|(_, value)| (*value).to_owned())
+                .or_else(credential)
+        };
+        Settings::parse(text, Path::new(FILE), &overrides, given)
+    };
+    let state_dir =
+        |settings: Result<Settings, SettingsError>| api(&settings.unwrap()).state_dir.clone();
+    if cfg!(target_os = "linux") {
+        assert_eq!(
+            state_dir(parse(API_PIPELINE, &[], &[("HOME", "/h")])),
+            Path::new("/h/.cache/defender-lake")
+        );
+        let both = &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")];
+        assert_eq!(
+            state_dir(parse(API_PIPELINE, &[], both)),
+            Path::new("/x/defender-lake")
+        );
+    }
+    assert_eq!(
+        state_dir(parse(API_PIPELINE, &["source.state_dir=/own"], &[])),
+        Path::new("/own")
+    );
+    for nowhere in [
+        &[][..],
+        &[("HOME", ""), ("XDG_CACHE_HOME", ""), ("LOCALAPPDATA", "")],
+    ] {
+        let error = parse(API_PIPELINE, &[], nowhere).unwrap_err();
+        assert!(
+            error.to_string().contains("`source.state_dir` is missing"),
+            "{error}"
+        );
+    }
+    parse(FILES_PIPELINE, &[], &[]).unwrap();
+    let nothing = |name: &str| environment(name).filter(|_| name != "HOME");
+    Settings::parse_for(Purpose::Lake, API_PIPELINE, Path::new(FILE), &[], nothing).unwrap();
 }
 
 #[test]
