@@ -36,13 +36,12 @@ fn rescued_of(group: Option<i64>, lines: &str) -> Vec<Value> {
 }
 
 #[test]
-fn what_the_schema_does_not_name_is_rescued_under_its_wire_path() {
+fn what_the_schema_does_not_name_is_rescued_under_its_wire_path_unless_it_is_null() {
     let record = r#"{"DeviceId":"a","New":{"x":[1,null]},"Gone":null,"DeviceGatheredInfo":"{\"AvMode\":\"0\",\"a.b\\\\c\":1,\"AvScanResults\":\"{\\\"Boot\\\":true}\"}"}"#;
     assert_eq!(
         rescued(record),
         json!({
             "New": {"x": [1, null]},
-            "Gone": null,
             r"DeviceGatheredInfo.a\.b\\c": 1,
             "DeviceGatheredInfo.AvScanResults.Boot": true,
         })

@@ -278,6 +278,7 @@ impl Record {
                 format!("{parent}.{escaped}")
             };
             match nodes.get(key) {
+                None if value.is_null() => {}
                 None => self.rescue(path, value, "unnamed"),
                 Some(Node::Step(below)) => self.take_step(value, below, path, path_group),
                 Some(Node::Partition) => self.take_group(value, path, path_group),

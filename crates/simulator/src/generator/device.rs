@@ -197,6 +197,13 @@ pub(crate) struct Component {
     pub(crate) up_to_date: bool,
 }
 
+impl Component {
+    /// When the release is no longer supported.
+    pub(crate) fn expires(&self) -> i64 {
+        self.published + 180 * DAY
+    }
+}
+
 impl State {
     /// The state of a device that changed on the day of the snapshot generated at `generated`.
     pub(crate) fn of_slot(seed: u64, slot: u32, changed: u32, generated: i64) -> Self {

@@ -294,6 +294,10 @@ impl<'a> Records<'a> {
             when(gathered, plain(state.platform.published)),
         );
         object.field(
+            "AvPlatformExpirationTime",
+            when(gathered, plain(state.platform.expires())),
+        );
+        object.field(
             "AvEnginePublishTime",
             when(gathered, plain(state.engine.published)),
         );
@@ -320,6 +324,10 @@ impl<'a> Records<'a> {
             } else {
                 Value::Null
             },
+        );
+        object.field(
+            "IsAvEngineLoaded",
+            when(on_windows, Value::Bool(state.mode != "2")),
         );
         if windows {
             asr.clear();

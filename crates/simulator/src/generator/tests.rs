@@ -80,7 +80,7 @@ fn records_read_level_by_level_and_have_the_documented_keys() {
         let windows = platform.starts_with("Windows");
         assert_eq!(
             info.as_object().unwrap().len(),
-            if windows { 49 } else { 48 }
+            if windows { 51 } else { 50 }
         );
         assert_eq!(info.get("AsrConfigurationStates").is_some(), windows);
         for key in [
@@ -291,6 +291,6 @@ fn records_are_the_same_on_every_machine() {
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         digest,
-        "44af28bac527f6588f44f2f2f3ab8a054a9a816b4ca03f890029f4c06b105f09"
+        "991ed01ec83756406c9b145869b4a957210ef7757c2c56628cdb2869eb042cd5"
     );
 }

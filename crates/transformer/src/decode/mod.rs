@@ -7,6 +7,7 @@
 //! | null, or no such key                                    | null                                                        |
 //! | a value that does not fit its type                      | null, and the value in `_rescued_data` under its wire path  |
 //! | a key that the schema does not name                     | in `_rescued_data` under its wire path                      |
+//! | null under a key that the schema does not name          | nothing: it carries no value, and is not counted as drift   |
 //! | a string that should hold an object and does not        | the string in `_rescued_data` under its wire path           |
 //! | a key twice in one object                               | the last value, as in `serde_json`                          |
 //! | no JSON object, or no unique key                        | quarantined, whole                                          |
@@ -357,7 +358,7 @@ impl RecordDecoder {
     }
 
     /// Reads a key that is not the one that followed `last` before; a child, or none if the schema does not name it: its value is
-    /// then rescued.
+    /// then rescued, unless it is null.
     fn unexpected_key(
         &mut self,
         node: &Node,
@@ -375,7 +376,17 @@ impl RecordDecoder {
             return Ok(Some(found));
         }
         // The text is valid UTF-8 and so is every part of it between quotes.
-        let path = join(&node.path, from_utf8(key).unwrap_or_default());
+        let key = from_utf8(key).unwrap_or_default();
+        if scanner.peek() == Some(b'n') {
+            scanner.literal(b"null")?;
+            // The service sends such nulls in every row, so they must cost next to nothing. Only an earlier value of the same
+            // key has to be taken back.
+            if !self.rescue.is_empty() {
+                self.rescue.clear_below(&join(&node.path, key));
+            }
+            return Ok(None);
+        }
+        let path = join(&node.path, key);
         let value = scanner.value(depth + 1)?;
         self.rescue.add(path, DriftKind::Unnamed, value);
         Ok(None)

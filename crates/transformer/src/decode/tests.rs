@@ -198,10 +198,10 @@ fn read_object(
             .find(|(_, wire, _)| *wire == path);
         let is_node = matches!(path.as_str(), "Info" | "Info.Scan" | "Info.Scan.Deep");
         match (column, value) {
+            (_, Value::Null) => {}
             (None, _) if !is_node => {
                 rescued.insert(path, value.clone());
             }
-            (_, Value::Null) => {}
             (Some((name, _, column_type)), _) => match fit(column_type, value) {
                 Some(value) => {
                     row.insert(name.to_owned(), value);
@@ -556,6 +556,11 @@ fn decodes_the_hard_cases_as_serde_json_does() {
         r#"{"Id":"7","Info":" {\"Scan\" : {\"Deep\":\"{\\\"D\\\":\\\"2026-05-03\\\"}\"}}  "}"#,
         r#"{"Id":"8","L":["a"],"L":["a",1]}"#,
         r#"{"Id":"9","New":1,"New":{"a":2},"a.b":1,"a\\b":2,"":3}"#,
+        r#"{"Id":"39","New":null,"Info":"{\"B\":true,\"New\":null,\"I\":2, \"New2\" : null }"}"#,
+        r#"{"Id":"40","New":1,"New":null,"Info":"{\"New\":1,\"New\":null,\"I\":2}"}"#,
+        r#"{"Id":"41","New":null,"New":1,"a.b":1,"a.b":null,"Info":{"New":{"x":1},"New":null,"I":2}}"#,
+        r#"{"Id":"42","Info":"{\"New\":nul,\"I\":2}","S":"a"}"#,
+        r#"{"Id":"43","New":nul}"#,
         r#"{"Id":"10","Info":{"M":{"a":"1"}},"S":}"#,
         r#"{"Id":"11"}"#,
         r#"{"Id":"12","Info":{"M":{"a":"1","b"#,
@@ -616,6 +621,48 @@ fn a_record_of_another_group_than_its_blob_keeps_its_own_rescued() {
     assert!(rows.iter().all(|row| row["rbac_group_id"] == 5));
     let rescued: Vec<_> = rows.iter().map(|row| row.get("_rescued_data")).collect();
     assert_eq!(rescued, [None, Some(&json!({"Group": "6"})), None]);
+}
+
+#[test]
+fn nulls_under_unknown_keys_are_read_where_they_stand_and_rescue_nothing() {
+    let mut decoder = decoder();
+    let record =
+        r#"{"Id":"1","Info":"{\"B\":true,\"New\":null,\"I\":7,\"Newer\":null}","Newest":null}"#;
+    for _ in 0..3 {
+        decoder.decode(record.as_bytes()).unwrap();
+    }
+    // The nested text was never unescaped.
+    assert_eq!(decoder.unescaped, [Vec::<u8>::new()]);
+    for row in decoded(&decoder.take_batch().unwrap()) {
+        assert_eq!((&row["b"], &row["i"]), (&json!(true), &json!(7)));
+        assert!(!row.contains_key("_rescued_data"));
+    }
+    let drift = decoder.take_drift();
+    assert_eq!((drift.rows_rescued, drift.paths.len()), (0, 0));
+}
+
+#[test]
+fn a_row_as_the_service_sends_it_needs_no_rescue() {
+    let info_gathering = Dataset::built_in("info_gathering").unwrap();
+    let mut decoder = RecordDecoder::new(&info_gathering, &snapshot());
+    let info = json!({
+        "AvMode": null, "AvPlatformPublishTime": "2026-08-04 18:00:00",
+        "AvPlatformExpirationTime": "2027-02-04 18:00:00", "EBPFStatus": null, "IsAvEngineLoaded": true,
+    });
+    let record = json!({
+        "RbacGroupName": "Unassigned", "Timestamp": "2026-08-31 23:12:21", "DeviceGatheredInfo": info.to_string(),
+        "DeviceId": "d", "RbacGroupId": 0,
+    });
+    decoder.decode(record.to_string().as_bytes()).unwrap();
+    let row = &decoded(&decoder.take_batch().unwrap())[0];
+    assert_eq!(
+        (
+            &row["av_platform_expiration_time"],
+            &row["is_av_engine_loaded"]
+        ),
+        (&json!(1_801_764_000_000_000_i64), &json!(true))
+    );
+    assert!(!row.contains_key("_rescued_data"));
 }
 
 #[test]
