@@ -11,6 +11,7 @@ use crate::harness::blobs::{Blobs, gzip, path};
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
 use crate::harness::readers::Reader::DuckDb;
+use crate::harness::readers::filtered;
 use crate::harness::truth::{Counts, Truth};
 
 /// `_rescued_data` of the one row that comes of this record.
@@ -61,6 +62,36 @@ fn what_does_not_fit_its_column_is_rescued_as_it_came() {
             "DeviceGatheredInfo.AsrConfigurationStates": ["x"],
         })
     );
+}
+
+#[test]
+fn a_time_at_the_end_of_year_9999_is_found_by_every_reader_and_a_later_one_is_rescued() {
+    let lines = r#"{"DeviceId":"end","LastSeenTime":"9999-12-31T23:59:59.9999999Z"}
+{"DeviceId":"moved in","LastSeenTime":"1899-12-31T23:30:00-01:00"}
+{"DeviceId":"moved past","LastSeenTime":"9999-12-31T23:59:59-00:01"}
+{"DeviceId":"moved before","LastSeenTime":"1900-01-01T00:00:00+00:01"}
+{"DeviceId":"usual","LastSeenTime":"2026-05-01T00:00:00Z"}"#;
+    let (blobs, lake) = (Blobs::of_lines(Some(7), lines.as_bytes()), Lake::on_disk());
+    let report = Pipeline::from_files(&blobs, &lake).run();
+    assert_eq!(report["rows_rescued"], 2);
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&blobs));
+    for (time, from_then_on) in [
+        ("9999-01-01T00:00:00+00:00", json!(["end"])),
+        ("2026-05-01T00:00:00+00:00", json!(["end", "usual"])),
+        (
+            "1900-01-01T00:30:00+00:00",
+            json!(["end", "moved in", "usual"]),
+        ),
+    ] {
+        for (reader, found) in filtered(&lake, "last_seen_time", time) {
+            assert_eq!(found[0], from_then_on, "{reader} from {time} on");
+            let (later, earlier) = (found[0].as_array(), found[1].as_array());
+            let count = later.unwrap().len() + earlier.unwrap().len();
+            assert_eq!(count, 3, "{reader}: {found}");
+        }
+    }
 }
 
 #[test]

@@ -80,20 +80,30 @@ impl Reader {
     }
 
     fn ask(self, arguments: &[&str], environment: &[(&str, String)]) -> Value {
-        let output = Command::new(tool("readers/bin/python3"))
-            .arg(workspace().join("tests/readers").join(self.script()))
-            .args(arguments)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{self:?} {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice(&output.stdout).unwrap()
+        run_script(self.script(), arguments, environment)
     }
+}
+
+/// By each reader, the ids of the devices whose `column` is `time` or later, and of those for which it is earlier.
+pub(crate) fn filtered(lake: &Lake, column: &str, time: &str) -> BTreeMap<String, Value> {
+    let answer = run_script("filtered.py", &[&lake.root(), column, time], &[]);
+    serde_json::from_value(answer).unwrap()
+}
+
+fn run_script(script: &str, arguments: &[&str], environment: &[(&str, String)]) -> Value {
+    let output = Command::new(tool("readers/bin/python3"))
+        .arg(workspace().join("tests/readers").join(script))
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{script} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 impl Table {

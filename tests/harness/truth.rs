@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use dataset::{
     BlobPath, ColumnType, Dataset, GENERATED_DATE, GENERATED_TIME, ORG_ID, RESCUED_DATA,
 };
@@ -410,5 +410,5 @@ fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     };
     let local = NaiveDateTime::new(date, time) + chrono::TimeDelta::microseconds(micros);
     let utc = local.and_local_timezone(offset).single()?.to_utc();
-    (utc >= DateTime::from_timestamp(-2_208_988_800, 0)?).then_some(utc) // 1900-01-01T00:00:00Z
+    (1900..=9999).contains(&utc.year()).then_some(utc)
 }

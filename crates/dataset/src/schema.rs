@@ -126,7 +126,7 @@ pub enum ColumnType {
     #[serde(rename = "float64")]
     Float64,
     /// A string such as `2020-11-03T10:13:34.8476880Z`, with `T` or a space, up to nine fractional digits of which six are
-    /// kept, UTC where no zone is given, from 1900 on (the service writes year 1 for unknown).
+    /// kept, UTC where no zone is given, from 1900 (the service writes year 1 for unknown) to 9999 in UTC.
     #[serde(rename = "timestamp")]
     Timestamp,
     /// A string such as `2020-12-30`, or a timestamp at midnight UTC.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use dataset::{Dataset, Partition, SnapshotId};
 use delta_kernel::DeltaResult;
 use delta_kernel::scan::state::ScanFile;
@@ -681,15 +681,23 @@ fn statistics(file: &ManifestFile) -> Value {
 }
 
 fn in_json(bounds: &Bounds) -> Option<(Value, Value)> {
+    let has_four_digits = |year: i32| (0..=9999).contains(&year);
     let date = |days: i32| {
-        let date = chrono::NaiveDate::from_epoch_days(days)?;
+        let date = NaiveDate::from_epoch_days(days).filter(|date| has_four_digits(date.year()))?;
         Some(Value::from(date.to_string()))
     };
-    let time = |milliseconds: i64| {
-        let time = DateTime::from_timestamp_millis(milliseconds)?;
-        Some(Value::from(
-            time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
-        ))
+    let time = |time: DateTime<Utc>, form: &str| {
+        has_four_digits(time.year()).then(|| Value::from(time.format(form).to_string()))
+    };
+    let milliseconds = |milliseconds: i64| {
+        let known = DateTime::from_timestamp_millis(milliseconds)?;
+        time(known, "%Y-%m-%dT%H:%M:%S%.3fZ")
+    };
+    // The last millisecond of year 9999 has none after it that readers could read. They read its microseconds, and some find no
+    // row by a column that has bounds in one file and none in another.
+    let microseconds = |microseconds: i64| {
+        let known = DateTime::from_timestamp_micros(microseconds)?;
+        time(known, "%Y-%m-%dT%H:%M:%S%.6fZ")
     };
     Some(match bounds {
         Bounds::String(texts) => (texts.min.clone().into(), texts.max.clone().into()),
@@ -698,8 +706,8 @@ fn in_json(bounds: &Bounds) -> Option<(Value, Value)> {
         Bounds::Timestamp { min, max } => {
             let up = i64::from(max.rem_euclid(1000) > 0);
             (
-                time(min.div_euclid(1000))?,
-                time(max.div_euclid(1000) + up)?,
+                milliseconds(min.div_euclid(1000))?,
+                milliseconds(max.div_euclid(1000) + up).or_else(|| microseconds(*max))?,
             )
         }
     })

@@ -4,6 +4,8 @@ const MICROSECONDS: i64 = 1_000_000;
 const DAY: i64 = 86_400 * MICROSECONDS;
 /// 1900-01-01: earlier times are the service's `0001-01-01`, which stands for unknown.
 const EARLIEST_DAY: i64 = -25_567;
+/// 9999-12-31: readers know no later years.
+const LATEST_DAY: i64 = 2_932_896;
 
 pub(crate) fn boolean(text: &[u8]) -> Option<bool> {
     if text.eq_ignore_ascii_case(b"true") {
@@ -50,7 +52,7 @@ fn number(digits: &[u8]) -> Option<i64> {
     })
 }
 
-/// Days from 1970-01-01 of `yyyy-MM-dd`.
+/// Days from 1970-01-01 of `yyyy-MM-dd`, from year 0 on. Whether it is in range is for the caller to check, last of all.
 fn day(text: &[u8]) -> Option<i64> {
     if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
         return None;
@@ -74,11 +76,14 @@ fn day(text: &[u8]) -> Option<i64> {
     // Years are counted from March, so that the leap day is the last of its year; 719468 days lie before 1970.
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468;
-    (days >= EARLIEST_DAY).then_some(days)
+    Some(year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468)
 }
 
-/// Microseconds from 1970-01-01T00:00:00Z. Digits beyond the sixth of the fraction are cut off.
+fn in_range(microseconds: i64) -> bool {
+    (EARLIEST_DAY * DAY..(LATEST_DAY + 1) * DAY).contains(&microseconds)
+}
+
+/// Microseconds from 1970-01-01T00:00:00Z, from 1900 to 9999 in UTC. Digits beyond the sixth of the fraction are cut off.
 pub(crate) fn timestamp(text: &[u8]) -> Option<i64> {
     if text.len() < 19 || !matches!(text[10], b'T' | b' ') || text[13] != b':' || text[16] != b':' {
         return None;
@@ -115,21 +120,24 @@ pub(crate) fn timestamp(text: &[u8]) -> Option<i64> {
         _ => return None,
     };
     let seconds = hour * 3600 + (minute - offset_minutes) * 60 + second;
-    Some(days * DAY + seconds * MICROSECONDS + fraction)
+    // Only now: an offset may move a time into the range, or out of it.
+    Some(days * DAY + seconds * MICROSECONDS + fraction).filter(|time| in_range(*time))
 }
 
-/// Days from 1970-01-01 of a date, or of a timestamp at midnight UTC.
+/// Days from 1970-01-01 of a date, or of a timestamp at midnight UTC, from 1900 to 9999.
 pub(crate) fn date(text: &[u8]) -> Option<i32> {
-    let days = day(text).or_else(|| {
-        let microseconds = timestamp(text)?;
-        (microseconds.rem_euclid(DAY) == 0).then(|| microseconds.div_euclid(DAY))
-    })?;
-    i32::try_from(days).ok()
+    let microseconds = match day(text) {
+        Some(days) => days * DAY,
+        None => timestamp(text)?,
+    };
+    (in_range(microseconds) && microseconds.rem_euclid(DAY) == 0)
+        .then(|| i32::try_from(microseconds.div_euclid(DAY)).ok())
+        .flatten()
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, NaiveDate, NaiveDateTime};
+    use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime};
     use proptest::prelude::*;
 
     use super::*;
@@ -152,6 +160,11 @@ mod tests {
             ("2021-05-11T00:30:00-05:30", "2021-05-11T06:00:00Z"),
             ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.5Z"),
             ("9999-12-31T23:59:59.9999999", "9999-12-31T23:59:59.999999Z"),
+            (
+                "9999-12-31T23:59:59.9999999+00:01",
+                "9999-12-31T23:58:59.999999Z",
+            ),
+            ("1899-12-31T23:59:00-00:01", "1900-01-01T00:00:00Z"),
         ] {
             assert_eq!(timestamp(text.as_bytes()), Some(micros(same)), "{text}");
         }
@@ -165,6 +178,10 @@ mod tests {
             "Unknown",
             "0001-01-01T00:00:00Z",
             "1899-12-31T23:59:59Z",
+            "1900-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:00-00:01",
+            "9999-12-31T23:59:59.9999999-23:59",
+            "0000-01-01T00:00:00+23:59",
             "2022-02-29T00:00:00Z",
             "2022-13-01T00:00:00Z",
             "2022-01-01",
@@ -194,6 +211,10 @@ mod tests {
         assert_eq!(date(b"2020-12-30"), days(2020, 12, 30));
         assert_eq!(date(b"1969-12-30"), days(1969, 12, 30));
         assert_eq!(date(b"2021-05-11T00:00:00+00:00"), days(2021, 5, 11));
+        assert_eq!(date(b"1900-01-01"), days(1900, 1, 1));
+        assert_eq!(date(b"9999-12-31"), days(9999, 12, 31));
+        assert_eq!(date(b"9999-12-31T23:00:00-01:00"), None);
+        assert_eq!(date(b"1899-12-31"), None);
         assert_eq!(date(b"2021-05-11T00:00:01Z"), None);
         assert_eq!(date(b"2021-05-1"), None);
     }
@@ -221,6 +242,23 @@ mod tests {
             let time = DateTime::from_timestamp_micros(micros).unwrap();
             let text = time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
             prop_assert_eq!(timestamp(text.as_bytes()), Some(micros));
+        }
+
+        #[test]
+        fn times_with_an_offset_are_in_range_as_the_instants_that_they_are(
+            edge in prop::sample::select(vec![-2_208_988_800_i64, 253_402_300_800]),
+            seconds in -90_000_i64..90_000,
+            minutes in -1_439_i32..1_440,
+            fraction in "(\\.[0-9]{1,9})?",
+        ) {
+            let offset = FixedOffset::east_opt(minutes * 60).unwrap();
+            let utc = DateTime::from_timestamp(edge + seconds, 0).unwrap();
+            let local = utc.with_timezone(&offset);
+            prop_assume!(local.year() <= 9999);
+            let text = format!("{}{fraction}{}", local.format("%Y-%m-%dT%H:%M:%S"), local.format("%:z"));
+            let micros = DateTime::parse_from_rfc3339(&text).unwrap().timestamp_micros();
+            let expected = Some(micros).filter(|_| (1900..=9999).contains(&utc.year()));
+            prop_assert_eq!(timestamp(text.as_bytes()), expected, "{}", text);
         }
 
         #[test]

@@ -293,7 +293,9 @@ fn time(text: &str) -> Option<i64> {
         .ok();
     let naive = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok();
     let time = time.or_else(|| Some(naive()?.and_utc()))?;
-    (time.timestamp_micros() >= -2_208_988_800_000_000).then(|| time.timestamp_micros())
+    (-2_208_988_800_000_000..253_402_300_800_000_000)
+        .contains(&time.timestamp_micros())
+        .then(|| time.timestamp_micros())
 }
 
 /// Several times, since a line is read in another way where it is as the one before.
@@ -469,6 +471,10 @@ fn any_scalar() -> impl Strategy<Value = Json> {
         "2026-05-03",
         "2026-05-03T00:00:00Z",
         "0001-01-01T00:00:00Z",
+        "1900-01-01T00:00:00+00:01",
+        "1899-12-31T23:00:00-01:00",
+        "9999-12-31T23:59:59.9999999Z",
+        "9999-12-31T23:00:00-01:00",
         "2026-02-30",
         "[\"a\",null]",
         "[1]",

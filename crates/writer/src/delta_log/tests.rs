@@ -236,3 +236,41 @@ async fn a_table_that_asks_for_more_of_its_writers_is_refused() {
         }
     }
 }
+
+#[test]
+fn bounds_are_widened_to_milliseconds_and_stay_within_year_9999() {
+    const END: i64 = 253_402_300_800_000_000; // 10000-01-01T00:00:00Z, in microseconds
+    let times = |min, max| in_json(&Bounds::Timestamp { min, max });
+    assert_eq!(
+        times(-1_500, 1_500),
+        Some((
+            json!("1969-12-31T23:59:59.998Z"),
+            json!("1970-01-01T00:00:00.002Z")
+        ))
+    );
+    let last = "9999-12-31T23:59:59.999Z";
+    assert_eq!(
+        times(END - 1_001, END - 1_000),
+        Some((json!("9999-12-31T23:59:59.998Z"), json!(last)))
+    );
+    for before_the_end in [999, 1] {
+        let (min, max) = times(END - 1, END - before_the_end).unwrap();
+        assert_eq!(min, last);
+        assert_eq!(
+            max,
+            json!(format!(
+                "9999-12-31T23:59:59.{:06}Z",
+                1_000_000 - before_the_end
+            ))
+        );
+    }
+    assert_eq!(times(0, END), None);
+    assert_eq!(times(i64::MIN, i64::MAX), None);
+    let dates = |min, max| in_json(&Bounds::Date { min, max });
+    assert_eq!(
+        dates(-1, 2_932_896),
+        Some((json!("1969-12-31"), json!("9999-12-31")))
+    );
+    assert_eq!(dates(0, 2_932_897), None);
+    assert_eq!(dates(i32::MIN, 0), None);
+}
