@@ -113,6 +113,39 @@ fn a_blob_that_is_no_whole_gzip_stream_exits_1_names_it_and_leaves_the_lake_as_i
 }
 
 #[test]
+fn an_impossible_snapshot_time_is_refused_before_anything_is_written() {
+    let dates = ["1999-12-31", "0000-05-03", "-0001-5-03", "+10000-1-1"];
+    for date in dates {
+        let (blobs, lake) = (Blobs::none(), Lake::on_disk());
+        blobs.add(
+            &path(Some(7), 1).replace("2026-05-03", date),
+            &gzip(b"{\"DeviceId\":\"a\"}\n"),
+        );
+        let refused = |pipeline: &Pipeline<'_>, origin: &str| {
+            let ran = pipeline.command("run", &[]).exits_with(1);
+            ran.says(&[origin, "expected a year from 2000 to 9999"]);
+            assert!(lake.on_this_machine().state().is_empty(), "{date}");
+            assert!(lake.on_this_machine().table_files().is_empty(), "{date}");
+        };
+        refused(&Pipeline::from_files(&blobs, &lake), date);
+        if date == dates[0] {
+            let api = Api::of(&blobs);
+            refused(&Pipeline::from_api(&api, &lake), "generatedTime");
+        }
+    }
+    let (blobs, lake) = (Blobs::none(), Lake::on_disk());
+    blobs.add("devices.json.gz", &gzip(b"{\"DeviceId\":\"a\"}\n"));
+    for time in ["+10000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z"] {
+        let setting = format!("source.generated_time={time}");
+        Pipeline::from_files(&blobs, &lake)
+            .command("run", &["--set", &setting])
+            .exits_with(2)
+            .says(&["source.generated_time", "of the years 2000 to 9999"]);
+    }
+    assert!(lake.on_this_machine().files().is_empty());
+}
+
+#[test]
 fn a_snapshot_that_the_gate_refuses_exits_3() {
     let (blobs, lake) = (Blobs::of_lines(Some(7), b"not JSON\n"), Lake::on_disk());
     let ran = Pipeline::from_files(&blobs, &lake).command("run", &["--json"]);

@@ -13,4 +13,4 @@ pub use schema::{
     Column, ColumnType, Dataset, GENERATED_TIME, ORG_ID, PartitionColumn, RESCUED_DATA,
     SchemaError, WirePath,
 };
-pub use snapshot::{OrgId, OrgIdError, Snapshot, SnapshotId, SnapshotIdError};
+pub use snapshot::{OrgId, OrgIdError, Snapshot, SnapshotId, SnapshotIdError, SnapshotTimeError};

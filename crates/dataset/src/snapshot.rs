@@ -1,9 +1,10 @@
 //! The identity of a snapshot: dataset, organisation and the time at which the service generated it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -85,9 +86,14 @@ impl FromStr for SnapshotId {
     type Err = SnapshotIdError;
 
     fn from_str(text: &str) -> Result<Self, SnapshotIdError> {
+        // chrono reads more than it writes: blanks between digits, for one.
+        let is_time = |text: &str| {
+            NaiveDateTime::parse_from_str(text, ID_TIME)
+                .is_ok_and(|time| time.format(ID_TIME).to_string() == text)
+        };
         let valid = text.split_once('-').is_some_and(|(time, org)| {
             time.len() == 16
-                && NaiveDateTime::parse_from_str(time, ID_TIME).is_ok()
+                && is_time(time)
                 && org.len() == 8
                 && org.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         });
@@ -130,7 +136,27 @@ pub struct Snapshot {
     pub generated_time: DateTime<Utc>,
 }
 
+/// Years in which a snapshot can have been generated. Ids and partitions of others could not be read back.
+const YEARS: RangeInclusive<i32> = 2000..=9999;
+
+/// A time at which no snapshot can have been generated.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0} is not the time of a snapshot: expected a year from {start} to {end}", start = YEARS.start(), end = YEARS.end())]
+pub struct SnapshotTimeError(pub DateTime<Utc>);
+
 impl Snapshot {
+    /// The time, if a snapshot can have been generated then.
+    ///
+    /// # Errors
+    /// [`SnapshotTimeError`] if not.
+    pub fn checked_time(time: DateTime<Utc>) -> Result<DateTime<Utc>, SnapshotTimeError> {
+        if YEARS.contains(&time.year()) {
+            Ok(time)
+        } else {
+            Err(SnapshotTimeError(time))
+        }
+    }
+
     /// Printable identity, sorting by time.
     pub fn id(&self) -> SnapshotId {
         SnapshotId(format!(
@@ -149,6 +175,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use chrono::TimeZone;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -177,6 +204,9 @@ mod tests {
             "..",
             "20220726T100100Z-../../x",
             "20221326T100100Z-47d41a0c",
+            "2022 726T100100Z-47d41a0c",
+            "+2022726T10010Z-47d41a0c",
+            "+100000101T000000Z-47d41a0c",
             "20220726T100100Z-47D41A0C",
         ] {
             assert!(text.parse::<SnapshotId>().is_err(), "{text}");
@@ -189,6 +219,52 @@ mod tests {
             "47d41a0c-188d-46d3-bbeaa-93dbc0bfcaa",
         ] {
             assert!(text.parse::<OrgId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn snapshots_are_of_the_years_2000_to_9999() {
+        for (text, is_possible) in [
+            ("2000-01-01T00:00:00Z", true),
+            ("9999-12-31T23:59:59.999999999Z", true),
+            ("1999-12-31T23:59:59Z", false),
+            ("0000-12-31T23:59:59Z", false),
+            ("-0001-12-31T23:59:59Z", false),
+            ("+10000-01-01T00:00:00Z", false),
+        ] {
+            let time = text.parse().unwrap();
+            let checked = Snapshot::checked_time(time);
+            assert_eq!(checked.is_ok(), is_possible, "{text}");
+            if let Err(error) = checked {
+                assert!(error.to_string().contains("from 2000 to 9999"), "{error}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ids_of_all_possible_times_are_read_back(
+            seconds in 946_684_800_i64..253_402_300_800,
+            nanoseconds in 0_u32..1_000_000_000,
+            org in "[0-9a-fA-F]{8}",
+        ) {
+            let generated_time = DateTime::from_timestamp(seconds, nanoseconds).unwrap();
+            prop_assert_eq!(Snapshot::checked_time(generated_time), Ok(generated_time));
+            let id = Snapshot {
+                org_id: format!("{org}-188d-46d3-bbea-a93dbc0bfcaa").parse().unwrap(),
+                generated_time,
+                ..snapshot(10)
+            }
+            .id();
+            prop_assert_eq!(id.to_string().parse::<SnapshotId>(), Ok(id.clone()));
+        }
+
+        #[test]
+        fn what_is_read_as_an_id_is_written_so(text in "[+ 0-9]{4}[ 0-9]{4}T[0-9]{6}Z-[0-9a-f]{8}") {
+            if let Ok(id) = text.parse::<SnapshotId>() {
+                prop_assert_eq!(id.to_string(), text.clone());
+                prop_assert!(!text.contains(['+', ' ']), "{}", text);
+            }
         }
     }
 }

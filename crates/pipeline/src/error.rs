@@ -1,6 +1,6 @@
 //! Why a run did not publish its snapshot, and what its user can do about it.
 
-use dataset::SnapshotId;
+use dataset::{SnapshotId, SnapshotTimeError};
 use extractor::ExtractorError;
 use thiserror::Error;
 use transformer::TransformError;
@@ -57,6 +57,14 @@ pub enum PipelineError {
     UnknownTime {
         /// Blob path.
         blob: String,
+    },
+    /// The listing or a blob path says a time at which no snapshot can have been generated.
+    #[error("{origin}: {source}")]
+    ImpossibleTime {
+        /// What says so.
+        origin: String,
+        /// The time.
+        source: SnapshotTimeError,
     },
     /// Neither blob paths nor settings say which organisation the snapshot is of.
     #[error("blob {blob} does not say which organisation it is of")]
@@ -227,6 +235,7 @@ impl PipelineError {
             | Self::OtherColumns { .. }
             | Self::SnapshotNotFound { .. } => true,
             Self::Transform { .. }
+            | Self::ImpossibleTime { .. }
             | Self::BlobTooLarge { .. }
             | Self::Refused(_)
             | Self::NotPublished { .. }
@@ -258,6 +267,9 @@ impl PipelineError {
             }
             Self::OtherExport { .. } => "set `dataset`, or narrow `source.files`",
             Self::UnknownTime { .. } => "set source.generated_time, such as 2022-07-26T10:01:00Z",
+            Self::ImpossibleTime { .. } => {
+                "nothing was written; check the blobs' paths, or report the listing to the service's support"
+            }
             Self::UnknownOrganisation { .. } => {
                 "set source.org_id to the Defender organisation's GUID"
             }

@@ -87,6 +87,9 @@ async fn list_api(
         sas_valid_hours: api.sas_valid_hours,
     };
     let listing = export_api.list(&request).await?;
+    if let Some(time) = listing.generated_time {
+        checked_time(time, || "the listing's generatedTime".to_owned())?;
+    }
 
     let paths: Vec<BlobPath> = listing
         .blobs
@@ -262,6 +265,7 @@ fn by_snapshot(
             .or(path.generated_time())
             .or(settings.source.generated_time);
         let time = time.ok_or_else(|| PipelineError::UnknownTime { blob: blob() })?;
+        let time = checked_time(time, || format!("blob {path}"))?;
         let org_id = path.org_id().or(settings.source.org_id.as_ref()).cloned();
         let org_id = org_id.ok_or_else(|| PipelineError::UnknownOrganisation { blob: blob() })?;
         // Paths of different times are of different snapshots, whatever the listing says of its own.
@@ -281,6 +285,17 @@ fn by_snapshot(
         .collect())
 }
 
+/// Refuses a time whose snapshot could not be read back, before anything is written.
+fn checked_time(
+    time: DateTime<Utc>,
+    origin: impl FnOnce() -> String,
+) -> Result<DateTime<Utc>, PipelineError> {
+    Snapshot::checked_time(time).map_err(|source| PipelineError::ImpossibleTime {
+        origin: origin(),
+        source,
+    })
+}
+
 fn ids(snapshots: &[BlobsOfSnapshot]) -> Vec<SnapshotId> {
     snapshots
         .iter()
@@ -296,7 +311,7 @@ mod tests {
     #[test]
     fn an_empty_listing_is_a_snapshot_only_if_allowed_and_of_a_known_organisation_and_time() {
         let place = Place::new();
-        let time = DateTime::<Utc>::UNIX_EPOCH;
+        let time: DateTime<Utc> = "2022-07-26T10:01:00Z".parse().unwrap();
         let empty = |overrides: &[&str], listed_time| {
             empty_snapshot(&place.settings(overrides), listed_time)
         };
@@ -309,9 +324,31 @@ mod tests {
         assert_eq!(empty(&[allowed], Some(time)), unknown("which organisation"));
         assert_eq!(empty(&[allowed, org_id], None), unknown("which time"));
         let known = empty(&[allowed, org_id], Some(time)).unwrap();
-        assert_eq!(known.id().as_str(), "19700101T000000Z-47d41a0c");
-        let set = "source.generated_time=2022-07-26T10:01:00Z";
-        let known = empty(&[allowed, org_id, set], None).unwrap();
         assert_eq!(known.id().as_str(), "20220726T100100Z-47d41a0c");
+        let set = "source.generated_time=2022-07-27T10:01:00Z";
+        let known = empty(&[allowed, org_id, set], None).unwrap();
+        assert_eq!(known.id().as_str(), "20220727T100100Z-47d41a0c");
+    }
+
+    #[test]
+    fn a_blob_path_of_an_impossible_time_is_refused() {
+        let place = Place::new();
+        let of_date = |date: &str| {
+            let path = format!(
+                "{date}/1001/InfoGatheringExport/json/OrgId=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa/part.json.gz"
+            );
+            let paths = [BlobPath::parse(&path).unwrap()].into_iter();
+            by_snapshot(&place.settings(&[]), paths, None)
+        };
+        assert_eq!(of_date("2000-01-01").unwrap().len(), 1);
+        for date in ["1999-12-31", "0000-01-01", "-0001-1-01", "+10000-1-1"] {
+            let error = of_date(date).unwrap_err();
+            assert!(
+                matches!(error, PipelineError::ImpossibleTime { .. }),
+                "{date}: {error}"
+            );
+            assert!(error.to_string().contains(date), "{error}");
+            assert!(!error.is_configuration());
+        }
     }
 }

@@ -88,7 +88,10 @@ impl Kind {
             )
             .into(),
             Self::Duration => "a length of time such as \"90s\", \"15m\" or \"1h 30m\"".into(),
-            Self::Time => "a time with its zone such as 2022-07-26T10:01:00Z".into(),
+            Self::Time => {
+                "a time with its zone, of the years 2000 to 9999, such as 2022-07-26T10:01:00Z"
+                    .into()
+            }
             Self::OrgId => "a GUID such as \"47d41a0c-188d-46d3-bbea-a93dbc0bfcaa\"".into(),
             Self::SnapshotId => "a snapshot id such as \"20220726T100100Z-47d41a0c\"".into(),
         }

@@ -275,6 +275,18 @@ fn values_of_the_wrong_type_or_range_are_refused_with_what_was_expected() {
         ("source.blob_hosts=[1]", "a list of strings"),
         ("source.max_wait=15", "a length of time"),
         ("source.generated_time=2022-07-26", "a time with its zone"),
+        (
+            "source.generated_time=0000-01-01T00:00:00Z",
+            "of the years 2000 to 9999",
+        ),
+        (
+            "source.generated_time=9999-12-31T23:59:59-00:01",
+            "of the years 2000 to 9999",
+        ),
+        (
+            "source.generated_time=+10000-01-01T00:00:00Z",
+            "of the years 2000 to 9999",
+        ),
         ("source.org_id=../..", "a GUID"),
         ("source.snapshot=latest", "a snapshot id"),
         (

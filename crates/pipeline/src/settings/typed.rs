@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dataset::Snapshot;
 use secrecy::SecretString;
 use url::{Host, Url};
 
@@ -132,7 +133,7 @@ impl Values {
         })
     }
 
-    /// A UTC time, from a text or a TOML date-time with its zone.
+    /// A UTC time at which a snapshot can have been generated, from a text or a TOML date-time with its zone.
     pub(super) fn time(&self, key: &str) -> Result<Option<DateTime<Utc>>, SettingsError> {
         self.read(key, |value| {
             let text = match &value.value {
@@ -140,9 +141,8 @@ impl Values {
                 toml::Value::Datetime(time) => time.to_string(),
                 _ => return None,
             };
-            DateTime::parse_from_rfc3339(&text)
-                .ok()
-                .map(|time| time.to_utc())
+            let time = DateTime::parse_from_rfc3339(&text).ok()?;
+            Snapshot::checked_time(time.to_utc()).ok()
         })
     }
 
