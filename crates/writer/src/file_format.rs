@@ -2,9 +2,10 @@
 //!
 //! Holds nothing that differs between two runs over the same snapshot, so that the files are the same byte for byte.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use dataset::{Dataset, Snapshot};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::add_encoded_arrow_schema_to_metadata;
@@ -162,7 +163,7 @@ impl FileFormat {
             .set_offset_index_disabled(true)
             .set_key_value_metadata(Some(footer(dataset, snapshot, program_version)))
             .build();
-        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
+        add_encoded_arrow_schema_to_metadata(&types_of(&schema), &mut properties);
 
         let file = ParquetFileFormat::new(parquet_schema, &properties).map_err(failed)?;
         Ok(Self {
@@ -201,6 +202,14 @@ impl FileFormat {
 fn leaf_of(schema: &SchemaDescriptor, column: &str) -> Option<usize> {
     let mut leaves = schema.columns().iter();
     leaves.position(|leaf| leaf.path().parts() == [column])
+}
+
+/// The schema that Arrow readers find in the file: names and types. The columns' wire paths and meanings would be most of a small
+/// file; they are the same for all files, whose schema the fingerprint in the footer names.
+fn types_of(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| Field::clone(field).with_metadata(HashMap::new()));
+    Schema::new(fields.collect::<Fields>())
 }
 
 /// Key-value metadata of the footer, all under the prefix `defender_lake.`.
