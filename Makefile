@@ -47,16 +47,16 @@ doc: ## Build the documentation; a warning fails
 unit-tests: ## Tests that stand beside the code
 	cargo test --workspace --exclude end-to-end-tests --locked
 
-# The workspace is named in both commands so that both build with the same features, and so only once.
+# Tests are named beside the binaries, so that dependencies are built with the features of the tests, and so only once.
 .PHONY: end-to-end-tests
 end-to-end-tests: tools ## The real binary, real stores and real readers
-	cargo build --workspace --bins --locked
+	cargo build --workspace --bins --tests --locked
 	cargo test --workspace --test end_to_end --locked
 
 .PHONY: soak
 soak: ## Hundreds of runs under random faults: no row lost or doubled (SOAK_SEED, SOAK_RUNS, SOAK_THREADS)
 	tools/install.sh readers
-	cargo build --workspace --bins --locked
+	cargo build --workspace --bins --tests --locked
 	cargo test --workspace --test end_to_end --locked -- --ignored --exact --nocapture soak::soak
 
 FUZZ_SECONDS ?= 120

@@ -20,7 +20,7 @@ pub(crate) fn binary() -> PathBuf {
     let binary = std::env::var_os("DEFENDER_LAKE_BIN").map_or_else(beside_the_tests, PathBuf::from);
     assert!(
         binary.exists(),
-        "{} is missing: run `cargo build --workspace --bins` first, or name it in DEFENDER_LAKE_BIN",
+        "{} is missing: run `cargo build --workspace --bins --tests` first, or name it in DEFENDER_LAKE_BIN",
         binary.display()
     );
     binary
