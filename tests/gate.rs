@@ -50,15 +50,19 @@ fn lines(records: usize, bad: usize) -> Vec<u8> {
 }
 
 #[test]
-fn bad_records_are_refused_where_they_are_more_than_the_number_and_more_than_the_share() {
-    for (number, share, passes) in [
-        ("1", "0.1", false),
-        ("2", "0.1", true),
-        ("1", "0.2", true),
-        ("0", "0", false),
-        ("0", "1", true),
+fn bad_records_are_refused_where_they_are_more_than_the_number_or_more_than_the_share() {
+    for (number, share, limit) in [
+        ("19", "1", Some("more than 19 (gate.max_quarantined)")),
+        ("20", "1", None),
+        ("20", "0.2", None),
+        (
+            "20",
+            "0.1",
+            Some("more than 10% (gate.max_quarantined_share)"),
+        ),
+        ("0", "0", Some("max_quarantined")),
     ] {
-        let (blobs, lake) = (Blobs::of_lines(Some(7), &lines(10, 2)), Lake::on_disk());
+        let (blobs, lake) = (Blobs::of_lines(Some(7), &lines(100, 20)), Lake::on_disk());
         let pipeline = Pipeline::from_files(&blobs, &lake);
         let limits = [
             "--set".to_owned(),
@@ -67,41 +71,91 @@ fn bad_records_are_refused_where_they_are_more_than_the_number_and_more_than_the
             format!("gate.max_quarantined_share={share}"),
         ];
         let limits = limits.each_ref().map(String::as_str);
-        if passes {
-            assert_eq!(pipeline.run_with(&limits)["records_quarantined"], 2);
+        if let Some(limit) = limit {
+            let words = ["20 of 100 records", limit, "invalid_json", "line 81"];
+            let report = is_refused(&pipeline, &limits, &words);
+            assert_eq!(report["records_quarantined"], 20);
+        } else {
+            assert_eq!(pipeline.run_with(&limits)["records_quarantined"], 20);
             DuckDb
                 .values(&lake.on_this_machine().table())
                 .is(&Truth::of(&blobs));
-        } else {
-            let report = is_refused(&pipeline, &limits, &["2 of 10 records", "max_quarantined"]);
-            assert_eq!(report["records_quarantined"], 2);
         }
     }
 }
 
 #[test]
-fn by_default_100_bad_records_pass_and_so_does_one_in_a_hundred() {
+fn by_default_1_percent_passes_up_to_100_records_and_so_do_10_of_few() {
     for (records, bad, passes) in [
-        (150, 100, true),
-        (150, 101, false),
-        (10_100, 101, true),
-        (10_000, 101, false),
+        (11, 10, true),
+        (12, 11, false),
+        (1_000, 11, false),
+        (10_000, 100, true),
+        (20_000, 101, false),
     ] {
         let (blobs, lake) = (
             Blobs::of_lines(Some(7), &lines(records, bad)),
             Lake::on_disk(),
         );
         let pipeline = Pipeline::from_files(&blobs, &lake);
-        pipeline.replace(
-            "max_quarantined_share = 1.0\nmax_quarantined = 1000000\n",
-            "",
-        );
+        default_limits(&pipeline);
         if passes {
             assert_eq!(pipeline.run()["rows_written"], records - bad);
         } else {
             is_refused(&pipeline, &[], &["quarantined"]);
         }
     }
+}
+
+fn default_limits(pipeline: &Pipeline) {
+    pipeline.replace(
+        "max_quarantined_share = 1.0\nmax_quarantined = 1000000\n",
+        "",
+    );
+}
+
+#[test]
+fn of_100_records_99_bad_ones_are_not_published() {
+    let (blobs, lake) = (Blobs::of_lines(Some(7), &lines(100, 99)), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    default_limits(&pipeline);
+    let example = format!("{}, line 2: ", path(Some(7), 1));
+    let words = ["99 of 100 records", "99 for invalid_json", &example];
+    let report = is_refused(&pipeline, &[], &words);
+    let quarantined = &report["quarantined"][0];
+    assert_eq!(quarantined["records"], 99);
+    assert_eq!(quarantined["example"]["line"], 2);
+    assert_eq!(quarantined["example"]["blob"], path(Some(7), 1));
+}
+
+#[test]
+fn a_good_day_is_never_replaced_by_one_of_which_every_record_is_quarantined() {
+    let lake = Lake::on_disk();
+    let (morning, noon) = (path(Some(7), 1), path(Some(7), 1).replace("1001", "1201"));
+    let good = Blobs::none();
+    good.add(&morning, &gzip(&lines(5, 0)));
+    Pipeline::from_files(&good, &lake).run();
+    let bad = Blobs::none();
+    bad.add(&noon, &gzip(&lines(5, 5)));
+    let pipeline = Pipeline::from_files(&bad, &lake);
+    let words = [
+        "all 5 records were quarantined",
+        "5 for invalid_json",
+        &noon,
+    ];
+    for arguments in [
+        &[][..],
+        &["--allow-empty"],
+        &["--allow-empty", "--accept-shrink", "--backfill"],
+        &["--set", "gate.allow_empty=true"],
+    ] {
+        let ran = pipeline.command("run", arguments).exits_with(3);
+        assert!(!ran.stderr.contains("--allow-empty"), "{}", ran.stderr);
+        is_refused(&pipeline, arguments, &words);
+    }
+    DuckDb
+        .values(&lake.on_this_machine().table())
+        .is(&Truth::of(&good));
 }
 
 #[test]

@@ -238,7 +238,7 @@ pub(crate) struct AllowedArguments {
     /// Publish a snapshot that is much smaller than the last one [gate.min_rows_ratio=0]
     #[arg(long)]
     pub(crate) accept_shrink: bool,
-    /// Publish a snapshot without rows; an empty listing also needs --org-id [gate.allow_empty=true]
+    /// Publish a snapshot without records; an empty listing also needs --org-id [gate.allow_empty=true]
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// What to do when the service replaces the snapshot under way [source.on_new_snapshot]

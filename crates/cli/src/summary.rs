@@ -178,6 +178,7 @@ pub(crate) mod tests {
             quarantined: vec![QuarantineReport {
                 reason: "invalid_json".to_owned(),
                 records: 10,
+                example: None,
             }],
             duplicate_keys: 3,
             duplicate_key_examples: Vec::new(),

@@ -1,14 +1,19 @@
 //! What a snapshot must fulfil before it becomes the lake's state. Looks at counts only, and changes nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use dataset::SnapshotId;
 use thiserror::Error;
 
 use crate::plan::Plan;
-use crate::report::{BlobReport, DuplicateKeyReport};
+use crate::report::{BlobReport, DuplicateKeyReport, QuarantineReport};
 use crate::settings::{DuplicateKeys, Gate};
 use crate::unique_key::Duplicates;
+
+/// Quarantined records that pass whatever their share is, unless there are no others: one bad record is 2% of 50 devices, and
+/// no reason to lose the day of a small tenant. A day that shrinks by them is what `gate.min_rows_ratio` refuses.
+const FEW_QUARANTINED: u64 = 10;
 
 /// Why a snapshot may not be published.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -22,22 +27,30 @@ pub enum Refusal {
         /// `which organisation` or `which time`.
         what: &'static str,
     },
-    /// No blob had a row.
+    /// No blob had a record.
     #[error("the snapshot has no rows")]
     NoRows,
-    /// Too many records were set aside: more than both limits allow.
+    /// There were records, and none of them is a row. No setting lets that pass.
+    #[error("all {records} records were quarantined{}", example_of(commonest.as_ref()))]
+    AllQuarantined {
+        /// Records read.
+        records: u64,
+        /// The reason that most of them have.
+        commonest: Option<QuarantineReport>,
+    },
+    /// More records were quarantined than a limit allows.
     #[error(
-        "{quarantined} of {records} records were quarantined: more than {max} and more than {}%", max_share * 100.0
+        "{quarantined} of {records} records were quarantined: more than {limit}{}", example_of(commonest.as_ref())
     )]
     TooManyQuarantined {
-        /// Records set aside.
+        /// Records quarantined.
         quarantined: u64,
         /// Records read.
         records: u64,
-        /// The limit in records.
-        max: u64,
-        /// The limit as a share.
-        max_share: f64,
+        /// The limit.
+        limit: QuarantineLimit,
+        /// The reason that most of them have.
+        commonest: Option<QuarantineReport>,
     },
     /// The snapshot is much smaller than the last one.
     #[error("{rows} rows are less than {min_ratio} of the {before} rows of snapshot {last}")]
@@ -73,6 +86,43 @@ pub enum Refusal {
     CountsDisagree(String),
 }
 
+/// A limit for quarantined records.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum QuarantineLimit {
+    /// `gate.max_quarantined`.
+    Records(u64),
+    /// `gate.max_quarantined_share`.
+    Share(f64),
+}
+
+impl fmt::Display for QuarantineLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Records(records) => write!(f, "{records} (gate.max_quarantined)"),
+            Self::Share(share) => {
+                // 0.07 * 100.0 is 7.000000000000001.
+                let percent = (share * 1e6).round() / 1e4;
+                write!(f, "{percent}% (gate.max_quarantined_share)")
+            }
+        }
+    }
+}
+
+fn example_of(commonest: Option<&QuarantineReport>) -> String {
+    let Some(commonest) = commonest else {
+        return String::new();
+    };
+    let (records, reason) = (commonest.records, &commonest.reason);
+    let example = commonest
+        .example
+        .as_ref()
+        .map_or_else(String::new, |first| {
+            let (blob, line, message) = (&first.blob, first.line, &first.message);
+            format!(", the first in {blob}, line {line}: {message}")
+        });
+    format!("; {records} for {reason}{example}")
+}
+
 fn in_blobs(examples: &[DuplicateKeyReport]) -> String {
     examples.first().map_or_else(String::new, |example| {
         format!(", one of them in {}", example.blobs.join(" and "))
@@ -93,7 +143,10 @@ impl Refusal {
                 "set gate.duplicate_keys = \"keep\" to publish all rows; the blobs' paths tell the device groups"
             }
             Self::TooManyQuarantined { .. } => {
-                "look at the quarantine folder for lines and reasons; raise gate.max_quarantined or gate.max_quarantined_share to publish all the same"
+                "`defender-lake quarantine show` prints the records and reasons; raise gate.max_quarantined or gate.max_quarantined_share to publish all the same"
+            }
+            Self::AllQuarantined { .. } => {
+                "`defender-lake quarantine show` prints the records and reasons; if the service changed its form, correct the schema file (`schema = \"...\"`)"
             }
             Self::TooFewRows { .. } => {
                 "use --accept-shrink if the organisation did shrink, or lower gate.min_rows_ratio"
@@ -111,6 +164,8 @@ pub(crate) struct Counted<'a> {
     pub(crate) blobs: &'a [BlobReport],
     /// Rows in the staged files.
     pub(crate) staged_rows: u64,
+    /// Why records were quarantined, by reason.
+    pub(crate) quarantined: &'a [QuarantineReport],
     /// Unique keys that come more than once.
     pub(crate) duplicates: &'a Duplicates,
 }
@@ -137,16 +192,23 @@ pub(crate) fn check(
         .iter()
         .map(|blob| blob.records_quarantined)
         .sum();
-    let share = quarantined as f64 / records.max(1) as f64;
-    if quarantined > gate.max_quarantined && share > gate.max_quarantined_share {
+    let rows = counted.staged_rows;
+    let commonest = || {
+        let reasons = counted.quarantined.iter();
+        reasons.max_by_key(|reason| reason.records).cloned()
+    };
+    if quarantined > 0 && rows == 0 {
+        let commonest = commonest();
+        return Err(Refusal::AllQuarantined { records, commonest });
+    }
+    if let Some(limit) = exceeded(gate, quarantined, records) {
         return Err(Refusal::TooManyQuarantined {
             quarantined,
             records,
-            max: gate.max_quarantined,
-            max_share: gate.max_quarantined_share,
+            limit,
+            commonest: commonest(),
         });
     }
-    let rows = counted.staged_rows;
     if rows == 0 && !gate.allow_empty {
         return Err(Refusal::NoRows);
     }
@@ -168,6 +230,16 @@ pub(crate) fn check(
         }
         _ => Ok(()),
     }
+}
+
+/// The limit that so many quarantined records exceed.
+fn exceeded(gate: &Gate, quarantined: u64, records: u64) -> Option<QuarantineLimit> {
+    if quarantined > gate.max_quarantined {
+        return Some(QuarantineLimit::Records(gate.max_quarantined));
+    }
+    let share = quarantined as f64 / records.max(1) as f64;
+    (quarantined > FEW_QUARANTINED && share > gate.max_quarantined_share)
+        .then_some(QuarantineLimit::Share(gate.max_quarantined_share))
 }
 
 fn every_blob_was_read(plan: &Plan, blobs: &[BlobReport]) -> Result<(), Refusal> {
@@ -227,10 +299,11 @@ mod tests {
 
     use super::*;
     use crate::plan::PlannedBlob;
+    use crate::report::QuarantineExample;
 
     const GATE: Gate = Gate {
         max_quarantined_share: 0.01,
-        max_quarantined: 2,
+        max_quarantined: 20,
         min_rows_ratio: 0.5,
         allow_empty: false,
         duplicate_keys: DuplicateKeys::Keep,
@@ -268,9 +341,19 @@ mod tests {
             rbac_group_id: None,
         });
         let plan = Plan::new(snapshot, planned.to_vec(), 100, 100).unwrap();
+        let reason = |reason: &str, records, line| QuarantineReport {
+            reason: reason.to_owned(),
+            records,
+            example: Some(QuarantineExample {
+                blob: "a".to_owned(),
+                line,
+                message: "what is wrong".to_owned(),
+            }),
+        };
         let counted = Counted {
             blobs,
             staged_rows,
+            quarantined: &[reason("rare", 1, 7), reason("common", 2, 9)],
             duplicates: &Duplicates::default(),
         };
         check(gate, &plan, counted, last.as_ref())
@@ -288,6 +371,7 @@ mod tests {
         let counted = Counted {
             blobs: &[],
             staged_rows: 0,
+            quarantined: &[],
             duplicates: &duplicates,
         };
         let snapshot = Snapshot {
@@ -354,24 +438,55 @@ mod tests {
     }
 
     #[test]
-    fn quarantine_is_refused_beyond_both_limits_only() {
-        assert_eq!(
-            checked(&GATE, &[blob("a", 1, 1), blob("b", 1, 1)], 2, None),
-            Ok(())
-        );
-        assert_eq!(
-            checked(&GATE, &[blob("a", 1000, 3), blob("b", 0, 0)], 1000, None),
-            Ok(())
-        );
-        let refused = checked(&GATE, &[blob("a", 1, 2), blob("b", 1, 1)], 2, None);
-        assert!(matches!(
-            refused,
-            Err(Refusal::TooManyQuarantined {
-                quarantined: 3,
-                records: 5,
-                ..
-            })
-        ));
+    fn quarantine_is_refused_beyond_either_limit_but_for_a_few_records() {
+        for (rows, quarantined, limit) in [
+            (10, 10, None),
+            (1, 10, None),
+            (1, 11, Some("1%")),
+            (990, 11, Some("1%")),
+            (1090, 11, None),
+            (1_000_000, 20, None),
+            (1_000_000, 21, Some("20 (gate.max_quarantined)")),
+        ] {
+            let blobs = [blob("a", rows, quarantined), blob("b", 0, 0)];
+            let checked = checked(&GATE, &blobs, rows, None);
+            let Some(limit) = limit else {
+                assert_eq!(checked, Ok(()), "{rows} rows, {quarantined} quarantined");
+                continue;
+            };
+            let refused = checked.unwrap_err().to_string();
+            let records = rows + quarantined;
+            assert!(
+                refused.starts_with(&format!(
+                    "{quarantined} of {records} records were quarantined: more than {limit}"
+                )),
+                "{refused}"
+            );
+            assert!(
+                refused.ends_with("; 2 for common, the first in a, line 9: what is wrong"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn quarantined_records_are_never_an_empty_snapshot() {
+        let lenient = Gate {
+            max_quarantined_share: 1.0,
+            max_quarantined: u64::MAX,
+            min_rows_ratio: 0.0,
+            allow_empty: true,
+            ..GATE
+        };
+        for gate in [&GATE, &lenient] {
+            let refused = checked(gate, &[blob("a", 0, 3), blob("b", 0, 0)], 0, None).unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                "all 3 records were quarantined; 2 for common, the first in a, line 9: what is wrong"
+            );
+            let advice = refused.advice().unwrap();
+            assert!(!advice.contains("--allow-empty"), "{advice}");
+        }
     }
 
     #[test]

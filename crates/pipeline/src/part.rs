@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use dataset::Partition;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use transformer::{BlobCounts, DriftKind};
+use transformer::{BlobCounts, DriftKind, QuarantinedRecord};
 use writer::{EncodedRowGroup, SpooledRowGroup, StagedFile, StagedFileWriter};
 
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::plan::{Part, PlannedBlob};
 use crate::quarantine_file::QuarantineWriter;
-use crate::report::{self, BlobReport};
+use crate::report::{self, BlobReport, QuarantineExample};
 use crate::segment::Piece;
 use crate::unique_key::BlobKeys;
 use crate::work::Workshop;
@@ -24,10 +24,19 @@ pub(crate) struct StagedPart {
     pub(crate) files: Vec<StagedFile>,
     pub(crate) blobs: Vec<BlobReport>,
     pub(crate) drift: HashMap<(String, DriftKind), u64>,
-    pub(crate) quarantined: BTreeMap<&'static str, u64>,
+    /// By the reason's code.
+    pub(crate) quarantined: BTreeMap<&'static str, Quarantined>,
     pub(crate) quarantine_files: Vec<String>,
     /// Hashes of the unique keys, for each of `blobs`.
     keys: Vec<BlobKeys>,
+}
+
+/// Records that were quarantined for one reason.
+#[derive(Debug)]
+pub(crate) struct Quarantined {
+    pub(crate) records: u64,
+    /// The first of them.
+    pub(crate) example: QuarantineExample,
 }
 
 /// A segment on its way to its part: what its job makes, and how the job ended.
@@ -157,7 +166,7 @@ impl Workshop {
                     }
                     Piece::Quarantined { blob, records } => {
                         for record in &records {
-                            *staged.quarantined.entry(record.reason.code()).or_default() += 1;
+                            staged.count_quarantined(&blob, record);
                         }
                         quarantine.add(&blob, &records).await?;
                     }
@@ -217,8 +226,21 @@ impl StagedPart {
     pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
         let reasons = self.quarantined.iter();
         reasons
-            .map(|(reason, records)| ((*reason).to_owned(), *records))
+            .map(|(reason, quarantined)| ((*reason).to_owned(), quarantined.records))
             .collect()
+    }
+
+    fn count_quarantined(&mut self, blob: &str, record: &QuarantinedRecord) {
+        let quarantined = self.quarantined.entry(record.reason.code());
+        let quarantined = quarantined.or_insert_with(|| Quarantined {
+            records: 0,
+            example: QuarantineExample {
+                blob: blob.to_owned(),
+                line: record.line,
+                message: record.reason.to_string(),
+            },
+        });
+        quarantined.records += 1;
     }
 
     /// The blobs and the hashes of their unique keys, which are not kept.

@@ -417,7 +417,11 @@ struct Cut {
 fn reports(reasons: impl IntoIterator<Item = (String, u64)>) -> Vec<QuarantineReport> {
     let reports = reasons.into_iter();
     reports
-        .map(|(reason, records)| QuarantineReport { reason, records })
+        .map(|(reason, records)| QuarantineReport {
+            reason,
+            records,
+            example: None,
+        })
         .collect()
 }
 

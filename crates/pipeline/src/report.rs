@@ -134,6 +134,20 @@ pub struct QuarantineReport {
     pub reason: String,
     /// Number of records.
     pub records: u64,
+    /// The first of them that was met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<QuarantineExample>,
+}
+
+/// Where a quarantined record is, and why it is no row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineExample {
+    /// Blob path.
+    pub blob: String,
+    /// Line in the inflated blob, from 1.
+    pub line: u64,
+    /// The reason in words.
+    pub message: String,
 }
 
 /// Where a unique key is that comes more than once.

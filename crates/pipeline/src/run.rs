@@ -226,6 +226,7 @@ async fn publish(
         let counted = Counted {
             blobs: &report.blob_counts,
             staged_rows: report.rows_written,
+            quarantined: &report.quarantined,
             duplicates: &duplicates,
         };
         let last = last_committed(lake, &snapshot).await?;
@@ -386,14 +387,20 @@ fn start_again(settings: &Settings, report: &mut RunReport) {
 /// Adds up what the parts counted.
 fn count(report: &mut RunReport, staged: &[StagedPart]) {
     let mut drift: BTreeMap<_, u64> = BTreeMap::new();
-    let mut quarantined: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut quarantined: BTreeMap<&str, QuarantineReport> = BTreeMap::new();
     for part in staged {
         report.blob_counts.extend(part.blobs.iter().cloned());
         for ((path, kind), records) in &part.drift {
             *drift.entry((path, (*kind).into())).or_default() += records;
         }
-        for (reason, records) in &part.quarantined {
-            *quarantined.entry(reason).or_default() += records;
+        for (reason, found) in &part.quarantined {
+            let reported = quarantined.entry(reason);
+            let reported = reported.or_insert_with(|| QuarantineReport {
+                reason: (*reason).to_owned(),
+                records: 0,
+                example: Some(found.example.clone()),
+            });
+            reported.records += found.records;
         }
         for file in &part.files {
             report.files += 1;
@@ -416,11 +423,5 @@ fn count(report: &mut RunReport, staged: &[StagedPart]) {
             records,
         });
     report.drift = drift.collect();
-    let quarantined = quarantined
-        .into_iter()
-        .map(|(reason, records)| QuarantineReport {
-            reason: reason.to_owned(),
-            records,
-        });
-    report.quarantined = quarantined.collect();
+    report.quarantined = quarantined.into_values().collect();
 }

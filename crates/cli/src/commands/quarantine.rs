@@ -128,6 +128,7 @@ mod tests {
             remaining: vec![QuarantineReport {
                 reason: "line_too_long".to_owned(),
                 records: 3,
+                example: None,
             }],
             cut: 3,
         };

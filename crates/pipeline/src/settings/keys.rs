@@ -483,13 +483,13 @@ pub const KEYS: &[Key] = &[
         "gate.max_quarantined_share",
         Kind::Share,
         "0.01",
-        "Share of the records that may be quarantined.",
+        "Share of the records that may be quarantined. Up to 10 records pass whatever their share.",
     ),
     key(
         "gate.max_quarantined",
         at_least(0),
         "100",
-        "Number of records that may be quarantined.",
+        "Number of records that may be quarantined, however small their share.",
     ),
     key(
         "gate.min_rows_ratio",
@@ -501,8 +501,8 @@ pub const KEYS: &[Key] = &[
         "gate.allow_empty",
         Kind::Bool,
         "false",
-        "Whether a snapshot without any row, or an empty listing of a known organisation and time, may be published, \
-         whatever the last one held.",
+        "Whether a snapshot without any record, or an empty listing of a known organisation and time, may be published, \
+         whatever the last one held. A snapshot whose records are all quarantined never is.",
     )
     .such_as("true"),
     key(

@@ -231,13 +231,13 @@ impl Work {
 /// `[gate]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
-    /// Share of the records that may be quarantined, 0 to 1.
+    /// Share of the records that may be quarantined, 0 to 1; up to 10 pass whatever their share.
     pub max_quarantined_share: f64,
-    /// Number of records that may be quarantined.
+    /// Number of records that may be quarantined, however small their share.
     pub max_quarantined: u64,
     /// The least rows, as a ratio to the last committed snapshot, 0 to 1.
     pub min_rows_ratio: f64,
-    /// Whether a snapshot without rows may be published.
+    /// Whether a snapshot without records may be published.
     pub allow_empty: bool,
     /// What becomes of a snapshot in which a unique key comes twice.
     pub duplicate_keys: DuplicateKeys,
