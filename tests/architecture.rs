@@ -1,10 +1,12 @@
 //! Who may depend on whom, read off `cargo metadata`: ARCHITECTURE.md says it, this test holds it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::imports::Imports;
 use crate::harness::workspace;
 
 /// Package name to the names of the packages that its shipped code depends on, itself or through others.
@@ -163,6 +165,28 @@ fn each_transport_has_one_user() {
     assert_eq!(dependencies.users_of("deltalake-core"), ["writer"]);
     assert_eq!(dependencies.users_of("reqwest"), ["extractor"]);
     assert_eq!(dependencies.users_of("clap"), ["cli"]);
+}
+
+/// Folders of a crate from the bottom up: each uses only those before it.
+const LAYERS: &[(&str, &[&str])] = &[];
+
+#[test]
+fn no_files_of_a_crate_import_each_other() {
+    let crates = fs::read_dir(workspace().join("crates")).unwrap();
+    for krate in crates {
+        let sources = krate.unwrap().path().join("src");
+        let cycles = Imports::of(&sources).cycles();
+        assert!(cycles.is_empty(), "{}: {cycles:#?}", sources.display());
+    }
+}
+
+#[test]
+fn folders_import_only_folders_below_them() {
+    for (krate, order) in LAYERS {
+        let sources = workspace().join("crates").join(krate).join("src");
+        let upward = Imports::of(&sources).upward(order);
+        assert!(upward.is_empty(), "{krate}: {upward:#?}");
+    }
 }
 
 #[test]

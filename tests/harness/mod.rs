@@ -9,6 +9,7 @@
 
 pub(crate) mod api;
 pub(crate) mod blobs;
+pub(crate) mod imports;
 pub(crate) mod lake;
 pub(crate) mod pipeline;
 pub(crate) mod poller;
