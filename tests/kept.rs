@@ -47,15 +47,15 @@ fn rows_by(reader: &str, pipeline: &Pipeline, selection: &[&str]) -> u64 {
     let code = pipeline.plain("snippet", &arguments).exits_with(0).stdout;
     let (shown, counted) = match reader {
         "duckdb" => ("SELECT * FROM", "SELECT count(*) FROM"),
-        "spark" => ("info_gathering.show()", "print(info_gathering.count())"),
+        "spark" => ("table.show()", "print(table.count())"),
         "polars" => (".collect())", ".collect().height)"),
-        _ => ("print(info_gathering)", "print(info_gathering.num_rows)"),
+        _ => ("print(rows)", "print(rows.num_rows)"),
     };
     assert!(code.contains(shown), "{code}");
     let mut code = code.replace(shown, counted);
     if reader == "duckdb" {
         code = format!(
-            "import duckdb\nprint(duckdb.connect().execute({}).fetchone()[0])\n",
+            "import duckdb\nlake = duckdb.connect(config={{'memory_limit': '500MB'}})\nprint(lake.execute({}).fetchone()[0])\n",
             Value::from(code)
         );
     }
@@ -122,6 +122,104 @@ fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_s3() {
 #[test]
 fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_azure() {
     snippets_read_what_they_say(&Lake::in_azurite(), &["polars", "delta"]);
+}
+
+#[test]
+fn a_snippet_reads_exactly_its_snapshot_or_says_that_it_cannot() {
+    let lake = Lake::on_disk();
+    let morning = small(10);
+    let (noon, evening) = (later(&morning, 2, 12), later(&morning, 4, 14));
+    let mut snapshots = vec![morning.clone(), noon.clone(), evening.clone()];
+    for day in 2..11 {
+        snapshots.push(snapshots[day].next_day());
+    }
+    let keeping = ["--set", "lake.retire_after=1h"];
+    for options in &snapshots {
+        Pipeline::from_files(&Blobs::simulated(options), &lake).run_with(&keeping);
+    }
+    let blobs = Blobs::simulated(&evening);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let retired = [(&morning, 10), (&noon, 12)];
+    for (options, rows) in retired {
+        assert_eq!(
+            rows_by("delta", &pipeline, &["--snapshot", &id(options)]),
+            rows
+        );
+    }
+    // What a clean-up of the log leaves: noon's entry is there, and cannot be read without the first one.
+    let log = lake.on_this_machine().table().join("_delta_log");
+    fs::remove_file(log.join("00000000000000000000.json")).unwrap();
+    for (options, rows) in retired {
+        let snapshot = id(options);
+        for reader in ["duckdb", "polars"] {
+            let read = rows_by(reader, &pipeline, &["--snapshot", &snapshot]);
+            assert_eq!(read, rows, "{reader}");
+        }
+        let arguments = ["delta", "pipeline.toml", "--snapshot", &snapshot];
+        let ran = pipeline.plain("snippet", &arguments).exits_with(1);
+        ran.says(&["no longer has snapshot", &snapshot, "snippet duckdb"]);
+        assert_eq!(ran.stdout, "");
+    }
+    // The current one of the day is read through the checkpoint.
+    let current = rows_by("delta", &pipeline, &["--snapshot", &id(&evening)]);
+    assert_eq!(current, 14);
+}
+
+/// Runs a pipeline whose dataset is named like a keyword, in a lake with that name, and gives the snippets' rows.
+fn rows_in_a_lake_named(name: &str, readers: &[(&str, &[&str])]) {
+    let (options, unused) = (small(10), Lake::on_disk());
+    let blobs = Blobs::simulated(&options);
+    let pipeline = Pipeline::from_files(&blobs, &unused);
+    let schema = include_str!("../schemas/info_gathering.toml");
+    let renamed = schema.replacen("name = \"info_gathering\"", "name = \"class\"", 1);
+    assert_ne!(schema, renamed);
+    fs::write(pipeline.folder().join("schema.toml"), renamed).unwrap();
+    let dataset = "dataset = \"class\"\nschema = \"schema.toml\"\n";
+    pipeline.replace("dataset = \"info_gathering\"\n", dataset);
+    let root = pipeline.folder().join(name);
+    let root = format!("lake.root={}", Value::from(root.to_str().unwrap()));
+    pipeline.run_with(&["--set", &root]);
+    for (reader, selection) in readers {
+        let selection = [selection, &["--set", &root][..]].concat();
+        let rows = rows_by(reader, &pipeline, &selection);
+        assert_eq!(rows, 10, "{reader} {selection:?}");
+    }
+}
+
+#[test]
+fn snippets_are_right_whatever_the_lake_and_the_dataset_are_called() {
+    let snapshot = id(&small(10));
+    let one = ["--snapshot", snapshot.as_str()];
+    let day = ["--date", "2026-05-03"];
+    rows_in_a_lake_named(
+        "it's {an} odd [n]ame *? %41 é\u{301}",
+        &[
+            ("duckdb", &[]),
+            ("duckdb", &day),
+            ("duckdb", &one),
+            ("polars", &one),
+        ],
+    );
+    rows_in_a_lake_named(
+        "it's{an}[odd]*?\"name\" \\",
+        &[
+            ("spark", &[]),
+            ("spark", &day),
+            ("spark", &one),
+            ("polars", &one),
+        ],
+    );
+    // deltalake and Polars' `scan_delta` open no such folders.
+    rows_in_a_lake_named(
+        "it's*one",
+        &[
+            ("polars", &[]),
+            ("polars", &day),
+            ("delta", &[]),
+            ("delta", &day),
+            ("delta", &one),
+        ],
+    );
 }
 
 #[test]
@@ -200,10 +298,21 @@ fn keeps_and_goes_back(lake: &Lake) {
     pipeline.command("rollback", &back).exits_with(0);
     assert_eq!(state_of(&noon).as_deref(), Some("retired"));
     readers_count(lake, &followed, &[(&morning, 30), (&past, 20)], "rollback");
-    // Kept an hour, nothing may go; kept no longer, the replaced one goes.
-    let held = ["--json", "--apply", "--set", "lake.retire_after=1h"];
-    let vacuum = pipeline.command("vacuum", &held).exits_with(0).json();
-    assert_eq!(vacuum["found"], serde_json::json!([]));
+    // It was to be kept for an hour: nothing may go, whatever the setting is now.
+    for setting in ["lake.retire_after=0s", "lake.retire_after=1h"] {
+        let held = ["--json", "--apply", "--set", setting];
+        let vacuum = pipeline.command("vacuum", &held).exits_with(0).json();
+        assert_eq!(vacuum["found"], serde_json::json!([]));
+        assert_eq!(state_of(&noon).as_deref(), Some("retired"));
+    }
+    // There and back, and kept for two seconds only.
+    let (noon_id, kept) = (id(&noon), ["--set", "lake.retire_after=1h"]);
+    let forth = [&["--to", noon_id.as_str()], &kept[..]].concat();
+    pipeline.command("rollback", &forth).exits_with(0);
+    let back = ["--to", &morning_id, "--set", "lake.retire_after=2s"];
+    pipeline.command("rollback", &back).exits_with(0);
+    assert_eq!(state_of(&noon).as_deref(), Some("retired"));
+    std::thread::sleep(std::time::Duration::from_millis(2100));
     let dry = pipeline.command("vacuum", &["--json"]).exits_with(0).json();
     assert!(!dry["found"].as_array().unwrap().is_empty());
     assert_eq!(state_of(&noon).as_deref(), Some("retired"));
@@ -216,6 +325,66 @@ fn keeps_and_goes_back(lake: &Lake) {
         .command("rollback", &["--to", &gone])
         .exits_with(1)
         .says(&["does not keep"]);
+}
+
+fn a_displaced_snapshot_stays_displaced(lake: &Lake, format: &str) {
+    let morning = small(30);
+    let (noon, evening) = (later(&morning, 2, 33), later(&morning, 8, 35));
+    let format = format!("lake.format={format}");
+    let keeping = ["--set", &format, "--set", "lake.retire_after=1h"];
+    // The scheduled run of a pipeline that keeps nothing.
+    let plain = ["--json", "--set", &format];
+    Pipeline::from_files(&Blobs::simulated(&morning), lake).run_with(&keeping);
+    let blobs = Blobs::simulated(&noon);
+    let scheduled = Pipeline::from_files(&blobs, lake);
+    scheduled.run_with(&keeping);
+    let (morning_id, noon_id) = (id(&morning), id(&noon));
+    let back = [&["--to", morning_id.as_str()], &keeping[..]].concat();
+    scheduled.command("rollback", &back).exits_with(0);
+    let current = |expected: &str| {
+        let listed = scheduled.command("snapshots", &plain).exits_with(0).json();
+        let current: Vec<&Value> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|snapshot| snapshot["state"] == "current")
+            .map(|snapshot| &snapshot["snapshot"])
+            .collect();
+        assert_eq!(current, [expected]);
+    };
+    for _ in 0..2 {
+        let ran = scheduled.command("run", &plain).exits_with(3);
+        ran.says(&["rolled back", &noon_id, &morning_id, "--backfill"]);
+        assert_eq!(ran.json()["outcome"], "refused");
+        current(&morning_id);
+    }
+    // The displaced one is still there for whoever wants it.
+    let forth = [&["--to", noon_id.as_str()], &keeping[..]].concat();
+    scheduled.command("rollback", &forth).exits_with(0);
+    assert_eq!(
+        scheduled.run_with(&["--set", &format])["outcome"],
+        "unchanged"
+    );
+    scheduled.command("rollback", &back).exits_with(0);
+    let asked = [&["--backfill"], &keeping[..]].concat();
+    assert_eq!(scheduled.run_with(&asked)["outcome"], "committed");
+    scheduled.command("rollback", &back).exits_with(0);
+    let newer = Blobs::simulated(&evening);
+    let newer = Pipeline::from_files(&newer, lake);
+    assert_eq!(newer.run_with(&["--set", &format])["outcome"], "committed");
+    current(&id(&evening));
+}
+
+#[test]
+fn a_displaced_snapshot_is_not_published_again_on_disk() {
+    a_displaced_snapshot_stays_displaced(&Lake::on_disk(), "delta");
+    a_displaced_snapshot_stays_displaced(&Lake::on_disk(), "parquet");
+}
+
+#[test]
+fn a_displaced_snapshot_is_not_published_again_in_s3() {
+    a_displaced_snapshot_stays_displaced(&Lake::in_moto(), "delta");
+    a_displaced_snapshot_stays_displaced(&Lake::in_moto(), "parquet");
 }
 
 #[test]

@@ -133,6 +133,20 @@ pub enum PipelineError {
         /// Name of the dataset.
         dataset: String,
     },
+    /// The log no longer has a snapshot for a reader that needs it.
+    #[error("the Delta log of `{dataset}` no longer has snapshot {snapshot}")]
+    NotInDeltaLog {
+        /// Name of the dataset.
+        dataset: String,
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// What is to be read has no files.
+    #[error("that selection of `{dataset}` has no rows: there is no file to read")]
+    NothingToRead {
+        /// Name of the dataset.
+        dataset: String,
+    },
     /// A quarantine file cannot be read.
     #[error("quarantine file `{path}` is malformed: {message}")]
     QuarantineFile {
@@ -243,6 +257,8 @@ impl PipelineError {
             | Self::NoSuchDate { .. }
             | Self::NotKept { .. }
             | Self::FilesGone { .. }
+            | Self::NotInDeltaLog { .. }
+            | Self::NothingToRead { .. }
             | Self::QuarantineFile { .. }
             | Self::SnapshotChanged { .. }
             | Self::ListedTwice { .. }
@@ -289,6 +305,9 @@ impl PipelineError {
             }
             Self::NoDeltaLog { .. } => {
                 "use another reader, or set lake.format = \"delta\": the next run gives the table a log"
+            }
+            Self::NotInDeltaLog { .. } => {
+                "use `defender-lake snippet duckdb`, `spark` or `polars`: they read the snapshot's own files"
             }
             Self::NoSuchDate { .. } | Self::NotKept { .. } => {
                 "`defender-lake snapshots` lists what there is; lake.retire_after says how long replaced snapshots are kept"

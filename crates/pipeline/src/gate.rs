@@ -81,6 +81,14 @@ pub enum Refusal {
         /// The later one.
         current: SnapshotId,
     },
+    /// A rollback displaced the snapshot.
+    #[error("the lake was rolled back from snapshot {displaced} to {current}")]
+    RolledBack {
+        /// The current one.
+        current: SnapshotId,
+        /// The latest one that was displaced: the refused one, or a later one.
+        displaced: SnapshotId,
+    },
     /// A planned blob was not read to its end, or counts do not add up: a defect, caught before it could do harm.
     #[error("counts do not add up: {0}")]
     CountsDisagree(String),
@@ -152,6 +160,9 @@ impl Refusal {
                 "use --accept-shrink if the organisation did shrink, or lower gate.min_rows_ratio"
             }
             Self::OlderThanCurrent { .. } => "use --backfill to put a past snapshot in its place",
+            Self::RolledBack { .. } => {
+                "the next snapshot of the service is published as usual; use --backfill, or `defender-lake rollback` while its files are kept, to make this one current again"
+            }
             Self::CountsDisagree(_) => return None,
         })
     }

@@ -191,7 +191,14 @@ async fn publish(
             let current = current.snapshot;
             return Err(Refusal::OlderThanCurrent { current }.into());
         }
-        Standing::New | Standing::Replaces(_) | Standing::OlderThan(_) => {}
+        Standing::RolledBack { current, displaced } if !options.backfill => {
+            let current = current.snapshot;
+            return Err(Refusal::RolledBack { current, displaced }.into());
+        }
+        Standing::New
+        | Standing::Replaces(_)
+        | Standing::OlderThan(_)
+        | Standing::RolledBack { .. } => {}
     }
     report.blobs = plan.blobs().count() as u64;
     report.parts = plan.parts.len() as u64;
@@ -326,6 +333,10 @@ async fn commit(
             current: current.snapshot,
         }
         .into()),
+        CommitOutcome::RolledBack { current, displaced } => {
+            let current = current.snapshot;
+            Err(Refusal::RolledBack { current, displaced }.into())
+        }
         CommitOutcome::Conflict { attempts, message } => {
             Err(PipelineError::Conflict { attempts, message })
         }

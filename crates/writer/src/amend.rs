@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 use crate::begun::Begun;
 use crate::commit::{abort, complete_uploads, info, sorted, undecided};
 use crate::contention::Contention;
-use crate::delta_log::LogEntry;
+use crate::delta_log::{EntryOfSnapshot, LogEntry};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::latest::{CurrentSnapshot, Latest};
@@ -266,18 +266,26 @@ async fn publish(
             return Ok(None);
         }
         let put = if has_log && state.log.version.is_some() {
+            let mut info = info(manifest);
+            let date = manifest.identity().generated_date();
+            let current = state.latest.current(&manifest.org_id, date);
+            let rolled_back = current.and_then(|current| current.rolled_back.as_ref());
+            EntryOfSnapshot::write(&mut info, rolled_back, None);
             let entry = LogEntry {
                 columns: None,
                 add: added(request, manifest),
                 remove: Vec::new(),
                 transaction: None,
                 operation: "WRITE",
-                info: info(manifest),
+                info,
                 committed_at: now,
             };
             table.log.commit(&mut state.log, entry).await
         } else {
-            state.latest.put(CurrentSnapshot::from(manifest), now);
+            let retirement = table.retirement(now);
+            state
+                .latest
+                .put(CurrentSnapshot::from(manifest), retirement);
             let alone = request.table.single_writer;
             state.latest.swap(table.lake, &state.seen, alone).await
         };

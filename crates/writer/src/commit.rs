@@ -23,13 +23,13 @@
 //! commits nothing ([`staging::may_commit`]).
 
 use chrono::{DateTime, Utc};
-use dataset::{Dataset, Snapshot};
+use dataset::{Dataset, Snapshot, SnapshotId};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use crate::begun::Begun;
 use crate::contention::Contention;
-use crate::delta_log::LogEntry;
+use crate::delta_log::{EntryOfSnapshot, LogEntry};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::invariants;
@@ -58,6 +58,13 @@ pub enum Standing {
     Replaces(CurrentSnapshot),
     /// The organisation has a snapshot of a later time: that of the same date where there is one, else its newest.
     OlderThan(CurrentSnapshot),
+    /// A rollback displaced it, or a later one of its date, for the one that is current.
+    RolledBack {
+        /// The current one.
+        current: CurrentSnapshot,
+        /// The latest one that was displaced.
+        displaced: SnapshotId,
+    },
 }
 
 /// What is to be committed.
@@ -106,6 +113,13 @@ pub enum CommitOutcome {
     Unchanged(CurrentSnapshot),
     /// The lake holds a later one and `backfill` was not asked for. The staged files were thrown away.
     OlderThanCurrent(CurrentSnapshot),
+    /// A rollback displaced it and `backfill` was not asked for. The staged files were thrown away.
+    RolledBack {
+        /// The current one.
+        current: CurrentSnapshot,
+        /// The latest one that was displaced.
+        displaced: SnapshotId,
+    },
     /// The store kept refusing the write that decides: others kept committing first, or it has another reason. Nothing was
     /// committed.
     Conflict {
@@ -161,7 +175,13 @@ fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
             current,
         ) {
             (Some(later), _) => Standing::OlderThan(later.clone()),
-            (None, Some(current)) => Standing::Replaces(current.clone()),
+            (None, Some(current)) => match &current.rolled_back {
+                Some(displaced) if *displaced >= snapshot.id() => Standing::RolledBack {
+                    current: current.clone(),
+                    displaced: displaced.clone(),
+                },
+                _ => Standing::Replaces(current.clone()),
+            },
             (None, None) => Standing::New,
         },
     }
@@ -251,6 +271,9 @@ fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
         Standing::Unchanged(current) => Some(CommitOutcome::Unchanged(current)),
         Standing::OlderThan(current) if !request.backfill => {
             Some(CommitOutcome::OlderThanCurrent(current))
+        }
+        Standing::RolledBack { current, displaced } if !request.backfill => {
+            Some(CommitOutcome::RolledBack { current, displaced })
         }
         _ => None,
     }
@@ -438,6 +461,11 @@ impl Commit<'_> {
         let app_id = format!("{}/{}", manifest.dataset, manifest.org_id);
         let number = manifest.generated_time.timestamp();
         let last = table.log.transaction(&state.log, &app_id).await?;
+        let mut info = info(manifest);
+        let rolled_back =
+            replaced.and_then(|replaced| replaced.still_displaced(&manifest.snapshot));
+        let kept_until = replaced.map(|_| table.retirement(request.committed_at).kept_until);
+        EntryOfSnapshot::write(&mut info, rolled_back.as_ref(), kept_until);
         let entry = LogEntry {
             columns: Some(&request.dataset),
             add: earlier_files.chain(&manifest.files).collect(),
@@ -450,7 +478,7 @@ impl Commit<'_> {
                 .is_none_or(|last| last < number)
                 .then_some((app_id, number)),
             operation: "WRITE",
-            info: info(manifest),
+            info,
             committed_at: request.committed_at,
         };
         let written = table.log.commit(&mut state.log, entry).await;
@@ -467,9 +495,10 @@ impl Commit<'_> {
                 return Ok(Recorded::StruckOff);
             }
             let replaced = self.replaced_in(&state.latest);
+            let retirement = table.retirement(request.committed_at);
             state
                 .latest
-                .put(CurrentSnapshot::from(manifest), request.committed_at);
+                .put(CurrentSnapshot::from(manifest), retirement);
             let alone = request.table.single_writer;
             let swapped = state.latest.swap(table.lake, &state.seen, alone).await;
             let why = match swapped.map_err(|error| undecided(manifest, error))? {

@@ -116,6 +116,45 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) committed_at: DateTime<Utc>,
 }
 
+/// What the entry that made a snapshot part of the table says of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EntryOfSnapshot {
+    /// Version of the entry.
+    pub(crate) version: u64,
+    /// The latest snapshot that a rollback displaced for it.
+    pub(crate) rolled_back: Option<SnapshotId>,
+    /// Until when the files of the snapshot that it replaced are kept.
+    pub(crate) replaced_kept_until: Option<DateTime<Utc>>,
+}
+
+impl EntryOfSnapshot {
+    const ROLLED_BACK: &str = "rolledBack";
+    const REPLACED_KEPT_UNTIL: &str = "replacedKeptUntil";
+
+    fn read(info: &Value, version: u64) -> Self {
+        let text = |name: &str| info[name].as_str();
+        Self {
+            version,
+            rolled_back: text(Self::ROLLED_BACK).and_then(|id| id.parse().ok()),
+            replaced_kept_until: text(Self::REPLACED_KEPT_UNTIL).and_then(|at| at.parse().ok()),
+        }
+    }
+
+    /// Adds it to what an entry says: a pointer that lags behind the log then loses nothing.
+    pub(crate) fn write(
+        info: &mut Map<String, Value>,
+        rolled_back: Option<&SnapshotId>,
+        replaced_kept_until: Option<DateTime<Utc>>,
+    ) {
+        if let Some(displaced) = rolled_back {
+            info.insert(Self::ROLLED_BACK.to_owned(), json!(displaced));
+        }
+        if let Some(until) = replaced_kept_until {
+            info.insert(Self::REPLACED_KEPT_UNTIL.to_owned(), json!(until));
+        }
+    }
+}
+
 impl FoundFiles {
     fn add(&mut self, file: ScanFile) {
         let ScanFile {
@@ -173,9 +212,10 @@ impl LogState {
         paths
     }
 
-    /// Snapshots with files in the table.
-    pub(crate) fn snapshots(&self) -> BTreeSet<&SnapshotId> {
-        self.files.iter().map(|file| &file.snapshot).collect()
+    /// Paths of a snapshot's files in the table, from the lake's root.
+    pub(crate) fn paths_of(&self, snapshot: &SnapshotId) -> BTreeSet<&str> {
+        let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
+        of_it.map(|file| file.path.as_str()).collect()
     }
 
     /// Paths of all files of the table, from the lake's root.
@@ -268,8 +308,31 @@ impl DeltaLog {
     /// The log as Delta's kernel reads it.
     async fn kernel(&self) -> Result<KernelLog> {
         let engine = log_kernel::engine(self.objects().await?);
-        self.on_kernel("read", move || KernelLog::read(engine, TABLE_URL))
+        self.on_kernel("read", move || KernelLog::read(engine, TABLE_URL, None))
             .await
+    }
+
+    /// Files of the table at a version, from the lake's root. `None`: the log can no longer be read at that version.
+    pub(crate) async fn paths_at(&self, version: u64) -> Result<Option<BTreeSet<String>>> {
+        let engine = log_kernel::engine(self.objects().await?);
+        let table = layout::table(&self.dataset);
+        let paths = self.on_kernel("read", move || {
+            let log = KernelLog::read(engine, TABLE_URL, Some(version))?;
+            log.fold_files(BTreeSet::new(), |paths, file| {
+                paths.insert(file.path);
+            })
+        });
+        match paths.await {
+            Ok(paths) => Ok(Some(
+                paths
+                    .into_iter()
+                    .map(|path| format!("{table}/{path}"))
+                    .collect(),
+            )),
+            // Entries or checkpoints that the version needs are gone.
+            Err(Error::DeltaLog { .. } | Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn foreign(&self, path: &str) -> Error {
@@ -394,18 +457,36 @@ impl DeltaLog {
         self.lake.patience().wait("read", &folder, reading).await
     }
 
-    /// Version of the last entry, up to `last`, that made a snapshot part of the table. `None`: it is no longer there.
-    pub(crate) async fn entry_of(&self, snapshot: &SnapshotId, last: u64) -> Result<Option<u64>> {
+    /// The last entry, up to version `last`, of each snapshot that made it part of the table; without those that are no longer
+    /// there.
+    pub(crate) async fn entries_of<'s>(
+        &self,
+        snapshots: impl IntoIterator<Item = &'s SnapshotId>,
+        last: u64,
+    ) -> Result<HashMap<SnapshotId, EntryOfSnapshot>> {
+        let mut wanted: BTreeSet<&SnapshotId> = snapshots.into_iter().collect();
+        let mut found = HashMap::new();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
         let store = self.log_store().await?;
         for version in (0..=last).rev() {
             let Some(entry) = self.entry(&store, version).await? else {
-                return Ok(None);
+                break;
             };
-            if commit_infos(&entry).any(|info| info["snapshot"] == snapshot.as_str()) {
-                return Ok(Some(version));
+            for info in commit_infos(&entry) {
+                let snapshot = info["snapshot"].as_str().map(str::parse::<SnapshotId>);
+                if let Some(Ok(snapshot)) = snapshot
+                    && wanted.remove(&snapshot)
+                {
+                    found.insert(snapshot, EntryOfSnapshot::read(&info, version));
+                }
+            }
+            if wanted.is_empty() {
+                break;
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Writes a checkpoint if the entry of that version is due for one, and then deletes log entries that the checkpoint covers and

@@ -1,6 +1,8 @@
 //! `latest.json`: which snapshot is current, for each organisation and date. Replaced only by compare-and-swap.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,11 @@ use crate::remote::ConditionalPut;
 use crate::store::{Lake, Version};
 
 const VERSION: u32 = 1;
+/// The last second that every reader of times can name: the end of the year 9999.
+const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(time) => time,
+    None => DateTime::<Utc>::MAX_UTC,
+};
 
 /// The pointer document of one dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +42,17 @@ pub struct RetiredSnapshot {
     pub was: CurrentSnapshot,
     /// When it was replaced.
     pub retired_at: DateTime<Utc>,
+    /// Until when its files are kept, whatever the settings of later runs. `None`: an earlier version of this program retired
+    /// it, and the setting of each run decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<DateTime<Utc>>,
+}
+
+/// When snapshots are retired, and until when their files are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retirement {
+    at: DateTime<Utc>,
+    pub(crate) kept_until: DateTime<Utc>,
 }
 
 /// The snapshot that is current for its organisation and date.
@@ -56,6 +74,54 @@ pub struct CurrentSnapshot {
     pub rows: u64,
     /// Number of its files.
     pub files: u64,
+    /// The latest snapshot of its date that a rollback displaced for this one. Neither it nor an earlier one is published
+    /// again unless a user asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<SnapshotId>,
+}
+
+impl Retirement {
+    pub(crate) fn new(at: DateTime<Utc>, retire_after: Duration) -> Self {
+        Self {
+            at,
+            kept_until: kept_until(at, retire_after),
+        }
+    }
+
+    /// The same, with what was promised when another run retired the snapshot.
+    pub(crate) fn or_until(self, promised: Option<DateTime<Utc>>) -> Self {
+        Self {
+            kept_until: promised.unwrap_or(self.kept_until),
+            ..self
+        }
+    }
+}
+
+impl RetiredSnapshot {
+    /// Until when its files are kept; `retire_after` decides where nothing was promised.
+    pub(crate) fn kept_until(&self, retire_after: Duration) -> DateTime<Utc> {
+        let by_setting = || kept_until(self.retired_at, retire_after);
+        self.kept_until.unwrap_or_else(by_setting)
+    }
+}
+
+fn kept_until(retired_at: DateTime<Utc>, retire_after: Duration) -> DateTime<Utc> {
+    let retire_after = TimeDelta::from_std(retire_after).ok();
+    let until = retire_after.and_then(|kept| retired_at.checked_add_signed(kept));
+    until.map_or(FAR_FUTURE, |until| until.min(FAR_FUTURE))
+}
+
+impl CurrentSnapshot {
+    /// What a rollback to snapshot `to` displaces, if this is the current one of its date.
+    pub(crate) fn displaced_by_rollback(&self, to: &SnapshotId) -> Option<SnapshotId> {
+        let displaced = self.rolled_back.iter().chain([&self.snapshot]).max();
+        displaced.filter(|displaced| *displaced > to).cloned()
+    }
+
+    /// What stays displaced when snapshot `by` takes the place of this one without a rollback.
+    pub(crate) fn still_displaced(&self, by: &SnapshotId) -> Option<SnapshotId> {
+        self.rolled_back.clone().filter(|displaced| displaced > by)
+    }
 }
 
 impl Latest {
@@ -126,10 +192,14 @@ impl Latest {
     }
 
     /// Puts a snapshot in the place of the one of its organisation and date, which is retired.
-    pub(crate) fn put(&mut self, entry: CurrentSnapshot, now: DateTime<Utc>) {
+    pub(crate) fn put(&mut self, mut entry: CurrentSnapshot, retirement: Retirement) {
+        let replaced = self.current(&entry.org_id, entry.generated_date);
+        if let (None, Some(replaced)) = (&entry.rolled_back, replaced) {
+            entry.rolled_back = replaced.still_displaced(&entry.snapshot);
+        }
         let place = |current: &CurrentSnapshot| (current.org_id.clone(), current.generated_date);
         let entry_place = place(&entry);
-        self.keep_current(|current| place(current) != entry_place, now);
+        self.keep_current(|current| place(current) != entry_place, retirement);
         self.retired
             .retain(|retired| retired.was.snapshot != entry.snapshot);
         self.snapshots.push(entry);
@@ -140,7 +210,7 @@ impl Latest {
     pub(crate) fn keep_current(
         &mut self,
         keep: impl Fn(&CurrentSnapshot) -> bool,
-        now: DateTime<Utc>,
+        retirement: Retirement,
     ) {
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.snapshots)
             .into_iter()
@@ -150,8 +220,12 @@ impl Latest {
             .retain(|retired| gone.iter().all(|was| was.snapshot != retired.was.snapshot));
         self.retired
             .extend(gone.into_iter().map(|was| RetiredSnapshot {
-                was,
-                retired_at: now,
+                was: CurrentSnapshot {
+                    rolled_back: None,
+                    ..was
+                },
+                retired_at: retirement.at,
+                kept_until: Some(retirement.kept_until),
             }));
     }
 
@@ -200,6 +274,7 @@ impl From<&Manifest> for CurrentSnapshot {
             run_id: manifest.run_id.clone(),
             rows: manifest.rows,
             files: manifest.files.len() as u64,
+            rolled_back: None,
         }
     }
 }

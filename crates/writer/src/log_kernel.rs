@@ -57,9 +57,18 @@ pub(crate) fn engine(store: Arc<dyn ObjectStore>) -> Arc<dyn Engine> {
 }
 
 impl KernelLog {
-    /// The log of the table at a URL of the engine's store, up to its last entry.
-    pub(crate) fn read(engine: Arc<dyn Engine>, table: &str) -> DeltaResult<Self> {
-        let snapshot = Snapshot::builder_for(table).build(engine.as_ref())?;
+    /// The log of the table at a URL of the engine's store, up to version `last`, or to its last entry.
+    pub(crate) fn read(
+        engine: Arc<dyn Engine>,
+        table: &str,
+        last: Option<u64>,
+    ) -> DeltaResult<Self> {
+        let builder = Snapshot::builder_for(table);
+        let builder = match last {
+            Some(version) => builder.at_version(version),
+            None => builder,
+        };
+        let snapshot = builder.build(engine.as_ref())?;
         Ok(Self { engine, snapshot })
     }
 

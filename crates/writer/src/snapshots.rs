@@ -1,6 +1,6 @@
 //! What a table holds and keeps: current snapshots, retired ones, and one of these made current again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 use crate::begun::Begun;
 use crate::commit::undecided;
 use crate::contention::Contention;
-use crate::delta_log::{LogEntry, LogState};
+use crate::delta_log::{EntryOfSnapshot, LogEntry, LogState};
 use crate::error::Result;
 use crate::failpoint;
 use crate::latest::CurrentSnapshot;
@@ -101,7 +101,7 @@ pub async fn snapshots(
         snapshot: retired.was.clone(),
         state: SnapshotState::Retired {
             retired_at: retired.retired_at,
-            kept_until: retired.retired_at + settings.retire_after,
+            kept_until: retired.kept_until(settings.retire_after),
         },
     }));
     for begun in Begun::list(lake, dataset).await? {
@@ -117,27 +117,38 @@ pub async fn snapshots(
     Ok(kept)
 }
 
-/// Version of the table's log at which a snapshot is current: the last one for a current snapshot, else that of the
-/// entry which committed it. `None`: the table has no log, or the entry is no longer there.
+/// Version of the table's log at which exactly the manifest's files are the table's part of its snapshot's organisation and
+/// date. `None`: the table has no log, or the log can no longer be read at such a version.
 ///
 /// # Errors
 /// What reading the log gives.
-pub async fn log_version(lake: &Lake, dataset: &str, snapshot: &SnapshotId) -> Result<Option<u64>> {
+pub async fn log_version(lake: &Lake, manifest: &Manifest) -> Result<Option<u64>> {
     let settings = TableSettings {
         format: TableFormat::Delta,
         retire_after: Duration::ZERO,
         dead_after: Duration::ZERO,
         single_writer: true,
     };
+    let (dataset, snapshot) = (&manifest.dataset, &manifest.snapshot);
     let table = Table::new(lake, dataset, settings);
     let state = table.log.read(LogState::default()).await?;
-    if state.snapshots().contains(snapshot) {
+    let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.path).collect();
+    if state.paths_of(snapshot) == listed {
         return Ok(state.version);
     }
-    match state.version {
-        Some(last) => table.log.entry_of(snapshot, last).await,
-        None => Ok(None),
-    }
+    let Some(last) = state.version else {
+        return Ok(None);
+    };
+    let entries = table.log.entries_of([snapshot], last).await?;
+    let Some(version) = entries.get(snapshot).map(|entry| entry.version) else {
+        return Ok(None);
+    };
+    let Some(paths) = table.log.paths_at(version).await? else {
+        return Ok(None);
+    };
+    let of_it = |path: &&str| layout::snapshot_of_part(path).as_ref() == Some(snapshot);
+    let in_log: BTreeSet<&str> = paths.iter().map(String::as_str).filter(of_it).collect();
+    Ok((in_log == listed).then_some(version))
 }
 
 /// Makes a retired snapshot current again while its files are kept. What it replaces is retired. One act, as of a commit:
@@ -186,25 +197,22 @@ pub async fn rollback(
         if !missing.is_empty() {
             return Ok(RollbackOutcome::Incomplete { missing });
         }
-        let current = CurrentSnapshot::from(&manifest);
+        let mut current = CurrentSnapshot::from(&manifest);
         let replaced = state
             .latest
             .current(&current.org_id, current.generated_date)
             .cloned();
+        let replaces = replaced.as_ref();
+        current.rolled_back = replaces.and_then(|replaced| replaced.displaced_by_rollback(to));
         let put = make_current(
-            &table,
-            &mut state,
-            &manifest,
-            replaced.as_ref(),
-            run_id,
-            now,
+            &table, &mut state, &manifest, &current, replaces, run_id, now,
         );
         let why = match put.await.map_err(|error| undecided(&manifest, error))? {
             ConditionalPut::Refused(why) => why,
             ConditionalPut::Done => {
                 failpoint::reached("log-entry");
                 let alone = lock.is_some() || settings.single_writer;
-                let finished = finish(&table, state, &manifest, alone, now).await;
+                let finished = finish(&table, state, &manifest, &current, alone, now).await;
                 return Ok(RollbackOutcome::RolledBack {
                     current,
                     replaced,
@@ -226,13 +234,19 @@ async fn finish(
     table: &Table<'_>,
     state: TableState,
     manifest: &Manifest,
+    current: &CurrentSnapshot,
     alone: bool,
     now: DateTime<Utc>,
 ) -> Result<()> {
     if table.settings.format == TableFormat::Delta {
         table.log.maintain(state.log.version).await;
     }
-    let state = table.read_again(state.log, None, now).await?;
+    let mut state = table.read_again(state.log, None, now).await?;
+    if !state.latest.is_current(&current.snapshot) {
+        // The log does not show a snapshot without files.
+        state.latest.put(current.clone(), table.retirement(now));
+        state.is_behind = true;
+    }
     let state = table.publish(state, Some(manifest), now).await?;
     failpoint::reached("latest");
     table.tidy(state, alone, now).await.map(drop)
@@ -242,12 +256,14 @@ async fn make_current(
     table: &Table<'_>,
     state: &mut TableState,
     manifest: &Manifest,
+    current: &CurrentSnapshot,
     replaced: Option<&CurrentSnapshot>,
     run_id: &str,
     now: DateTime<Utc>,
 ) -> Result<ConditionalPut> {
+    let retirement = table.retirement(now);
     if table.settings.format == TableFormat::Parquet {
-        state.latest.put(CurrentSnapshot::from(manifest), now);
+        state.latest.put(current.clone(), retirement);
         let alone = table.settings.single_writer;
         return state.latest.swap(table.lake, &state.seen, alone).await;
     }
@@ -255,6 +271,8 @@ async fn make_current(
     info.insert("runId".to_owned(), json!(run_id));
     info.insert("snapshot".to_owned(), json!(manifest.snapshot));
     info.insert("orgId".to_owned(), json!(manifest.org_id));
+    let kept_until = replaced.map(|_| retirement.kept_until);
+    EntryOfSnapshot::write(&mut info, current.rolled_back.as_ref(), kept_until);
     let entry = LogEntry {
         columns: None,
         add: manifest.files.iter().collect(),
@@ -292,7 +310,8 @@ pub async fn probe_conditional_put(lake: &Lake, dataset: &str, run_id: &str) -> 
 mod tests {
     use super::*;
     use crate::fixtures::{lakes, now, paths, settings_of, snapshot, staged};
-    use crate::{CommitOutcome, CommitRequest};
+    use crate::latest::Latest;
+    use crate::{CommitOutcome, CommitRequest, Standing};
 
     fn keeping(lake: &Lake) -> TableSettings {
         TableSettings {
@@ -309,6 +328,21 @@ mod tests {
         let outcome = crate::commit(lake, &request).await.unwrap();
         assert!(
             matches!(outcome, CommitOutcome::Committed { .. }),
+            "{outcome:?}"
+        );
+    }
+
+    async fn standing(lake: &Lake, hour: u32, settings: TableSettings) -> Standing {
+        let asked = crate::standing(lake, &snapshot(26, hour), settings, now()).await;
+        asked.unwrap()
+    }
+
+    async fn back(lake: &Lake, hour: u32) {
+        let to = snapshot(26, hour).id();
+        let outcome = rollback(lake, "devices", keeping(lake), &to, "back", now()).await;
+        let outcome = outcome.unwrap();
+        assert!(
+            matches!(outcome, RollbackOutcome::RolledBack { .. }),
             "{outcome:?}"
         );
     }
@@ -377,6 +411,140 @@ mod tests {
             assert_eq!(states(&lake, later).await, [SnapshotState::Current]);
             let left = paths(&lake, "devices/generated_date=2022-07-26").await;
             assert_eq!(left.len(), 2, "{left:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_displaced_snapshot_stays_displaced_until_there_is_a_newer_one() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            for (hour, run_id) in [(10, "run 1"), (11, "run 2"), (12, "run 3")] {
+                commit(&lake, hour, run_id).await;
+            }
+            let standing = async |hour| standing(&lake, hour, keeping(&lake)).await;
+            let displaced = snapshot(26, 12).id();
+            let is_displaced = |standing: &Standing| matches!(standing, Standing::RolledBack { displaced: by, .. } if *by == displaced);
+            // The second rollback goes further back, and what the first one displaced stays so.
+            for to in [11, 10] {
+                back(&lake, to).await;
+                for hour in to + 1..=12 {
+                    assert!(is_displaced(&standing(hour).await), "{hour} after {to}");
+                }
+                let request = CommitRequest {
+                    table: keeping(&lake),
+                    ..staged(&lake, &snapshot(26, 12), "again", 5).await
+                };
+                let refused = crate::commit(&lake, &request).await.unwrap();
+                assert!(matches!(refused, CommitOutcome::RolledBack { .. }));
+            }
+            // A user may ask for one, and the later one stays displaced.
+            back(&lake, 11).await;
+            assert!(is_displaced(&standing(12).await));
+            let request = CommitRequest {
+                table: keeping(&lake),
+                backfill: true,
+                ..staged(&lake, &snapshot(26, 10), "backfill", 5).await
+            };
+            crate::commit(&lake, &request).await.unwrap();
+            assert!(is_displaced(&standing(12).await));
+            back(&lake, 12).await;
+            assert!(matches!(standing(12).await, Standing::Unchanged(_)));
+            back(&lake, 11).await;
+            commit(&lake, 13, "newer").await;
+            assert!(matches!(standing(12).await, Standing::OlderThan(_)));
+            let latest = Latest::read(&lake, "devices").await.unwrap();
+            assert_eq!(latest.snapshots[0].rolled_back, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_rollback_displaced_and_promised_is_in_the_log_where_the_pointer_lags() {
+        let (_folder, [disk, memory, ..]) = lakes();
+        for lake in [disk, memory] {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let pointer = layout::latest("devices");
+            let before = lake.get(&pointer).await.unwrap().unwrap();
+            back(&lake, 10).await;
+            let after = Latest::read(&lake, "devices").await.unwrap();
+            // As if the process had died after the log entry; the next run keeps nothing.
+            lake.put(&pointer, before).await.unwrap();
+            let asked = standing(&lake, 11, settings_of(&lake)).await;
+            assert!(matches!(asked, Standing::RolledBack { .. }));
+            assert_eq!(Latest::read(&lake, "devices").await.unwrap(), after);
+            assert_eq!(after.retired.len(), 1);
+            back(&lake, 11).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_kept_as_promised_whatever_later_runs_are_set_to() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let keeps_nothing = settings_of(&lake);
+            let promised = states(&lake, now()).await;
+            let later = now() + Duration::from_secs(3599);
+            for settings in [keeps_nothing, keeping(&lake)] {
+                crate::standing(&lake, &snapshot(26, 11), settings, later)
+                    .await
+                    .unwrap();
+                let vacuum = crate::vacuum(&lake, "devices", settings, true, later).await;
+                assert_eq!(vacuum.unwrap().found, []);
+                let kept = snapshots(&lake, "devices", settings, later).await.unwrap();
+                let kept: Vec<_> = kept.into_iter().map(|kept| kept.state).collect();
+                assert_eq!(kept, promised);
+            }
+            // A commit that keeps nothing deletes what it replaces, and not what was promised.
+            let request = CommitRequest {
+                committed_at: later,
+                ..staged(&lake, &snapshot(26, 12), "run 3", 5).await
+            };
+            crate::fixtures::commit(&lake, request).await;
+            assert_eq!(
+                states(&lake, later).await,
+                [promised[0], SnapshotState::Current]
+            );
+            let to = snapshot(26, 10).id();
+            let outcome = rollback(&lake, "devices", keeps_nothing, &to, "back", later).await;
+            assert!(matches!(
+                outcome.unwrap(),
+                RollbackOutcome::RolledBack { .. }
+            ));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_version_retired_is_kept_as_the_setting_says() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let (mut latest, seen) = Latest::read_versioned(&lake, "devices").await.unwrap();
+            latest.retired[0].kept_until = None;
+            let swapped = latest.swap(&lake, &seen, false).await.unwrap();
+            assert_eq!(swapped, ConditionalPut::Done);
+            assert_eq!(states(&lake, now()).await.len(), 2);
+            standing(&lake, 11, settings_of(&lake)).await;
+            assert_eq!(states(&lake, now()).await, [SnapshotState::Current]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rollback_to_a_snapshot_without_rows_displaces_too() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let empty = CommitRequest {
+                table: keeping(&lake),
+                ..crate::fixtures::request(&snapshot(26, 10), "run 1", Vec::new())
+            };
+            crate::fixtures::lease(&lake, "run 1").await;
+            crate::commit(&lake, &empty).await.unwrap();
+            commit(&lake, 11, "run 2").await;
+            back(&lake, 10).await;
+            let asked = standing(&lake, 11, keeping(&lake)).await;
+            assert!(matches!(asked, Standing::RolledBack { .. }));
         }
     }
 

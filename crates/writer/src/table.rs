@@ -14,7 +14,7 @@ use crate::contention::Contention;
 use crate::delta_log::{DeltaLog, LogState};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
+use crate::latest::{CurrentSnapshot, Latest, RetiredSnapshot, Retirement};
 use crate::layout;
 use crate::local_disk::LocalDisk;
 use crate::manifest::{self, Manifest};
@@ -149,9 +149,9 @@ impl<'a> Table<'a> {
         now: DateTime<Utc>,
     ) -> Result<Latest> {
         let mut latest = stored.clone();
-        if log.version.is_none() {
+        let Some(last) = log.version else {
             return Ok(latest);
-        }
+        };
         // Grouped once: with years of history there are thousands of snapshots, and tens of thousands of files.
         let in_log = log.paths_by_snapshot();
         let listed: HashMap<&SnapshotId, u64> = stored
@@ -159,21 +159,30 @@ impl<'a> Table<'a> {
             .iter()
             .map(|current| (&current.snapshot, current.files))
             .collect();
+        let retirement = self.retirement(now);
+        // What other runs published and the pointer does not show yet.
+        let unlisted = in_log.keys().copied().filter(|snapshot| {
+            !listed.contains_key(snapshot) && own.is_none_or(|own| own.snapshot != **snapshot)
+        });
+        let entries = self.log.entries_of(unlisted, last).await?;
         for (&snapshot, files) in &in_log {
             // Rows may have been added to a snapshot that is current.
             if listed.get(snapshot) != Some(&(files.len() as u64)) {
                 let is_own = |own: &&Manifest| own.snapshot == *snapshot && lists(own, files);
-                let current = match own.filter(is_own) {
-                    Some(own) => CurrentSnapshot::from(own),
+                let mut current: CurrentSnapshot = match own.filter(is_own) {
+                    Some(own) => own.into(),
                     None => (&self.manifest(&latest, snapshot, files).await?).into(),
                 };
-                latest.put(current, now);
+                let entry = entries.get(snapshot);
+                current.rolled_back = entry.and_then(|entry| entry.rolled_back.clone());
+                let promised = entry.and_then(|entry| entry.replaced_kept_until);
+                latest.put(current, retirement.or_until(promised));
             }
         }
         // A snapshot without files leaves no trace in the log's state.
         latest.keep_current(
             |current| current.files == 0 || in_log.contains_key(&current.snapshot),
-            now,
+            retirement,
         );
         Ok(latest)
     }
@@ -416,7 +425,8 @@ impl<'a> Table<'a> {
             if let Some(own) = own.filter(|own| own.files.is_empty())
                 && !state.latest.is_current(&own.snapshot)
             {
-                state.latest.put(CurrentSnapshot::from(own), now);
+                let retirement = self.retirement(now);
+                state.latest.put(CurrentSnapshot::from(own), retirement);
                 state.is_behind = true;
             }
             if !state.is_behind {
@@ -439,10 +449,13 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// How snapshots are retired by what happens now.
+    pub(crate) fn retirement(&self, now: DateTime<Utc>) -> Retirement {
+        Retirement::new(now, self.settings.retire_after)
+    }
+
     pub(crate) fn is_overdue(&self, retired: &RetiredSnapshot, now: DateTime<Utc>) -> bool {
-        let age = now.signed_duration_since(retired.retired_at).to_std();
-        // A clock behind the one that retired it says nothing.
-        age.unwrap_or_default() >= self.settings.retire_after
+        now >= retired.kept_until(self.settings.retire_after)
     }
 
     /// Deletes the files of overdue snapshots, their manifests after them, and takes them off the pointer last.

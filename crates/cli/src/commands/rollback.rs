@@ -15,6 +15,11 @@ pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failu
         (None, _) => "is current again".to_owned(),
     };
     output::line(&format!("{} {what}", current.snapshot))?;
+    if let Some(displaced) = &current.rolled_back {
+        output::line(&format!(
+            "snapshots up to {displaced} are not published again unless asked for; a newer one is"
+        ))?;
+    }
     let Some(unfinished) = rolled_back.unfinished else {
         return Ok(ExitCode::Done);
     };

@@ -371,7 +371,8 @@ pub const KEYS: &[Key] = &[
         "lake.retire_after",
         Kind::Duration,
         r#""0s""#,
-        "How long the files of a replaced snapshot are kept, for time travel, `rollback` and readers under way.",
+        "How long the files of a replaced snapshot are kept, for time travel, `rollback` and readers under way. \
+         What holds is the value at the time of the replacement: later changes do not affect it.",
     )
     .such_as(r#""7d""#),
     key(

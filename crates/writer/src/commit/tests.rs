@@ -488,7 +488,8 @@ async fn a_pointer_that_names_no_manifest_is_refused() {
         let mut latest = Latest::read(&lake, "devices").await.unwrap();
         let mut retired = latest.snapshots[0].clone();
         retired.manifest = "devices/notes.txt".to_owned();
-        latest.put(retired, now());
+        let kept_for = settings_of(&lake).retire_after;
+        latest.put(retired, crate::latest::Retirement::new(now(), kept_for));
         let content = serde_json::to_vec(&latest).unwrap();
         let path = layout::latest("devices");
         lake.put(&path, content.into()).await.unwrap();

@@ -69,7 +69,7 @@ async fn the_state_after_an_entry_is_what_reading_the_log_gives() {
             assert_eq!(told(&log, &state).await, told(&log, &read).await);
         }
         assert_eq!(
-            state.snapshots().into_iter().collect::<Vec<_>>(),
+            state.paths_by_snapshot().into_keys().collect::<Vec<_>>(),
             [&second.snapshot]
         );
     }
