@@ -22,6 +22,13 @@ fail() {
     exit 1
 }
 
+# Two installs at once would delete each other's folders.
+mkdir -p "$cache"
+if command -v flock >/dev/null; then
+    exec 9>>"$cache/install.lock"
+    flock 9
+fi
+
 # need PROGRAM PACKAGE...: finds the program or installs the Debian packages that bring it.
 need() {
     local program=$1
