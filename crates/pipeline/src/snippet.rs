@@ -3,9 +3,10 @@
 //! | reader | whole table and date | snapshot |
 //! |---|---|---|
 //! | DuckDB, Spark | the files that the manifests list, looked up when the code runs | the files of its manifest |
-//! | Polars, deltalake | the Delta log | the Delta log at the version that has it |
-//! | Polars without a log | the files that the manifests list now | the files of its manifest |
+//! | Polars | the Delta log; without one, the files that the manifests list now | the files of its manifest |
+//! | deltalake | the Delta log | the Delta log at a version that has exactly the files of its manifest, or an error |
 //!
+//! Names in the code are always the same ones, and every value from the lake or the settings is a literal of its language.
 //! Secrets are never printed: code takes them from the environment variables that it names.
 
 use std::fmt::Write;
@@ -67,7 +68,8 @@ const FROM_ENVIRONMENT: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// [`PipelineError::NotPublished`] for a snapshot that the lake does not hold, [`PipelineError::NothingPublished`] for an
-/// empty lake, [`PipelineError::NoDeltaLog`] for the `deltalake` package and a table without a log.
+/// empty lake, [`PipelineError::NothingToRead`] where there is no row, [`PipelineError::NoDeltaLog`] for the `deltalake` package
+/// and a table without a log, [`PipelineError::NotInDeltaLog`] for it and a snapshot that the log no longer has.
 pub async fn snippet(
     settings: &Settings,
     reader: Reader,
@@ -82,32 +84,64 @@ pub async fn snippet(
     let latest = Latest::read(&lake, dataset).await?;
     let chosen = chosen(dataset, &latest, selection)?;
     let place = Place::of(settings, &lake);
+    let has_log = settings.lake.format == TableFormat::Delta;
+    let filter = filter(selection, &chosen);
+    if let Selection::Snapshot(snapshot) = selection {
+        let manifests = manifests(&lake, &chosen).await?;
+        let files = files(dataset, &manifests)?;
+        return Ok(match reader {
+            Reader::DuckDb => duckdb(dataset, &place, selection, &chosen),
+            Reader::Spark => spark(dataset, &place, selection, &chosen),
+            Reader::Polars => polars_files(&place, &files),
+            Reader::Delta => {
+                let version = match manifests.first() {
+                    Some(manifest) => writer::log_version(&lake, manifest).await?,
+                    None => None,
+                };
+                let version = version.ok_or_else(|| PipelineError::NotInDeltaLog {
+                    dataset: dataset.clone(),
+                    snapshot: snapshot.clone(),
+                })?;
+                deltalake(dataset, &place, Some(version), &filter)
+            }
+        });
+    }
     Ok(match reader {
         Reader::DuckDb => duckdb(dataset, &place, selection, &chosen),
         Reader::Spark => spark(dataset, &place, selection, &chosen),
-        Reader::Polars | Reader::Delta if settings.lake.format == TableFormat::Delta => {
-            let version = match selection {
-                Selection::Snapshot(snapshot) => {
-                    writer::log_version(&lake, dataset, snapshot).await?
-                }
-                _ => None,
-            };
-            let filter = filter(selection, &chosen);
-            match reader {
-                Reader::Polars => polars_delta(dataset, &place, version, &filter),
-                _ => deltalake(dataset, &place, version, &filter),
-            }
+        Reader::Polars if !has_log => {
+            let manifests = manifests(&lake, &chosen).await?;
+            polars_files(&place, &files(dataset, &manifests)?)
         }
-        _ => {
-            let mut files = Vec::new();
-            for snapshot in &chosen {
-                let manifest = Manifest::read_at(&lake, &snapshot.manifest).await?;
-                files.extend(manifest.into_iter().flat_map(|manifest| manifest.files));
-            }
-            let files: Vec<String> = files.into_iter().map(|file| file.path).collect();
-            polars_files(&place, &files)
-        }
+        Reader::Polars => polars_delta(dataset, &place, selection),
+        Reader::Delta => deltalake(dataset, &place, None, &filter),
     })
+}
+
+async fn manifests(
+    lake: &Lake,
+    chosen: &[CurrentSnapshot],
+) -> Result<Vec<Manifest>, PipelineError> {
+    let mut manifests = Vec::new();
+    for kept in chosen {
+        let manifest = Manifest::read_at(lake, &kept.manifest).await?;
+        manifests.push(manifest.ok_or_else(|| PipelineError::FilesGone {
+            snapshot: kept.snapshot.clone(),
+            missing: vec![kept.manifest.clone()],
+        })?);
+    }
+    Ok(manifests)
+}
+
+/// Readers cannot read a list of no files.
+fn files<'a>(dataset: &str, manifests: &'a [Manifest]) -> Result<Vec<&'a str>, PipelineError> {
+    let files = manifests.iter().flat_map(|manifest| &manifest.files);
+    let files: Vec<&str> = files.map(|file| file.path.as_str()).collect();
+    if files.is_empty() {
+        let dataset = dataset.to_owned();
+        return Err(PipelineError::NothingToRead { dataset });
+    }
+    Ok(files)
 }
 
 fn chosen(
@@ -227,9 +261,9 @@ impl Place {
     }
 }
 
-/// A Python or JSON string.
+/// A Python string. JSON's escapes are Python's; those of Rust are not.
 fn quoted(text: &str) -> String {
-    format!("{text:?}")
+    serde_json::Value::from(text).to_string()
 }
 
 /// An SQL string.
@@ -237,7 +271,33 @@ fn sql(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Conditions on the table's columns: name, value, and whether it is a date.
+/// A path of which DuckDB takes each character as itself.
+fn duckdb_path(path: &str) -> String {
+    let mut escaped = String::new();
+    for character in path.chars() {
+        match character {
+            '*' | '?' | '[' => {
+                let _ = write!(escaped, "[{character}]");
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// A path of which Spark takes each character as itself. Where it infers a schema it does not: code for it names the columns.
+fn spark_path(path: &str) -> String {
+    let mut escaped = String::new();
+    for character in path.chars() {
+        if "{}[]*?\\".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// Conditions on the table's columns: name and value.
 fn filter(selection: &Selection, chosen: &[CurrentSnapshot]) -> Vec<(&'static str, String)> {
     let mut conditions = Vec::new();
     if let (Selection::Date(_) | Selection::Snapshot(_), [first, ..]) = (selection, chosen) {
@@ -284,7 +344,7 @@ fn duckdb(
             secret + ");\n"
         }
     };
-    let root = &place.root;
+    let root = duckdb_path(&place.root);
     let below = |path: &str| sql(&format!("{root}/{path}"));
     if let (Selection::Snapshot(_), [only]) = (selection, chosen) {
         let manifest = below(&only.manifest);
@@ -304,8 +364,9 @@ fn duckdb(
     }
     let _ = writeln!(
         code,
-        "SET VARIABLE files = (\n    SELECT list({} || file.path)\n    \
-         FROM (SELECT unnest(files) AS file FROM read_json(getvariable('manifests'), maximum_object_size = 1000000000))\n);",
+        // `read_json` would take twice the size of the largest manifest that it allows, for each of them.
+        "SET VARIABLE files = (\n    SELECT list({} || path)\n    \
+         FROM (SELECT unnest(content ->> '$.files[*].path') AS path FROM read_text(getvariable('manifests')))\n);",
         sql(&format!("{root}/")),
     );
     code + "SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = true, union_by_name = true);\n"
@@ -335,20 +396,25 @@ fn spark(
         }
         Kind::Azure => azure_for_hadoop(place),
     };
+    let path = |path: &str| quoted(&format!("/{path}"));
     let manifests = match (selection, chosen) {
         (Selection::Snapshot(_), [only]) => {
-            format!("manifests = [f\"{{root}}/{}\"]\n", only.manifest)
+            format!("manifests = [root + {}]\n", path(&only.manifest))
         }
         _ => {
             let condition = match selection {
-                Selection::Date(date) => format!(".where(\"generated_date = '{date}'\")"),
+                Selection::Date(date) => {
+                    let condition = quoted(&format!("generated_date = '{date}'"));
+                    format!(".where({condition})")
+                }
                 _ => String::new(),
             };
             format!(
-                "latest = spark.read.json(f\"{{root}}/{}\", multiLine=True)\n\
+                "latest = spark.read.schema(\"snapshots array<struct<manifest: string, generated_date: string>>\")\\\n    \
+                 .json(root + {}, multiLine=True)\n\
                  current = latest.selectExpr(\"inline(snapshots)\"){condition}\n\
-                 manifests = [f\"{{root}}/{{row.manifest}}\" for row in current.collect()]\n",
-                layout::latest(dataset)
+                 manifests = [root + \"/\" + row.manifest for row in current.collect()]\n",
+                path(&layout::latest(dataset))
             )
         }
     };
@@ -356,12 +422,13 @@ fn spark(
         "from pyspark.sql import SparkSession\n\n\
          spark = (\n    SparkSession.builder\n    {settings}.config(\"spark.sql.session.timeZone\", \"UTC\")\n    .getOrCreate()\n)\n\n\
          root = {}\n{manifests}\
-         listed = spark.read.json(manifests, multiLine=True).selectExpr(\"inline(files)\")\n\
-         files = [f\"{{root}}/{{row.path}}\" for row in listed.select(\"path\").collect()]\n\
-         {dataset} = (\n    spark.read.option(\"basePath\", f\"{{root}}/{}\").option(\"mergeSchema\", True).parquet(*files)\n)\n\
-         {dataset}.show()\n",
-        quoted(&root),
-        layout::table(dataset),
+         listed = spark.read.schema(\"files array<struct<path: string>>\").json(manifests, multiLine=True)\n\
+         listed = listed.selectExpr(\"inline(files)\")\n\
+         files = [root + \"/\" + row.path for row in listed.select(\"path\").collect()]\n\
+         table = (\n    spark.read.option(\"basePath\", {}).option(\"mergeSchema\", True).parquet(*files)\n)\n\
+         table.show()\n",
+        quoted(&spark_path(&root)),
+        quoted(&format!("{root}/{}", layout::table(dataset))),
     )
 }
 
@@ -376,44 +443,26 @@ fn azure_for_hadoop(place: &Place) -> String {
     }
 }
 
-fn polars_delta(
-    dataset: &str,
-    place: &Place,
-    version: Option<u64>,
-    filter: &[(&'static str, String)],
-) -> String {
+fn polars_delta(dataset: &str, place: &Place, selection: &Selection) -> String {
     let (options, argument) = place.storage_options();
-    let version = version.map_or(String::new(), |version| format!(", version={version}"));
     let mut code = format!(
-        "{}import polars as pl\n\n{options}{dataset} = pl.scan_delta({}{version}{argument})\n",
+        "{}import polars as pl\n\n{options}table = pl.scan_delta({}{argument})\n",
         place.imports(),
         quoted(&format!("{}/{}", place.root, layout::table(dataset))),
     );
-    if !filter.is_empty() {
-        let conditions: Vec<String> = filter
-            .iter()
-            .map(|(column, value)| match *column {
-                dataset::GENERATED_DATE => {
-                    format!(
-                        "pl.col({}) == pl.lit({}).str.to_date()",
-                        quoted(column),
-                        quoted(value)
-                    )
-                }
-                _ => format!("pl.col({}) == {}", quoted(column), quoted(value)),
-            })
-            .collect();
+    if let Selection::Date(date) = selection {
         let _ = writeln!(
             code,
-            "{dataset} = {dataset}.filter({})",
-            conditions.join(", ")
+            "table = table.filter(pl.col({}) == pl.lit({}).str.to_date())",
+            quoted(dataset::GENERATED_DATE),
+            quoted(&date.to_string())
         );
     }
-    let _ = writeln!(code, "print({dataset}.collect())");
+    code.push_str("print(table.collect())\n");
     code
 }
 
-fn polars_files(place: &Place, files: &[String]) -> String {
+fn polars_files(place: &Place, files: &[&str]) -> String {
     let (options, argument) = place.storage_options();
     let mut code = format!(
         "{}import polars as pl\n\n{options}files = [\n",
@@ -425,7 +474,7 @@ fn polars_files(place: &Place, files: &[String]) -> String {
     let _ = write!(
         code,
         "]\ntable = pl.scan_parquet(\n    files, hive_partitioning=True, try_parse_hive_dates=True, \
-         missing_columns=\"insert\", extra_columns=\"ignore\"{argument}\n)\nprint(table.collect())\n"
+         glob=False, missing_columns=\"insert\", extra_columns=\"ignore\"{argument}\n)\nprint(table.collect())\n"
     );
     code
 }
@@ -451,12 +500,10 @@ fn deltalake(
         true => String::new(),
         false => format!(" WHERE {}", conditions.join(" AND ")),
     };
-    let query = format!("SELECT * FROM {dataset}{condition}");
+    let query = quoted(&format!("SELECT * FROM lake{condition}"));
     let _ = write!(
         code,
-        "{dataset} = QueryBuilder().register({}, table).execute({}).read_all()\nprint({dataset})\n",
-        quoted(dataset),
-        quoted(&query)
+        "rows = QueryBuilder().register(\"lake\", table).execute({query}).read_all()\nprint(rows)\n",
     );
     code
 }
