@@ -1,4 +1,4 @@
-//! One blob to batches: inflate, split into lines, decode, set aside. The caller owns the loop and says where batches go.
+//! One blob to batches: inflate, split into lines, decode, quarantine. The caller owns the loop and says where batches go.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
@@ -7,8 +7,8 @@ use arrow::error::ArrowError;
 use thiserror::Error;
 
 use crate::decode::{DecodedBatch, DriftKind, GroupSource, RecordDecoder};
-use crate::inflate::{TooLarge, inflate};
-use crate::lines::Lines;
+use crate::decompression::{TooLarge, inflate};
+use crate::framing::Lines;
 use crate::quarantine::{QuarantinedRecord, Reason};
 
 /// How much of a blob is decoded at a time, and in all.
@@ -30,7 +30,7 @@ const BATCH_BYTES: usize = 32 << 20;
 pub struct Progress {
     /// Rows; may be none.
     pub batch: DecodedBatch,
-    /// Lines set aside.
+    /// Lines that are quarantined.
     pub quarantined: Vec<QuarantinedRecord>,
 }
 
@@ -41,7 +41,7 @@ pub struct BlobCounts {
     pub records: u64,
     /// Rows decoded.
     pub rows: u64,
-    /// Records set aside.
+    /// Records that are quarantined.
     pub quarantined: u64,
     /// Rows with something in `_rescued_data`.
     pub rows_rescued: u64,
@@ -232,19 +232,19 @@ mod tests {
     }
 
     #[test]
-    fn bad_records_are_set_aside_with_line_offset_and_reason() {
+    fn bad_records_are_quarantined_with_line_offset_and_reason() {
         let long = "x".repeat(61);
         let text = format!(
             "{{\"DeviceId\":\"a\"}}\nbad\n\n{{}}\n[]\n{long}\n{{\"DeviceId\":\"b\",\"New\":1}}\n"
         );
         let decoded = decode(&gzip(&text), &mut decoder()).unwrap();
-        let told: Vec<_> = decoded
+        let found: Vec<_> = decoded
             .quarantined
             .iter()
             .map(|record| (record.line, record.offset, record.reason.code()))
             .collect();
         assert_eq!(
-            told,
+            found,
             [
                 (2, 17, "invalid_json"),
                 (4, 22, "missing_key"),
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_lines_are_set_aside_whole_and_an_escaped_nul_is_a_character() {
+    fn hostile_lines_are_quarantined_whole_and_an_escaped_nul_is_a_character() {
         let deep = "[".repeat(20);
         let text =
             format!("{{\"DeviceId\":\"a\\u0000b\"}}\n{{\"DeviceId\":\"a\0\"}}\n\0\n{deep}\n");

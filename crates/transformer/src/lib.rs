@@ -1,20 +1,20 @@
-//! Bytes in, record batches out: inflate, split into lines, decode against the columns, set bad records aside.
+//! Bytes in, record batches out: inflate, split into lines, decode against the columns, quarantine bad records.
 //!
 //! ```text
-//! compressed bytes -> inflate -> lines -> decode -> batches of typed columns
-//!                                            \----> quarantined records, drift
+//! compressed bytes -> decompression -> framing -> decode -> batches of typed columns
+//!                                                    \----> quarantined records, drift
 //! ```
 //! Pure computation: no I/O of its own (a `Read` comes in), no async, no threads.
 
 mod blob;
 mod columns;
 mod decode;
-mod inflate;
-mod lines;
+mod decompression;
+mod framing;
 mod quarantine;
 
 pub use blob::{BatchLimits, BlobCounts, BlobDecoder, Progress, TransformError, decode_blob};
 pub use decode::{DecodedBatch, Drift, DriftKind, GroupSource, RecordDecoder};
-pub use inflate::inflate;
-pub use lines::{Line, Lines};
+pub use decompression::inflate;
+pub use framing::{Line, Lines};
 pub use quarantine::{QuarantinedRecord, Reason};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a line is set aside. Columns are byte positions in the line, from 1.
+/// Why a line is quarantined. Columns are byte positions in the line, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The line is longer than the limit; only its beginning is kept.
@@ -73,7 +73,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A line that was set aside.
+/// A line that was quarantined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantinedRecord {
     /// Line number in the blob, from 1.

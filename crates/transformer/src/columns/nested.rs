@@ -9,14 +9,13 @@ use arrow::error::ArrowError;
 use super::bitmap::Bitmap;
 use super::ranges::Ranges;
 use super::texts::TextColumn;
-use crate::decode::WrittenKey;
 
 /// Rows of several items each.
 #[derive(Debug)]
 pub(crate) struct NestedColumn<I> {
     valid: Bitmap,
     items: I,
-    /// Where each row's items lie.
+    /// Where each row's items are.
     ranges: Ranges,
     /// Items of the rows that are closed.
     closed: usize,
@@ -43,8 +42,6 @@ pub(crate) struct TextItems {
 pub(crate) struct KeyValueItems {
     pub(crate) keys: TextItems,
     pub(crate) values: TextItems,
-    /// The keys of the last row that has any, if they are expected to come again.
-    pub(crate) expected: Vec<WrittenKey>,
 }
 
 impl TextItems {
@@ -158,7 +155,7 @@ impl<I: Items> NestedColumn<I> {
         self.last_filled.clone()
     }
 
-    /// Gives the open items to a row that has no value, behind all rows that have one.
+    /// Gives the open items to a row that has no value, after all rows that have one.
     pub(crate) fn close_row(&mut self, row: usize) {
         let items = self.closed..self.items.count();
         self.closed = items.end;
@@ -178,7 +175,7 @@ impl<I: Items> NestedColumn<I> {
         self.valid.get(row)
     }
 
-    /// Takes back the value of a row behind which no row has one, and the open items.
+    /// Takes back the value of a row after which no row has one, and the open items.
     pub(super) fn clear(&mut self, row: usize) {
         if self.valid.unset(row) {
             self.closed = self.ranges.get(row).start;

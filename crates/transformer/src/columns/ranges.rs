@@ -1,4 +1,4 @@
-//! Where the rows of a batch lie in what is kept for all of them, one after the other.
+//! Where the rows of a batch are in what is kept for all of them, one after the other.
 
 use std::ops::Range;
 

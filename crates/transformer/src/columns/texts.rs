@@ -15,10 +15,10 @@ use super::ranges::Ranges;
 const REPEATS: usize = 2;
 /// So many of them; then there is another try.
 const BATCHES_WITHOUT: u32 = 31;
-/// Fewer texts tell nothing of how often they repeat.
+/// Fewer texts say nothing of how often they repeat.
 const TELLING_TEXTS: usize = 128;
-/// A batch's texts may be longer by one part of so many than the last one's, before there has to be more room.
-const ROOM_TO_SPARE: usize = 8;
+/// A batch's texts may be longer by one part of so many than the last one's, before more has to be allocated.
+const SPARE_PART: usize = 8;
 
 /// Texts by row, as bytes known to be UTF-8.
 #[derive(Debug)]
@@ -35,14 +35,14 @@ pub(crate) struct TextColumn {
     keys: Vec<u16>,
     /// The texts of a batch without dictionary, one after the other.
     bytes: Vec<u8>,
-    /// Where each row's text lies in `bytes`.
+    /// Where each row's text is in `bytes`.
     ranges: Ranges,
     /// How many `keys` and `bytes` the last batch had that had any.
-    room: Room,
+    last: Capacity,
 }
 
 #[derive(Debug, Default)]
-struct Room {
+struct Capacity {
     keys: usize,
     bytes: usize,
 }
@@ -59,16 +59,16 @@ impl TextColumn {
             keys: Vec::new(),
             bytes: Vec::new(),
             ranges: Ranges::default(),
-            room: Room::default(),
+            last: Capacity::default(),
         }
     }
 
-    /// Makes room for as much as the last batch had. The column is empty.
+    /// Allocates as much as the last batch had. The column is empty.
     pub(crate) fn begin(&mut self) {
         if self.by_dictionary {
-            self.keys.resize(self.room.keys, 0);
+            self.keys.resize(self.last.keys, 0);
         } else {
-            self.bytes.reserve(self.room.bytes);
+            self.bytes.reserve(self.last.bytes);
         }
     }
 
@@ -84,7 +84,7 @@ impl TextColumn {
         self.by_dictionary = wanted && self.dictionary.is_some();
     }
 
-    /// Sets the text of a row that has none, behind all rows that have one.
+    /// Sets the text of a row that has none, after all rows that have one.
     #[inline]
     pub(crate) fn set(&mut self, row: usize, text: &[u8]) {
         if self.by_dictionary {
@@ -144,7 +144,7 @@ impl TextColumn {
         self.valid.get(row)
     }
 
-    /// Takes the text of a row back, behind which no row has one.
+    /// Takes the text of a row back, after which no row has one.
     pub(super) fn clear(&mut self, row: usize) {
         if self.valid.unset(row) && !self.by_dictionary {
             self.bytes.truncate(self.ranges.get(row).start);
@@ -171,7 +171,7 @@ impl TextColumn {
     pub(crate) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         let Some(dictionary) = self.dictionary.as_mut().filter(|_| self.by_dictionary) else {
             let offsets = self.ranges.offsets(rows, &self.valid)?;
-            self.room.bytes = self.bytes.len() + self.bytes.len() / ROOM_TO_SPARE;
+            self.last.bytes = self.bytes.len() + self.bytes.len() / SPARE_PART;
             let bytes = Buffer::from_vec(std::mem::take(&mut self.bytes));
             self.batches_without = self.batches_without.saturating_sub(1);
             self.choose();
@@ -184,7 +184,7 @@ impl TextColumn {
             Buffer::from_slice_ref(dictionary.bytes()),
             None,
         )?;
-        self.room.keys = self.keys.len();
+        self.last.keys = self.keys.len();
         let mut keys = std::mem::take(&mut self.keys);
         keys.resize(rows, 0);
         let nulls = self.valid.take_nulls(rows);

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::str::from_utf8;
 
+use super::escapes::RawText;
+use super::json_error::JsonError;
 use super::plain::Plain;
-use super::scan::{JsonError, RawText, Scanner, WrittenKey};
+use super::scanner::Scanner;
+use super::written_key::WrittenKey;
 use crate::columns::{Items, KeyValueItems, NestedColumn, TextItems};
 
 /// Reads a list or map that may be held by a JSON string.
@@ -60,9 +63,10 @@ pub(super) fn string_list(
     Ok(true)
 }
 
-/// Reads an object of strings and nulls as a row of `maps`.
+/// Reads an object of strings and nulls as a row of `maps`, and says which keys to expect of the next row.
 pub(super) fn string_map(
     maps: &mut NestedColumn<KeyValueItems>,
+    expected: &mut Vec<WrittenKey>,
     row: usize,
     scanner: &mut Scanner<'_>,
     depth: usize,
@@ -75,7 +79,7 @@ pub(super) fn string_map(
     let mut misfits = Vec::new();
     if !scanner.closes(b'}') {
         loop {
-            let KeyValueItems { keys, values, .. } = maps.items();
+            let KeyValueItems { keys, values } = maps.items();
             scanner.key_quote()?;
             keys.push(scanner.string()?.value(&mut buffer));
             scanner.colon()?;
@@ -105,16 +109,16 @@ pub(super) fn string_map(
         keep_last_values(maps, &misfits)
     };
     if fits {
-        close_map(maps, row);
+        close_map(maps, expected, row);
     }
     Ok(fits)
 }
 
 /// Closes a row of a map. If its keys are those of the last row, then those of the next row are expected to be the same.
-fn close_map(maps: &mut NestedColumn<KeyValueItems>, row: usize) {
+fn close_map(maps: &mut NestedColumn<KeyValueItems>, expected: &mut Vec<WrittenKey>, row: usize) {
     let start = maps.open_row();
     let last = maps.last_filled_row();
-    let KeyValueItems { keys, expected, .. } = maps.items();
+    let keys = &maps.items().keys;
     let count = keys.count() - start;
     let same = count > 0
         && last.len() == count
@@ -134,18 +138,16 @@ fn close_map(maps: &mut NestedColumn<KeyValueItems>, row: usize) {
     maps.close_row(row);
 }
 
-/// Reads an object of strings and nulls whose keys are those of the last row that has any, if all of it is written plainly.
+/// Reads an object of strings and nulls whose keys are the expected ones, those of the last row that has any, if all of it is
+/// written plainly.
 pub(super) fn plain_map(
     maps: &mut NestedColumn<KeyValueItems>,
+    expected: &[WrittenKey],
     row: usize,
     plain: &mut Plain<'_>,
 ) -> Option<()> {
     let last = maps.last_filled_row();
-    let KeyValueItems {
-        keys,
-        values,
-        expected,
-    } = maps.items();
+    let KeyValueItems { keys, values } = maps.items();
     let mut ahead = *plain;
     let mut read = || {
         if last.len() != expected.len() || !ahead.byte(b'{') {
@@ -194,7 +196,7 @@ fn keys_surely_differ(maps: &mut NestedColumn<KeyValueItems>) -> bool {
 #[cold]
 fn keep_last_values(maps: &mut NestedColumn<KeyValueItems>, misfits: &[usize]) -> bool {
     let start = maps.open_row();
-    let KeyValueItems { keys, values, .. } = maps.items();
+    let KeyValueItems { keys, values } = maps.items();
     let mut last_of_key: HashMap<&[u8], usize> = HashMap::new();
     let end = keys.count();
     for row in start..end {
@@ -219,7 +221,7 @@ fn keep_last_values(maps: &mut NestedColumn<KeyValueItems>, misfits: &[usize]) -
         })
         .collect();
     maps.cut_open_row();
-    let KeyValueItems { keys, values, .. } = maps.items();
+    let KeyValueItems { keys, values } = maps.items();
     for (key, value) in kept {
         keys.push(&key);
         match value {

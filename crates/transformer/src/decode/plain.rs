@@ -3,46 +3,12 @@
 //!
 //! There is nothing here that [`Scanner`] does not read too; it is only shorter by all the questions that are not asked.
 
-use super::scan::Scanner;
+use super::scanner::Scanner;
 use super::special_bytes::{CHUNK, special_bytes};
+use super::written_key::{KEY_BYTES, KeyPattern};
 
-/// Bytes of a key, with its quotes and colon, that are compared at a time.
-const KEY_BYTES: usize = 48;
-const KEY_WORDS: usize = KEY_BYTES / 8;
 /// Most digits of an integer.
 const DIGITS: usize = 18;
-
-/// A key with its quotes and its colon, as bytes to compare.
-#[derive(Debug, Clone)]
-pub(super) struct KeyPattern {
-    /// Which bits of the text's next words are to be compared, and what they are if the key comes next.
-    masks: [u64; KEY_WORDS],
-    words: [u64; KEY_WORDS],
-    length: usize,
-}
-
-impl KeyPattern {
-    /// What is so long that it does not fit never comes next.
-    pub(super) fn new(written: &[u8]) -> Self {
-        let words = |byte: &dyn Fn(usize) -> u8| {
-            std::array::from_fn(|word| {
-                u64::from_ne_bytes(std::array::from_fn(|index| byte(word * 8 + index)))
-            })
-        };
-        if written.len() > KEY_BYTES {
-            return Self {
-                masks: [0; KEY_WORDS],
-                words: [1; KEY_WORDS],
-                length: 0,
-            };
-        }
-        Self {
-            masks: words(&|at| if at < written.len() { 0xff } else { 0 }),
-            words: words(&|at| written.get(at).copied().unwrap_or_default()),
-            length: written.len(),
-        }
-    }
-}
 
 /// How a quote is written.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +48,7 @@ impl<'a> Plain<'a> {
         }
     }
 
-    /// In how many JSON strings what is read lies.
+    /// In how many JSON strings what is read is.
     #[inline(always)]
     pub(super) fn level(&self) -> usize {
         self.level
@@ -187,8 +153,8 @@ impl<'a> Plain<'a> {
             value = value * 10 + i64::from(digit);
             count += 1;
         }
-        let behind = digits.get(count);
-        let ends = matches!(behind, Some(b',' | b'}'));
+        let after = digits.get(count);
+        let ends = matches!(after, Some(b',' | b'}'));
         // A zero has no sign and stands alone, and -0 is a number of another kind.
         let is_canonical = match digits.first() {
             Some(b'0') => count == 1 && !is_negative,

@@ -123,7 +123,7 @@ fn last_values(entries: Vec<Entry>) -> Vec<(String, DriftKind, Vec<u8>)> {
     kept
 }
 
-/// The path itself and the paths of the objects that it lies in.
+/// The path itself and the paths of the objects around it.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('.')
         .filter(|(at, _)| {

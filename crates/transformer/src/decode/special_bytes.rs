@@ -1,4 +1,4 @@
-//! Finds the bytes that may end a string, 32 at a time.
+//! Finds the bytes that may end a string, 32 or 8 at a time.
 //!
 //! The one place of this crate with unsafe code: SSE2 in place of arithmetic on words of 8 bytes took 6% off the decoder's time.
 //! The property test below and the fuzz target `record` hold it to what it says.
@@ -40,6 +40,21 @@ pub(super) fn special_bytes(bytes: &[u8; CHUNK]) -> u32 {
     })
 }
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Marks, in the high bit of each byte, the quotes, backslashes and control characters among eight bytes. Only the lowest mark
+/// is exact: a subtraction's borrow may mark bytes above a true one.
+#[inline(always)]
+pub(super) fn special_of_word(word: u64) -> u64 {
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let marks = (quote.wrapping_sub(ONES) & !quote)
+        | (backslash.wrapping_sub(ONES) & !backslash)
+        | (word.wrapping_sub(ONES * 0x20) & !word);
+    marks & HIGH
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -58,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_told_in_every_place() {
+    fn every_special_byte_is_marked_in_every_place() {
         for byte in 0..=u8::MAX {
             let is_special = matches!(byte, b'"' | b'\\' | 0..0x20);
             let expected = if is_special { u32::MAX } else { 0 };

@@ -1,15 +1,20 @@
 //! The decoder against `serde_json` as oracle: an independent reading of the same line through a value tree.
 
-use arrow::array::{Array, AsArray};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Field, Float64Type, Int64Type, TimestampMicrosecondType,
+    DataType, Date32Type, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType,
 };
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use dataset::{Dataset, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::columns::of_type;
+use crate::quarantine::Reason;
 
 const SCHEMA: &str = r#"
 name = "x"
@@ -312,7 +317,7 @@ fn agrees_by(lines: &[Vec<u8>], dictionaries: bool) {
     let mut decoder = decoder();
     decoder.allow_dictionaries(dictionaries);
     let mut rows = Vec::new();
-    // A batch makes room for as many rows as the last one had, which may be more or fewer.
+    // A batch allocates for as many rows as the last one had, which may be more or fewer.
     for lines in [lines, &lines[lines.len() / 2..], lines] {
         let mut rows_of_batch = Vec::new();
         for line in lines {
@@ -638,7 +643,7 @@ fn nulls_under_unknown_keys_are_read_where_they_stand_and_rescue_nothing() {
         decoder.decode(record.as_bytes()).unwrap();
     }
     // The nested text was never unescaped.
-    assert_eq!(decoder.unescaped, [Vec::<u8>::new()]);
+    assert_eq!(decoder.walk.unescaped, [Vec::<u8>::new()]);
     for row in decoded(&decoder.take_batch().unwrap()) {
         assert_eq!((&row["b"], &row["i"]), (&json!(true), &json!(7)));
         assert!(!row.contains_key("_rescued_data"));

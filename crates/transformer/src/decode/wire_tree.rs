@@ -1,10 +1,10 @@
-//! A dataset's wire paths as a tree: which key leads to which column. Compiled once, shared by all decoders.
+//! A dataset's wire paths as a tree: which key leads to which column. Compiled once for all records.
 
 use std::collections::HashMap;
 
 use dataset::Dataset;
 
-use super::scan::WrittenKey;
+use super::written_key::WrittenKey;
 
 /// The tree; node 0 is the record.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Compressed bytes to plain bytes, behind one function: every member of a gzip stream, each with its checksum and length
+//! Compressed bytes to plain bytes, by one function: every member of a gzip stream, each with its checksum and length
 //! checked, to the end of the input, and never beyond a limit. Does not buffer what it takes, nor what it gives.
 //!
 //! The members' frames (RFC 1952) are read here, and not by `flate2`, for their checksum: by the `crc-fast` crate's wide
@@ -61,7 +61,7 @@ enum At {
     FirstHeader,
     Content,
     Trailer,
-    /// Behind a member: there may be another one.
+    /// After a member: there may be another one.
     Next,
 }
 
@@ -104,7 +104,7 @@ impl<R: BufRead> Members<R> {
             .deflated
             .decompress(input, buffer, FlushDecompress::None)
             .map_err(|_| invalid("corrupt deflate stream"))?;
-        // Both lie within slices.
+        // Both are within slices.
         let taken = (self.deflated.total_in() - taken) as usize;
         let given = (self.deflated.total_out() - given) as usize;
         self.compressed.consume(taken);
@@ -117,7 +117,7 @@ impl<R: BufRead> Members<R> {
         Ok(given)
     }
 
-    /// Checks what stands behind a member's content: its checksum, and the lowest 32 bits of its length.
+    /// Checks what stands after a member's content: its checksum, and the lowest 32 bits of its length.
     fn check_trailer(&mut self) -> io::Result<()> {
         let checksum = self.checksum.finalize() as u32;
         let length = self.deflated.total_out() as u32;

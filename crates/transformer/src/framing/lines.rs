@@ -135,7 +135,7 @@ impl<R: Read> Lines<R> {
         self.offset += bytes as u64;
     }
 
-    /// Reads more bytes behind the unread ones.
+    /// Reads more bytes after the unread ones.
     fn fill(&mut self) -> io::Result<()> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
