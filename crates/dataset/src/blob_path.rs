@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{OrgId, OrgIdError};
+use crate::snapshot::{OrgId, OrgIdError};
 
 /// A parsed blob path.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,14 +3,18 @@
 //! Every other crate builds on these nouns; this one does no I/O and knows neither the API's transport nor the lake's store.
 
 mod blob_path;
+mod built_in;
+mod column_type;
 mod partition;
 mod schema;
 mod snapshot;
+mod wire_path;
 
 pub use blob_path::{BlobPath, BlobPathError, PartName};
+pub use column_type::ColumnType;
 pub use partition::{GENERATED_DATE, Partition};
 pub use schema::{
-    Column, ColumnType, Dataset, GENERATED_TIME, ORG_ID, PartitionColumn, RESCUED_DATA,
-    SchemaError, WirePath,
+    Column, Dataset, GENERATED_TIME, ORG_ID, PartitionColumn, RESCUED_DATA, SchemaError,
 };
 pub use snapshot::{OrgId, OrgIdError, Snapshot, SnapshotId, SnapshotIdError, SnapshotTimeError};
+pub use wire_path::WirePath;

@@ -1,4 +1,4 @@
-//! A partition of a table: one generated date and one RBAC group. Does not know where a table lies.
+//! A partition of a table: one generated date and one RBAC group. Does not know where a table is stored.
 
 use std::fmt;
 

@@ -6,10 +6,15 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use serde::{Deserialize, Serialize};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use crate::built_in::BUILT_IN;
+use crate::column_type::{ColumnType, utc_microseconds};
+use crate::partition::GENERATED_DATE;
+use crate::wire_path::WirePath;
 
 /// Column with the snapshot's generated time, in every table.
 pub const GENERATED_TIME: &str = "generated_time";
@@ -17,11 +22,6 @@ pub const GENERATED_TIME: &str = "generated_time";
 pub const ORG_ID: &str = "org_id";
 /// Column with what the schema does not name and what does not fit its column: a JSON object of wire path to value.
 pub const RESCUED_DATA: &str = "_rescued_data";
-
-const BUILT_IN: &[(&str, &str)] = &[(
-    "info_gathering",
-    include_str!("../../../schemas/info_gathering.toml"),
-)];
 
 /// One kind of export.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -78,119 +78,6 @@ pub struct Column {
 
 fn nullable_by_default() -> bool {
     true
-}
-
-/// Keys from the record down to a value, written with dots. A step whose value is a string holds JSON text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct WirePath(Vec<String>);
-
-impl WirePath {
-    /// The keys, outermost first.
-    pub fn keys(&self) -> &[String] {
-        &self.0
-    }
-}
-
-impl From<String> for WirePath {
-    fn from(text: String) -> Self {
-        Self(text.split('.').map(str::to_owned).collect())
-    }
-}
-
-impl From<WirePath> for String {
-    fn from(path: WirePath) -> Self {
-        path.to_string()
-    }
-}
-
-impl fmt::Display for WirePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("."))
-    }
-}
-
-/// Types of columns, and which wire values fit them. What does not fit becomes null and is rescued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ColumnType {
-    /// A JSON string.
-    #[serde(rename = "string")]
-    String,
-    /// A JSON bool, or the string `true` or `false` in any case.
-    #[serde(rename = "bool")]
-    Bool,
-    /// A JSON integer, or a string that holds one.
-    #[serde(rename = "int64")]
-    Int64,
-    /// A JSON number, or a string that holds one.
-    #[serde(rename = "float64")]
-    Float64,
-    /// A string such as `2020-11-03T10:13:34.8476880Z`, with `T` or a space, up to nine fractional digits of which six are
-    /// kept, UTC where no zone is given, from 1900 (the service writes year 1 for unknown) to 9999 in UTC.
-    #[serde(rename = "timestamp")]
-    Timestamp,
-    /// A string such as `2020-12-30`, or a timestamp at midnight UTC.
-    #[serde(rename = "date")]
-    Date,
-    /// An array of strings and nulls, or a string that holds one.
-    #[serde(rename = "list<string>")]
-    StringList,
-    /// An object of strings and nulls, or a string that holds one.
-    #[serde(rename = "map<string, string>")]
-    StringMap,
-    /// Any value, as its JSON text; a string that holds an object or an array as that text.
-    #[serde(rename = "json")]
-    Json,
-}
-
-impl ColumnType {
-    /// The Arrow type.
-    pub fn arrow(self) -> DataType {
-        match self {
-            Self::String | Self::Json => DataType::Utf8,
-            Self::Bool => DataType::Boolean,
-            Self::Int64 => DataType::Int64,
-            Self::Float64 => DataType::Float64,
-            Self::Timestamp => utc_microseconds(),
-            Self::Date => DataType::Date32,
-            Self::StringList => {
-                DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)))
-            }
-            Self::StringMap => DataType::Map(
-                Arc::new(Field::new(
-                    "key_value",
-                    DataType::Struct(
-                        vec![
-                            Field::new("key", DataType::Utf8, false),
-                            Field::new("value", DataType::Utf8, true),
-                        ]
-                        .into(),
-                    ),
-                    false,
-                )),
-                false,
-            ),
-        }
-    }
-
-    /// The name that schema files use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Bool => "bool",
-            Self::Int64 => "int64",
-            Self::Float64 => "float64",
-            Self::Timestamp => "timestamp",
-            Self::Date => "date",
-            Self::StringList => "list<string>",
-            Self::StringMap => "map<string, string>",
-            Self::Json => "json",
-        }
-    }
-}
-
-fn utc_microseconds() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
 /// Why a schema file is not a dataset.
@@ -330,7 +217,7 @@ impl Dataset {
             GENERATED_TIME,
             ORG_ID,
             RESCUED_DATA,
-            crate::GENERATED_DATE,
+            GENERATED_DATE,
             &self.partition.column,
         ]
         .into();
@@ -410,6 +297,24 @@ mod tests {
 
     fn column(name: &str, wire: &str) -> String {
         format!("[[column]]\nname = '{name}'\nwire = '{wire}'\ntype = 'string'\nmeaning = ''\n")
+    }
+
+    #[test]
+    fn every_schema_file_is_a_built_in_dataset_of_its_name() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let built_in = Dataset::built_in_names().map(|name| format!("{name}.toml"));
+        assert_eq!(built_in.collect::<Vec<_>>(), files);
+        for file in &files {
+            let text = std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+            let dataset = Dataset::parse(&text, file).unwrap();
+            assert_eq!(format!("{}.toml", dataset.name), *file);
+            assert_eq!(Dataset::built_in(&dataset.name), Some(dataset));
+        }
     }
 
     #[test]
