@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use dataset::BlobPathError;
 use thiserror::Error;
 
+/// Result of the simulator's operations.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// Why a snapshot was not written or a server not started.
 #[derive(Debug, Error)]
 pub enum Error {

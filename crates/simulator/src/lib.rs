@@ -10,6 +10,7 @@
 //! It shares no wire type with the extractor: both follow the API's description on their own. It computes no expected
 //! results either: tests decode the blobs independently.
 
+mod dice;
 mod error;
 mod faults;
 mod generator;
@@ -19,13 +20,10 @@ mod server;
 mod signature;
 mod snapshot_files;
 
-pub use error::Error;
+pub use error::{Error, Result};
 pub use faults::{Fault, FaultKind, FaultScript, Md5Header, RandomFaults, Target, TimeFrame, When};
 pub use options::{Oddities, SnapshotOptions};
 pub use rate_limit::RateLimit;
 pub use server::{Counters, Served, Server, ServerOptions, credentials};
 pub use signature::SignatureKind;
 pub use snapshot_files::{Written, write_snapshot};
-
-/// Result of the simulator's operations.
-pub type Result<T> = std::result::Result<T, Error>;

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dataset::OrgId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A snapshot to generate. The same options give the same records, blob names and bytes on every machine.
 ///

@@ -14,9 +14,10 @@ use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::generator::{Dice, Group, Purpose, Records, bad_line, groups};
+use crate::dice::{Dice, Purpose};
+use crate::error::{Error, Result};
+use crate::generator::{Group, Records, bad_line, groups};
 use crate::options::SnapshotOptions;
-use crate::{Error, Result};
 
 /// Lines are compressed in chunks of about this many bytes.
 const CHUNK: usize = 64 * 1024;

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Datelike};
 
+use crate::dice::{Dice, Purpose};
 use crate::options::SnapshotOptions;
 
-use super::dice::{Dice, Purpose};
 use super::text::{Fraction, Time};
 
 const HOUR: i64 = 3_600;

@@ -4,13 +4,11 @@
 //! is a place in the population: slots `0..devices`, cut into groups, each held by one device a day. Knows no blobs.
 
 mod device;
-mod dice;
 mod groups;
 mod oddity;
 mod record;
 mod text;
 
-pub(crate) use dice::{Dice, Purpose};
 pub(crate) use groups::{Group, groups};
 pub(crate) use oddity::bad_line;
 pub(crate) use record::Records;

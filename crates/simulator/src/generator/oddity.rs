@@ -1,8 +1,7 @@
 //! What is unusual about one device's record, and the lines that are no record at all.
 
+use crate::dice::{Dice, Purpose};
 use crate::options::Oddities;
-
-use super::dice::{Dice, Purpose};
 
 /// Keys that a record can lack: all but its id, its group number, the row's own time and `DeviceGatheredInfo`.
 const TOP_LEVEL: &[&str] = &[

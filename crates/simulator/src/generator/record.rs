@@ -161,68 +161,99 @@ impl<'a> Records<'a> {
     /// Writes `DeviceGatheredInfo` into `self.info`, keys in the order of the service.
     fn write_info(&mut self, identity: &Identity, state: &State, oddity: Oddity) {
         self.info.clear();
-        let Self {
-            info,
-            scans,
-            asr,
-            text,
-            ..
-        } = self;
         let windows = identity.platform.family == Family::Windows;
-        let gathered = identity.gathered;
-        let on_windows = windows && gathered;
-        let mut object = Object::begin(info, oddity.gathered);
+        let info = GatheredInfo {
+            identity,
+            state,
+            oddity,
+            windows,
+            gathered: identity.gathered,
+            on_windows: windows && identity.gathered,
+        };
+        let mut object = Object::begin(&mut self.info, oddity.gathered);
+        info.write_versions(&mut object, &mut self.scans, &mut self.text);
+        info.write_settings(&mut object);
+        info.write_updates(&mut object);
+        info.write_mitigations(&mut object, &mut self.asr);
+        object.end();
+    }
+}
 
-        object.field("AvMode", when(gathered, Value::Text(state.mode)));
-        let engine_month = release_month(state.engine.published);
+/// What the fields of `DeviceGatheredInfo` follow from.
+struct GatheredInfo<'a> {
+    identity: &'a Identity,
+    state: &'a State,
+    oddity: Oddity,
+    windows: bool,
+    /// Whether the service gathered anything of the device.
+    gathered: bool,
+    on_windows: bool,
+}
+
+impl GatheredInfo<'_> {
+    fn write_versions(&self, object: &mut Object<'_>, scans: &mut Vec<u8>, text: &mut Vec<u8>) {
+        object.field("AvMode", when(self.gathered, Value::Text(self.state.mode)));
+        let engine_month = release_month(self.state.engine.published);
         object.field(
             "AvEngineVersion",
             when(
-                gathered,
+                self.gathered,
                 print(
                     text,
-                    format_args!("1.1.{engine_month}.{}", if windows { 3_008 } else { 2 }),
+                    format_args!(
+                        "1.1.{engine_month}.{}",
+                        if self.windows { 3_008 } else { 2 }
+                    ),
                 ),
             ),
         );
-        let (minor, build) = signature_version(state.signature.published);
+        let (minor, build) = signature_version(self.state.signature.published);
         object.field(
             "AvSignatureVersion",
-            when(gathered, print(text, format_args!("1.{minor}.{build}.0"))),
+            when(
+                self.gathered,
+                print(text, format_args!("1.{minor}.{build}.0")),
+            ),
         );
-        let platform_month = release_month(state.platform.published);
+        let platform_month = release_month(self.state.platform.published);
         object.field(
             "AvPlatformVersion",
             when(
-                gathered,
-                if windows {
+                self.gathered,
+                if self.windows {
                     print(text, format_args!("4.18.{platform_month}.3011"))
                 } else {
                     print(text, format_args!("101.{}.0000", platform_month + 2))
                 },
             ),
         );
-        write_scans(scans, state);
-        object.field("AvScanResults", when(on_windows, Value::Escaped(scans)));
+        write_scans(scans, self.state);
+        object.field(
+            "AvScanResults",
+            when(self.on_windows, Value::Escaped(scans)),
+        );
         object.field(
             "AvModeDataRefreshTime",
-            when(gathered, Value::Time(state.refreshed)),
+            when(self.gathered, Value::Time(self.state.refreshed)),
         );
+    }
+
+    fn write_settings(&self, object: &mut Object<'_>) {
         let wide_protection;
         object.field(
             "CloudProtectionState",
-            if let Some(wide) = oddity.wide_text {
+            if let Some(wide) = self.oddity.wide_text {
                 wide_protection = wide_json(wide, "Activé ✓ \u{1f6e1}");
                 Value::Json(wide_protection.as_bytes())
-            } else if windows {
+            } else if self.windows {
                 when(
-                    gathered,
-                    Value::Text(["0", "1", "2"][state.cloud_protection as usize]),
+                    self.gathered,
+                    Value::Text(["0", "1", "2"][self.state.cloud_protection as usize]),
                 )
             } else {
                 when(
-                    gathered,
-                    Value::Text(if state.cloud_protection == 0 {
+                    self.gathered,
+                    Value::Text(if self.state.cloud_protection == 0 {
                         "Disabled"
                     } else {
                         "Enabled"
@@ -230,115 +261,128 @@ impl<'a> Records<'a> {
                 )
             },
         );
-        for (key, setting) in TLS_SETTINGS.iter().zip(identity.tls) {
+        for (key, setting) in TLS_SETTINGS.iter().zip(self.identity.tls) {
             object.field(
                 key,
-                when(on_windows, setting.map_or(Value::Null, Value::Text)),
+                when(self.on_windows, setting.map_or(Value::Null, Value::Text)),
             );
         }
         object.field("Log4j_CVE_2021_44228", Value::Null);
         object.field(
             "LocalCveScannerExecuted",
-            if windows {
+            if self.windows {
                 Value::Null
             } else {
-                when(gathered, Value::Text("CVE-2021-44228"))
+                when(self.gathered, Value::Text("CVE-2021-44228"))
             },
         );
         object.field("Log4jLocalScanVulnerable", Value::Null);
         object.field(
             "Log4JEnvironmentVariableMitigation",
-            Value::Text(state.log4j_mitigation),
+            Value::Text(self.state.log4j_mitigation),
         );
         object.field(
             "IsWindowsLtscVersionRunning",
-            when(on_windows, Value::Text("false")),
+            when(self.on_windows, Value::Text("false")),
         );
+    }
+
+    fn write_updates(&self, object: &mut Object<'_>) {
         object.field(
             "AvEngineUpdateTime",
-            when(gathered, Value::Time(state.engine.updated)),
+            when(self.gathered, Value::Time(self.state.engine.updated)),
         );
         object.field(
             "AvSignatureUpdateTime",
-            when(gathered, Value::Time(state.signature.updated)),
+            when(self.gathered, Value::Time(self.state.signature.updated)),
         );
         object.field(
             "AvPlatformUpdateTime",
-            when(gathered, Value::Time(state.platform.updated)),
+            when(self.gathered, Value::Time(self.state.platform.updated)),
         );
         object.field(
             "AvIsSignatureUptoDate",
-            when(gathered, Value::Bool(state.signature.up_to_date)),
+            when(self.gathered, Value::Bool(self.state.signature.up_to_date)),
         );
         object.field(
             "AvIsEngineUptodate",
-            when(gathered, Value::Bool(state.engine.up_to_date)),
+            when(self.gathered, Value::Bool(self.state.engine.up_to_date)),
         );
         object.field(
             "AvIsPlatformUptodate",
-            when(gathered, Value::Bool(state.platform.up_to_date)),
+            when(self.gathered, Value::Bool(self.state.platform.up_to_date)),
         );
         object.field(
             "WdavorHeartbeatEventType",
             when(
-                gathered,
-                Value::Text(if windows { "WdavEvent" } else { "MdatpHealth" }),
+                self.gathered,
+                Value::Text(if self.windows {
+                    "WdavEvent"
+                } else {
+                    "MdatpHealth"
+                }),
             ),
         );
         object.field(
             "AvSignaturePublishTime",
-            when(gathered, plain(state.signature.published)),
+            when(self.gathered, plain(self.state.signature.published)),
         );
         object.field(
             "AvPlatformPublishTime",
-            when(gathered, plain(state.platform.published)),
+            when(self.gathered, plain(self.state.platform.published)),
         );
         object.field(
             "AvPlatformExpirationTime",
-            when(gathered, plain(state.platform.expires())),
+            when(self.gathered, plain(self.state.platform.expires())),
         );
         object.field(
             "AvEnginePublishTime",
-            when(gathered, plain(state.engine.published)),
+            when(self.gathered, plain(self.state.engine.published)),
         );
         for key in ["AvSignatureRing", "AvPlatformRing", "AvEngineRing"] {
-            object.field(key, when(gathered, Value::Text(identity.ring)));
+            object.field(key, when(self.gathered, Value::Text(self.identity.ring)));
         }
+    }
+
+    fn write_mitigations(&self, object: &mut Object<'_>, asr: &mut Vec<u8>) {
         object.field("Spring4Shell_CVE_2022_22965", Value::Null);
         object.field(
             "CVE_2022_30190_Mitigated",
-            when(on_windows, Value::Text("false")),
+            when(self.on_windows, Value::Text("false")),
         );
         object.field(
             "Bootiful_Mind_status",
-            when(on_windows, Value::Text("NotFound")),
+            when(self.on_windows, Value::Text("NotFound")),
         );
         object.field(
             "AvSignatureDataRefreshTime",
-            when(gathered, Value::Time(state.refreshed)),
+            when(self.gathered, Value::Time(self.state.refreshed)),
         );
         object.field(
             "EBPFStatus",
-            if identity.platform.family == Family::Linux {
-                when(gathered, Value::Text("Enabled"))
+            if self.identity.platform.family == Family::Linux {
+                when(self.gathered, Value::Text("Enabled"))
             } else {
                 Value::Null
             },
         );
         object.field(
             "IsAvEngineLoaded",
-            when(on_windows, Value::Bool(state.mode != "2")),
+            when(self.on_windows, Value::Bool(self.state.mode != "2")),
         );
-        if windows {
+        if self.windows {
             asr.clear();
             let mut rules = Object::begin(asr, FieldOddity::default());
-            for (rule, state) in ASR_RULES.iter().zip(identity.asr) {
+            for (rule, state) in ASR_RULES.iter().zip(self.identity.asr) {
                 rules.field(rule, state.map_or(Value::Null, Value::Text));
             }
             rules.end();
-            object.field("AsrConfigurationStates", when(gathered, Value::Json(asr)));
+            object.field(
+                "AsrConfigurationStates",
+                when(self.gathered, Value::Json(asr)),
+            );
         }
-        if oddity.new_attributes {
+        if self.oddity.new_attributes {
             object.field("TlsClient13", Value::Text("Enabled"));
             object.field(
                 "AvEngineHealth",
@@ -346,7 +390,6 @@ impl<'a> Records<'a> {
             );
             object.field("CVE_2030_00001_mitigation_status", Value::Text("Mitigated"));
         }
-        object.end();
     }
 }
 

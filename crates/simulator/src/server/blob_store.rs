@@ -14,8 +14,11 @@ use futures::stream;
 use uuid::Uuid;
 
 use super::faulty::{self, Seen};
-use super::{FaultKind, Site, Subject, count, is_read, lock, method_not_allowed};
-use crate::faults::{TimeFrame, Wire};
+use super::lock::lock;
+use super::responses::{is_read, method_not_allowed};
+use super::site::Site;
+use super::tally::count;
+use crate::faults::{FaultKind, Subject, TimeFrame, Wire};
 use crate::signature::{HTTP_DATE, Refused};
 
 /// Bodies are read and sent in pieces of this many bytes.
@@ -105,31 +108,8 @@ async fn read(
         }
     };
     let etag = site.faults.etag(&seen.etag, container);
-
-    if let Some(wanted) = text(headers, &header::IF_MATCH)
-        && !wanted
-            .split(',')
-            .any(|wanted| ["*", &etag].contains(&wanted.trim()))
-    {
-        return Err(Failure::new(
-            StatusCode::PRECONDITION_FAILED,
-            "ConditionNotMet",
-            "The condition specified using HTTP conditional header(s) is not met.",
-        ));
-    }
-    let range = match text(headers, &header::RANGE).and_then(parse_range) {
-        Some((first, _)) if first >= seen.bytes => {
-            return Err(Failure {
-                length: Some(seen.bytes),
-                ..Failure::new(
-                    StatusCode::RANGE_NOT_SATISFIABLE,
-                    "InvalidRange",
-                    "The range specified is invalid for the current size of the resource.",
-                )
-            });
-        }
-        range => range.map(|(first, last)| (first, last.unwrap_or(u64::MAX).min(seen.bytes - 1))),
-    };
+    check_condition(headers, &etag)?;
+    let range = wanted_range(headers, seen.bytes)?;
 
     let (first, length) = range.map_or((0, seen.bytes), |(first, last)| (first, last - first + 1));
     let wire = fault.as_ref().and_then(Wire::of);
@@ -147,7 +127,7 @@ async fn read(
         stream_file(site, &blob.file, first, length).map_err(|_| not_found())?
     };
     let mut response = Response::new(body);
-    let told = Told {
+    let described = Described {
         length: length.saturating_add_signed(wire.unwrap_or_default().length_off_by),
         range,
         bytes: seen.bytes,
@@ -155,11 +135,44 @@ async fn read(
         etag,
         modified: blob.modified,
     };
-    told.describe(response.headers_mut());
+    described.write_to(response.headers_mut());
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// Refuses a request for a version of the blob that is not this one.
+fn check_condition(headers: &HeaderMap, etag: &str) -> Result<(), Failure> {
+    if let Some(wanted) = text(headers, &header::IF_MATCH)
+        && !wanted
+            .split(',')
+            .any(|wanted| ["*", etag].contains(&wanted.trim()))
+    {
+        return Err(Failure::new(
+            StatusCode::PRECONDITION_FAILED,
+            "ConditionNotMet",
+            "The condition specified using HTTP conditional header(s) is not met.",
+        ));
+    }
+    Ok(())
+}
+
+/// The first and the last byte that a request wants of a blob of so many; `None` for all.
+fn wanted_range(headers: &HeaderMap, bytes: u64) -> Result<Option<(u64, u64)>, Failure> {
+    Ok(match text(headers, &header::RANGE).and_then(parse_range) {
+        Some((first, _)) if first >= bytes => {
+            return Err(Failure {
+                length: Some(bytes),
+                ..Failure::new(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    "InvalidRange",
+                    "The range specified is invalid for the current size of the resource.",
+                )
+            });
+        }
+        range => range.map(|(first, last)| (first, last.unwrap_or(u64::MAX).min(bytes - 1))),
+    })
 }
 
 async fn read_file(file: &Path) -> io::Result<Bytes> {
@@ -347,7 +360,7 @@ impl Drop for Buffer {
 }
 
 /// What the headers of a blob's answer say.
-struct Told {
+struct Described {
     /// Of the body.
     length: u64,
     range: Option<(u64, u64)>,
@@ -358,8 +371,8 @@ struct Told {
     modified: DateTime<Utc>,
 }
 
-impl Told {
-    fn describe(self, headers: &mut HeaderMap) {
+impl Described {
+    fn write_to(self, headers: &mut HeaderMap) {
         let mut set = |name: &'static str, value: String| {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(HeaderName::from_static(name), value);

@@ -13,9 +13,9 @@ use dataset::BlobPath;
 use md5::{Digest, Md5};
 use tempfile::TempDir;
 
-use super::Served;
+use super::options::Served;
+use crate::error::{Error, Result};
 use crate::snapshot_files::write_snapshot;
-use crate::{Error, Result};
 
 /// One snapshot's blobs, by blob path.
 #[derive(Debug, Default)]

@@ -19,8 +19,10 @@ use futures::{Stream, stream};
 use md5::{Digest, Md5};
 
 use super::catalogue::{Blob, Catalogue, etag_of};
-use super::{Served, Tally, count, lock};
-use crate::Result;
+use super::lock::lock;
+use super::options::Served;
+use super::tally::{Tally, count};
+use crate::error::Result;
 use crate::faults::{FaultKind, FaultScript, Md5Header, Subject, Wire};
 
 const PIECE: u64 = 64 * 1024;

@@ -13,9 +13,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::faulty;
+use super::lock::lock;
+use super::responses::{json_response, method_not_allowed};
+use super::site::Site;
+use super::tally::count;
 use super::token::{self, Denied};
-use super::{FaultKind, Site, Subject, count, json_response, lock, method_not_allowed};
-use crate::faults::Wire;
+use crate::faults::{FaultKind, Subject, Wire};
 
 const EXPORT: &str = "machines/infogatheringexport";
 const ROLE: &str = "Vulnerability.Read.All";
@@ -192,11 +195,11 @@ fn list(
         Some(fault) => {
             if let Some(wire) = Wire::of(fault) {
                 let text = answer.to_string();
-                let told = (text.len() as u64).saturating_add_signed(wire.length_off_by);
+                let announced = (text.len() as u64).saturating_add_signed(wire.length_off_by);
                 *response.body_mut() = faulty::body(text.into(), wire, None);
                 response
                     .headers_mut()
-                    .insert(header::CONTENT_LENGTH, HeaderValue::from(told));
+                    .insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
             }
         }
         None => {}

@@ -1,10 +1,17 @@
 //! The service as a client sees it, over HTTP.
 
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{Client, Response as Reply};
 use serde_json::Value;
 
 use super::*;
-use crate::options::Oddities;
+use crate::faults::{FaultKind, FaultScript};
+use crate::options::{Oddities, SnapshotOptions};
+use crate::rate_limit::RateLimit;
+use crate::signature::SignatureKind;
 
 mod faults;
 
@@ -197,7 +204,7 @@ async fn a_token_must_be_valid_for_this_audience_and_carry_the_role() {
 }
 
 #[tokio::test]
-async fn the_sixth_call_in_a_minute_is_told_to_come_back() {
+async fn the_sixth_call_in_a_minute_gets_a_time_to_come_back() {
     let server = start(ServerOptions {
         rate_limit: Some(RateLimit::default()),
         ..options()

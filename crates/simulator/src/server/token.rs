@@ -13,7 +13,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{FaultKind, Site, Subject, count, faulty, json_response, method_not_allowed};
+use super::faulty;
+use super::options::ServerOptions;
+use super::responses::{json_response, method_not_allowed};
+use super::site::Site;
+use super::tally::count;
+use crate::faults::{FaultKind, Subject};
 use crate::signature::mac;
 
 /// The audience that public clients ask for.
@@ -191,8 +196,18 @@ fn grant(site: &Site, endpoint: &Endpoint, form: &[(String, String)]) -> Result<
         return Err(Refused::bad_request("invalid_resource", 500_011, text));
     }
 
-    match value("client_secret") {
-        Some(secret) if secret == options.client_secret => Ok(audience.to_owned()),
+    check_secret(options, value("client_secret"), client_id)?;
+    Ok(audience.to_owned())
+}
+
+/// Refuses a client without the secret of its application.
+fn check_secret(
+    options: &ServerOptions,
+    secret: Option<&str>,
+    client_id: &str,
+) -> Result<(), Refused> {
+    match secret {
+        Some(secret) if secret == options.client_secret => Ok(()),
         Some(_) => Err(Refused {
             status: StatusCode::UNAUTHORIZED,
             error: "invalid_client",

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use axum::http::Method;
 use flate2::read::MultiGzDecoder;
 
 use super::*;
+use crate::error::Error;
 use crate::faults::{Fault, Md5Header, RandomFaults, Target, TimeFrame, When};
 
 fn script(at: Target, when: When, what: FaultKind) -> FaultScript {
@@ -22,7 +24,7 @@ async fn with(faults: FaultScript) -> Server {
     .await
 }
 
-/// A server whose blobs all have the fault at the requests told, and the URL of one of them.
+/// A server whose blobs all have the fault at those requests, and the URL of one of them.
 async fn with_blob_fault(when: When, what: FaultKind) -> (Server, String) {
     let server = with(script(Target::Blobs("*".to_owned()), when, what)).await;
     let url = largest(&server).await;
@@ -102,9 +104,9 @@ async fn a_stall_is_a_silence_and_a_trickle_comes_in_small_pieces() {
         },
     ] {
         let (_server, url) = with_blob_fault(When::Nth(1), what).await;
-        let begun = Instant::now();
+        let start = Instant::now();
         let slow = body(&url).await;
-        assert!(begun.elapsed() >= Duration::from_millis(290));
+        assert!(start.elapsed() >= Duration::from_millis(290));
         assert_eq!(slow, body(&url).await);
     }
 }
@@ -113,9 +115,9 @@ async fn a_stall_is_a_silence_and_a_trickle_comes_in_small_pieces() {
 async fn a_wrong_content_length_cuts_or_shortens_the_body() {
     let (_server, url) = with_blob_fault(When::Nth(1), FaultKind::ContentLength { by: 10 }).await;
     let reply = get(&url, &[]).await;
-    let told = reply.content_length().unwrap();
+    let announced = reply.content_length().unwrap();
     let (bytes, broke) = receive(reply).await;
-    assert_eq!((bytes.len() as u64, broke), (told - 10, true));
+    assert_eq!((bytes.len() as u64, broke), (announced - 10, true));
     assert_eq!(body(&url).await, bytes);
 
     let (_server, url) = with_blob_fault(When::Nth(1), FaultKind::ContentLength { by: -10 }).await;
@@ -137,10 +139,13 @@ async fn a_truncated_blob_looks_whole_but_for_its_md5() {
         };
         let (_server, url) = with_blob_fault(When::Nth(1), what).await;
         let reply = get(&url, &[]).await;
-        let told = header_of(&reply, "content-md5").to_owned();
+        let announced = header_of(&reply, "content-md5").to_owned();
         let (bytes, broke) = receive(reply).await;
         assert_eq!((bytes.len(), broke), (120, false));
-        assert_eq!((!told.is_empty()).then(|| told == md5(&bytes)), fits);
+        assert_eq!(
+            (!announced.is_empty()).then(|| announced == md5(&bytes)),
+            fits
+        );
         assert!(body(&url).await.len() > 120);
     }
 }
@@ -158,9 +163,12 @@ async fn a_corrupt_blob_has_one_other_byte() {
         };
         let (_server, url) = with_blob_fault(When::Nth(1), what).await;
         let reply = get(&url, &[]).await;
-        let told = header_of(&reply, "content-md5").to_owned();
+        let announced = header_of(&reply, "content-md5").to_owned();
         let bytes = reply.bytes().await.unwrap();
-        assert_eq!((!told.is_empty()).then(|| told == md5(&bytes)), fits);
+        assert_eq!(
+            (!announced.is_empty()).then(|| announced == md5(&bytes)),
+            fits
+        );
         let good = body(&url).await;
         let other = (0..good.len()).filter(|&at| good[at] != bytes[at]);
         assert_eq!(other.collect::<Vec<_>>(), [30]);
@@ -178,9 +186,9 @@ async fn a_changed_blob_is_another_version_of_the_same_records() {
         assert_eq!(bound.status(), 412);
         let second = get(&url, &[]).await;
         assert_ne!(header_of(&second, "etag"), etag);
-        let told = header_of(&second, "content-md5").to_owned();
+        let announced = header_of(&second, "content-md5").to_owned();
         let new = second.bytes().await.unwrap();
-        assert_eq!(told, md5(&new));
+        assert_eq!(announced, md5(&new));
         assert_eq!(new.len() == old.len(), !resized);
         assert_ne!(new, old);
         assert_eq!(records(&new), records(&old));
@@ -435,7 +443,7 @@ async fn etags_may_differ_by_container_and_the_md5_be_withheld() {
 }
 
 #[tokio::test]
-async fn one_blob_is_told_by_its_place_and_some_by_a_pattern() {
+async fn one_blob_is_named_by_its_place_and_some_by_a_pattern() {
     let not_found = |at| script(at, When::Always, FaultKind::NotFound);
     let missing = |faults| async {
         let server = with(faults).await;
