@@ -1,4 +1,4 @@
-//! What a run will do: the snapshot's blobs, dealt out to parts and segments. Holds no secret and touches nothing.
+//! What a run will do: the snapshot's blobs, divided into parts and segments. Holds no secret and touches nothing.
 //!
 //! ```text
 //! part      one Parquet file: blobs of one partition, together about the target size
@@ -72,7 +72,7 @@ impl Part {
 }
 
 impl Plan {
-    /// Deals blobs out to parts of about `target_file_bytes` of Parquet and segments of about `segment_bytes` of gzip.
+    /// Divides blobs into parts of about `target_file_bytes` of Parquet and segments of about `segment_bytes` of gzip.
     pub fn new(
         snapshot: Snapshot,
         mut blobs: Vec<PlannedBlob>,
@@ -93,11 +93,11 @@ impl Plan {
         for (rbac_group_id, blobs) in groups {
             // Rows of several partitions are sorted in memory, segment by segment: a part of them is one segment.
             let part_bytes = rbac_group_id.map_or(segment_bytes, |_| part_bytes);
-            for blobs in dealt(blobs, part_bytes) {
+            for blobs in divided(blobs, part_bytes) {
                 parts.push(Part {
                     number: u32::try_from(parts.len()).unwrap_or(u32::MAX),
                     rbac_group_id,
-                    segments: dealt(blobs, segment_bytes),
+                    segments: divided(blobs, segment_bytes),
                 });
             }
         }
@@ -120,7 +120,7 @@ impl Plan {
 }
 
 /// Runs of blobs, in order, each of at most `limit` bytes or of one blob.
-fn dealt(blobs: Vec<PlannedBlob>, limit: u64) -> Vec<Vec<PlannedBlob>> {
+fn divided(blobs: Vec<PlannedBlob>, limit: u64) -> Vec<Vec<PlannedBlob>> {
     let mut runs: Vec<Vec<PlannedBlob>> = Vec::new();
     let mut filled = 0;
     for blob in blobs {

@@ -1,172 +1,18 @@
-//! What a snapshot must fulfil before it becomes the lake's state. Looks at counts only, and changes nothing.
+//! The conditions, one after another. Looks at counts only, and changes nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use dataset::SnapshotId;
-use thiserror::Error;
 
+use crate::gate::refusal::{QuarantineLimit, Refusal};
 use crate::plan::Plan;
-use crate::report::{BlobReport, DuplicateKeyReport, QuarantineReport};
+use crate::report::{BlobReport, QuarantineReport};
 use crate::settings::{DuplicateKeys, Gate};
-use crate::unique_key::Duplicates;
+use crate::work::key_hashes::Duplicates;
 
 /// Quarantined records that pass whatever their share is, unless there are no others: one bad record is 2% of 50 devices, and
 /// no reason to lose the day of a small tenant. A day that shrinks by them is what `gate.min_rows_ratio` refuses.
 const FEW_QUARANTINED: u64 = 10;
-
-/// Why a snapshot may not be published.
-#[derive(Debug, Clone, PartialEq, Error)]
-pub enum Refusal {
-    /// The service listed no blob.
-    #[error("the listing is empty: the service has no data yet")]
-    EmptyListing,
-    /// The service listed no blob, and that may be published, but nothing says of what.
-    #[error("the listing is empty, and nothing says {what} it is of")]
-    EmptyListingOfUnknown {
-        /// `which organisation` or `which time`.
-        what: &'static str,
-    },
-    /// No blob had a record.
-    #[error("the snapshot has no rows")]
-    NoRows,
-    /// There were records, and none of them is a row. No setting lets that pass.
-    #[error("all {records} records were quarantined{}", example_of(commonest.as_ref()))]
-    AllQuarantined {
-        /// Records read.
-        records: u64,
-        /// The reason that most of them have.
-        commonest: Option<QuarantineReport>,
-    },
-    /// More records were quarantined than a limit allows.
-    #[error(
-        "{quarantined} of {records} records were quarantined: more than {limit}{}", example_of(commonest.as_ref())
-    )]
-    TooManyQuarantined {
-        /// Records quarantined.
-        quarantined: u64,
-        /// Records read.
-        records: u64,
-        /// The limit.
-        limit: QuarantineLimit,
-        /// The reason that most of them have.
-        commonest: Option<QuarantineReport>,
-    },
-    /// The snapshot is much smaller than the last one.
-    #[error("{rows} rows are less than {min_ratio} of the {before} rows of snapshot {last}")]
-    TooFewRows {
-        /// Rows of this snapshot.
-        rows: u64,
-        /// Rows of the last committed one.
-        before: u64,
-        /// The last committed one.
-        last: SnapshotId,
-        /// The least ratio.
-        min_ratio: f64,
-    },
-    /// Rows share a unique key, and the settings refuse that.
-    #[error(
-        "{rows} rows have a unique key that another row has{}",
-        in_blobs(examples)
-    )]
-    DuplicateKeys {
-        /// Rows beside the first of each key.
-        rows: u64,
-        /// A few of the keys.
-        examples: Vec<DuplicateKeyReport>,
-    },
-    /// The lake holds a later snapshot.
-    #[error("the lake holds the later snapshot {current}")]
-    OlderThanCurrent {
-        /// The later one.
-        current: SnapshotId,
-    },
-    /// A rollback displaced the snapshot.
-    #[error("the lake was rolled back from snapshot {displaced} to {current}")]
-    RolledBack {
-        /// The current one.
-        current: SnapshotId,
-        /// The latest one that was displaced: the refused one, or a later one.
-        displaced: SnapshotId,
-    },
-    /// A planned blob was not read to its end, or counts do not add up: a defect, caught before it could do harm.
-    #[error("counts do not add up: {0}")]
-    CountsDisagree(String),
-}
-
-/// A limit for quarantined records.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum QuarantineLimit {
-    /// `gate.max_quarantined`.
-    Records(u64),
-    /// `gate.max_quarantined_share`.
-    Share(f64),
-}
-
-impl fmt::Display for QuarantineLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Records(records) => write!(f, "{records} (gate.max_quarantined)"),
-            Self::Share(share) => {
-                // 0.07 * 100.0 is 7.000000000000001.
-                let percent = (share * 1e6).round() / 1e4;
-                write!(f, "{percent}% (gate.max_quarantined_share)")
-            }
-        }
-    }
-}
-
-fn example_of(commonest: Option<&QuarantineReport>) -> String {
-    let Some(commonest) = commonest else {
-        return String::new();
-    };
-    let (records, reason) = (commonest.records, &commonest.reason);
-    let example = commonest
-        .example
-        .as_ref()
-        .map_or_else(String::new, |first| {
-            let (blob, line, message) = (&first.blob, first.line, &first.message);
-            format!(", the first in {blob}, line {line}: {message}")
-        });
-    format!("; {records} for {reason}{example}")
-}
-
-fn in_blobs(examples: &[DuplicateKeyReport]) -> String {
-    examples.first().map_or_else(String::new, |example| {
-        format!(", one of them in {}", example.blobs.join(" and "))
-    })
-}
-
-impl Refusal {
-    pub(crate) fn advice(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::EmptyListing => {
-                "run again later: the service builds snapshots on its own schedule; --allow-empty publishes an empty one"
-            }
-            Self::EmptyListingOfUnknown { .. } => {
-                "give --org-id and --generated-time to publish an empty snapshot"
-            }
-            Self::NoRows => "use --allow-empty if an empty snapshot is right",
-            Self::DuplicateKeys { .. } => {
-                "set gate.duplicate_keys = \"keep\" to publish all rows; the blobs' paths tell the device groups"
-            }
-            Self::TooManyQuarantined { .. } => {
-                "`defender-lake quarantine show` prints the records and reasons; raise gate.max_quarantined or gate.max_quarantined_share to publish all the same"
-            }
-            Self::AllQuarantined { .. } => {
-                "`defender-lake quarantine show` prints the records and reasons; if the service changed its form, correct the schema file (`schema = \"...\"`)"
-            }
-            Self::TooFewRows { .. } => {
-                "use --accept-shrink if the organisation did shrink, or lower gate.min_rows_ratio"
-            }
-            Self::OlderThanCurrent { .. } => "use --backfill to put a past snapshot in its place",
-            Self::RolledBack { .. } => {
-                "the next snapshot of the service is published as usual; use --backfill, or `defender-lake rollback` while its files are kept, to make this one current again"
-            }
-            Self::CountsDisagree(_) => return None,
-        })
-    }
-}
 
 /// What was counted.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +29,7 @@ pub(crate) struct Counted<'a> {
 
 /// The last committed snapshot.
 #[derive(Debug, Clone)]
-pub(crate) struct Last {
+pub(crate) struct LastCommitted {
     pub(crate) snapshot: SnapshotId,
     pub(crate) rows: u64,
 }
@@ -193,7 +39,7 @@ pub(crate) fn check(
     gate: &Gate,
     plan: &Plan,
     counted: Counted<'_>,
-    last: Option<&Last>,
+    last: Option<&LastCommitted>,
 ) -> Result<(), Refusal> {
     every_blob_was_read(plan, counted.blobs)?;
     counts_add_up(counted)?;
@@ -310,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::plan::PlannedBlob;
-    use crate::report::QuarantineExample;
+    use crate::report::{DuplicateKeyReport, QuarantineExample};
 
     const GATE: Gate = Gate {
         max_quarantined_share: 0.01,
@@ -342,7 +188,7 @@ mod tests {
             org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
             generated_time: DateTime::UNIX_EPOCH,
         };
-        let last = last_rows.map(|rows| Last {
+        let last = last_rows.map(|rows| LastCommitted {
             snapshot: snapshot.id(),
             rows,
         });

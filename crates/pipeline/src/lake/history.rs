@@ -1,4 +1,4 @@
-//! What can be done to a pipeline's lake besides publishing: list its snapshots, tidy it, go back.
+//! The snapshots of a lake: lists them, deletes what nothing needs, goes back to an earlier one.
 
 use chrono::Utc;
 use dataset::SnapshotId;

@@ -1,15 +1,25 @@
-use super::*;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use writer::Lake;
+
+use super::browse::Quarantine;
+use super::replay::Replayed;
+use crate::error::PipelineError;
+use crate::events::Observer;
 use crate::fixtures::Place;
-use crate::report::Outcome;
-use crate::{Run, RunOptions};
+use crate::gate::refusal::Refusal;
+use crate::report::{Outcome, RunReport};
+use crate::run::publish::RunOptions;
+use crate::run::start::{Run, run};
 
 impl Place {
-    async fn publish(&self, overrides: &[&str]) -> crate::report::RunReport {
+    async fn publish(&self, overrides: &[&str]) -> RunReport {
         let settings = self.settings(overrides);
         let observer: Observer = Arc::new(|_| {});
         let options = RunOptions::default();
         let Run { report, error } =
-            crate::run(&settings, options, observer, CancellationToken::new()).await;
+            run(&settings, options, observer, CancellationToken::new()).await;
         assert_eq!(report.outcome, Outcome::Committed, "{error:?}");
         report
     }
@@ -21,7 +31,7 @@ impl Place {
     }
 
     async fn proven_rows(&self, overrides: &[&str]) -> u64 {
-        let proven = crate::verify(&self.settings(overrides), None)
+        let proven = crate::lake::verify::verify(&self.settings(overrides), None)
             .await
             .unwrap();
         assert!(proven.is_proven(), "{proven:?}");
@@ -47,7 +57,7 @@ fn reasons(reasons: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 /// The built-in schema, its key read from another attribute.
-fn mended_schema(place: &Place) -> String {
+fn corrected_schema(place: &Place) -> String {
     let path = place.path("mended.toml");
     let text = include_str!("../../../../schemas/info_gathering.toml");
     let mended = text.replace("wire = \"DeviceId\"", "wire = \"Id\"");
@@ -105,7 +115,7 @@ async fn records_that_a_mended_schema_reads_keep_their_group_and_are_checked_for
         "{\"DeviceId\":\"a\"}\n{\"Id\":\"b\"}\n{\"Id\":\"a\"}\n",
     );
     place.publish(&[]).await;
-    let schema = mended_schema(&place);
+    let schema = corrected_schema(&place);
     let refusing = [&schema, "gate.duplicate_keys=refuse"];
     let refused = place.replay(&refusing).await.unwrap_err();
     assert!(matches!(
@@ -134,7 +144,7 @@ async fn a_replay_that_is_told_to_stop_or_refused_leaves_nothing() {
         &format!("{{\"DeviceId\":\"a\"}}\n{{\"Id\":\"a\"}}\nbad\n{long}\n"),
     );
     place.publish(&[]).await;
-    let schema = mended_schema(&place);
+    let schema = corrected_schema(&place);
     let settings = place.settings(&[&schema, "gate.duplicate_keys=refuse"]);
     let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();
     let before = lake.list("_lake").await.unwrap();
@@ -173,7 +183,7 @@ async fn a_part_without_rows_gets_them_and_keeps_what_is_still_bad() {
     place.blob(0, Some(7), "{\"DeviceId\":\"a\"}\n");
     place.blob(1, Some(8), "{\"Id\":\"b\"}\nbad\n");
     place.publish(&[]).await;
-    let schema = mended_schema(&place);
+    let schema = corrected_schema(&place);
     let replayed = place.replay(&[&schema]).await.unwrap();
     assert_eq!(replayed[0].rows_added, 1);
     assert_eq!(place.proven_rows(&[&schema]).await, 2);
@@ -187,7 +197,7 @@ async fn a_snapshot_that_is_not_published_is_listed_and_cannot_be_replayed() {
     let settings = place.settings(&[]);
     let observer: Observer = Arc::new(|_| {});
     let options = RunOptions::default();
-    let run = crate::run(&settings, options, observer, CancellationToken::new()).await;
+    let run = run(&settings, options, observer, CancellationToken::new()).await;
     assert_eq!(run.report.outcome, Outcome::Refused);
     let quarantine = Quarantine::open(&settings).unwrap();
     let listed = quarantine.list(None).await.unwrap();

@@ -1,25 +1,26 @@
-//! One run: plan -> work -> gate -> commit, and the report of it.
+//! Publishes one snapshot: plan -> work -> gate -> commit.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use dataset::Snapshot;
-use extractor::ExtractorError;
+use extractor::{BlobSource, ExtractorError};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
-use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, Standing, layout};
+use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, Standing};
 
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
-use crate::gate::{self, Counted, Last, Refusal};
-use crate::part::StagedPart;
+use crate::gate::checks::{self, Counted, LastCommitted};
+use crate::gate::refusal::Refusal;
 use crate::plan::Plan;
-use crate::quarantine_file;
-use crate::report::{DriftReport, Outcome, QuarantineReport, REPORT_VERSION, RunReport};
+use crate::report::{Outcome, RunReport};
+use crate::run::report::{count, start_again};
 use crate::settings::{OnNewSnapshot, Settings, SourceKind};
-use crate::source::{self, Listed};
-use crate::work::{Work, Workshop};
+use crate::source::list::list_source;
+use crate::source::listed::Listed;
+use crate::version::PROGRAM_VERSION;
+use crate::work::quarantine_file;
+use crate::work::run_context::RunContext;
+use crate::work::scheduler::{CompletedWork, PartScheduler};
+use crate::work::staged_part::StagedPart;
 
 /// Snapshots that a run gives up because the service replaced them, before it gives up itself. The service makes a few a day.
 const MAX_RESTARTS: u64 = 3;
@@ -31,27 +32,11 @@ pub struct RunOptions {
     pub backfill: bool,
 }
 
-/// A run that is over.
-#[derive(Debug)]
-pub struct Run {
-    /// What happened.
-    pub report: RunReport,
-    /// Why nothing was published, if nothing was.
-    pub error: Option<PipelineError>,
-}
-
-/// What a run would do: calls the API or looks for files, and writes nothing.
-pub async fn plan(settings: &Settings, observer: &Observer) -> Result<Plan, PipelineError> {
-    observer(Event::Listing {
-        dataset: settings.dataset.name.clone(),
-    });
-    Ok(planned(settings, source::list(settings, observer).await?)?.0)
-}
-
-fn planned(
+/// What is to be done with what a source gives.
+pub(super) fn make_plan(
     settings: &Settings,
     listed: Listed,
-) -> Result<(Plan, extractor::BlobSource), PipelineError> {
+) -> Result<(Plan, BlobSource), PipelineError> {
     let (target, segment) = (
         settings.work.target_file_size.bytes(),
         settings.work.segment_size.bytes(),
@@ -60,70 +45,8 @@ fn planned(
     Ok((plan, listed.source))
 }
 
-/// Publishes the source's snapshot, whole or not at all. A run that is told to stop ends before the commit or after it, never
-/// in it.
-pub async fn run(
-    settings: &Settings,
-    options: RunOptions,
-    observer: Observer,
-    cancel: CancellationToken,
-) -> Run {
-    let (begun, started_at) = (Instant::now(), Utc::now());
-    let mut report = empty_report(settings, started_at);
-    let (lake, ended) = match Lake::open(&settings.lake.root, &settings.lake.options) {
-        Ok(lake) => {
-            let lake = lake.until(cancel.clone());
-            let ended =
-                publish_newest(settings, options, &lake, &mut report, &observer, &cancel).await;
-            (Some(lake), ended)
-        }
-        Err(error) => (None, Err(error.into())),
-    };
-    let error = match ended {
-        Ok(outcome) => {
-            report.outcome = outcome;
-            None
-        }
-        Err(error) => {
-            report.outcome = match &error {
-                PipelineError::Refused(_) => Outcome::Refused,
-                PipelineError::Write(writer::Error::Undecided { .. }) => Outcome::Undecided,
-                _ => Outcome::Failed,
-            };
-            report.error = Some(error.to_string());
-            Some(error)
-        }
-    };
-    report.elapsed_seconds = begun.elapsed().as_secs_f64();
-    if let Some(lake) = lake.filter(|_| leaves_a_report(&report, error.as_ref())) {
-        write_report(&lake, &report).await;
-    }
-    observer(Event::Finished {
-        report: Box::new(report.clone()),
-    });
-    Run { report, error }
-}
-
-/// A run that found nothing to do writes nothing, one that never got as far as its lake has no place to write to, and a store that
-/// just failed is not asked again.
-fn leaves_a_report(report: &RunReport, error: Option<&PipelineError>) -> bool {
-    let is_hopeless = |error: &PipelineError| error.is_configuration() || error.is_of_the_store();
-    report.outcome != Outcome::Unchanged && !error.is_some_and(is_hopeless)
-}
-
-async fn write_report(lake: &Lake, report: &RunReport) {
-    let path = layout::run_report(&report.dataset, &report.run_id);
-    let written = match serde_json::to_vec_pretty(report) {
-        Ok(content) => lake.put(&path, content.into()).await,
-        Err(error) => return tracing::warn!(%error, "the run report could not be written"),
-    };
-    if let Err(error) = written {
-        tracing::warn!(%error, "the run report could not be written to the lake");
-    }
-}
-
 /// Publishes, and starts again with the new snapshot when the service replaces the one under way.
-async fn publish_newest(
+pub(super) async fn publish_newest(
     settings: &Settings,
     options: RunOptions,
     lake: &Lake,
@@ -172,9 +95,9 @@ async fn publish(
     let listed = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-        listed = source::list(settings, observer) => listed?,
+        listed = list_source(settings, observer) => listed?,
     };
-    let (mut plan, source) = planned(settings, listed)?;
+    let (plan, source) = make_plan(settings, listed)?;
     let snapshot = plan.snapshot.clone();
     report.snapshot = Some(snapshot.id());
     report.org_id = Some(snapshot.org_id.clone());
@@ -219,37 +142,26 @@ async fn publish(
         settings.lake.table(),
     )
     .await?;
-    let workshop = Workshop::new(settings, &plan, lake.clone(), source, report.run_id.clone())?;
-    let Work {
+    let run_id = report.run_id.clone();
+    let context = RunContext::new(settings, &snapshot, lake.clone(), run_id)?;
+    let scheduler = PartScheduler::new(settings, &context, source);
+    let CompletedWork {
+        plan,
         parts: mut staged,
         restarted,
-    } = workshop.work(&mut plan, observer, cancel).await?;
+    } = scheduler.work(plan, observer, cancel).await?;
     report.parts_restarted += restarted;
     count(report, &staged);
-    let passed = async {
-        let duplicates = workshop.duplicates(&mut staged).await?;
-        report.duplicate_keys = duplicates.rows;
-        report.duplicate_key_examples = duplicates.examples.clone();
-        let counted = Counted {
-            blobs: &report.blob_counts,
-            staged_rows: report.rows_written,
-            quarantined: &report.quarantined,
-            duplicates: &duplicates,
-        };
-        let last = last_committed(lake, &snapshot).await?;
-        // A past day's size says nothing about today's.
-        let last = last.filter(|_| !options.backfill);
-        gate::check(&settings.gate, &plan, counted, last.as_ref())?;
-        match cancel.is_cancelled() {
-            true => Err(PipelineError::Cancelled),
-            false => Ok(()),
-        }
+    let passed = pass_gate(settings, options, &context, &plan, &mut staged, report).await;
+    let passed = match cancel.is_cancelled() {
+        true => passed.and(Err(PipelineError::Cancelled)),
+        false => passed,
     };
-    if let Err(error) = passed.await {
-        workshop.throw_away(&staged).await;
+    if let Err(error) = passed {
+        context.discard(&staged).await;
         // What the gate refuses can be looked at.
         if !matches!(error, PipelineError::Refused(_)) {
-            workshop.discard_quarantine().await;
+            context.discard_quarantine().await;
         }
         return Err(error);
     }
@@ -257,13 +169,42 @@ async fn publish(
     observer(Event::Committing {
         files: report.files,
     });
-    commit(settings, options, &workshop, &plan, staged, report).await
+    commit(settings, options, &context, &plan, staged, report).await
 }
 
-async fn last_committed(lake: &Lake, snapshot: &Snapshot) -> Result<Option<Last>, PipelineError> {
+/// Counts keys that come more than once, and asks the gate.
+async fn pass_gate(
+    settings: &Settings,
+    options: RunOptions,
+    context: &RunContext,
+    plan: &Plan,
+    staged: &mut [StagedPart],
+    report: &mut RunReport,
+) -> Result<(), PipelineError> {
+    let keys = staged.iter_mut().flat_map(StagedPart::take_keys);
+    let duplicates = context.find_duplicates(keys.collect()).await?;
+    report.duplicate_keys = duplicates.rows;
+    report.duplicate_key_examples = duplicates.examples.clone();
+    let counted = Counted {
+        blobs: &report.blob_counts,
+        staged_rows: report.rows_written,
+        quarantined: &report.quarantined,
+        duplicates: &duplicates,
+    };
+    let last = last_committed(&context.lake, &plan.snapshot).await?;
+    // A past day's size says nothing about today's.
+    let last = last.filter(|_| !options.backfill);
+    checks::check(&settings.gate, plan, counted, last.as_ref())?;
+    Ok(())
+}
+
+async fn last_committed(
+    lake: &Lake,
+    snapshot: &Snapshot,
+) -> Result<Option<LastCommitted>, PipelineError> {
     let latest = Latest::read(lake, &snapshot.dataset).await?;
     let last = latest.newest(&snapshot.org_id);
-    Ok(last.map(|last| Last {
+    Ok(last.map(|last| LastCommitted {
         snapshot: last.snapshot.clone(),
         rows: last.rows,
     }))
@@ -272,12 +213,12 @@ async fn last_committed(lake: &Lake, snapshot: &Snapshot) -> Result<Option<Last>
 async fn commit(
     settings: &Settings,
     options: RunOptions,
-    workshop: &Workshop,
+    context: &RunContext,
     plan: &Plan,
     staged: Vec<StagedPart>,
     report: &mut RunReport,
 ) -> Result<Outcome, PipelineError> {
-    let lake = &workshop.lake;
+    let lake = &context.lake;
     let (dataset, id) = (&plan.snapshot.dataset, plan.snapshot.id());
     let quarantine_files: Vec<String> = staged
         .iter()
@@ -287,7 +228,7 @@ async fn commit(
         snapshot: plan.snapshot.clone(),
         dataset: settings.dataset.clone(),
         run_id: report.run_id.clone(),
-        program_version: crate::PROGRAM_VERSION.to_owned(),
+        program_version: PROGRAM_VERSION.to_owned(),
         committed_at: Utc::now(),
         files: staged.into_iter().flat_map(|part| part.files).collect(),
         blobs: report
@@ -342,97 +283,6 @@ async fn commit(
         }
         CommitOutcome::TakenForDead => Err(PipelineError::TakenForDead),
     };
-    workshop.discard_quarantine().await;
+    context.discard_quarantine().await;
     ended
-}
-
-/// An identity for a run, sorting by time.
-pub(crate) fn new_run_id(started_at: DateTime<Utc>) -> String {
-    let random = Uuid::new_v4().simple().to_string();
-    format!("{}-{}", started_at.format("%Y%m%dT%H%M%SZ"), &random[..8])
-}
-
-fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
-    RunReport {
-        version: REPORT_VERSION,
-        run_id: new_run_id(started_at),
-        program_version: crate::PROGRAM_VERSION.to_owned(),
-        dataset: settings.dataset.name.clone(),
-        snapshot: None,
-        org_id: None,
-        generated_time: None,
-        outcome: Outcome::Failed,
-        error: None,
-        unfinished: None,
-        replaced: None,
-        started_at,
-        elapsed_seconds: 0.0,
-        duplicate_keys: 0,
-        duplicate_key_examples: Vec::new(),
-        parts_restarted: 0,
-        restarts: 0,
-        blobs: 0,
-        parts: 0,
-        files: 0,
-        records_read: 0,
-        rows_written: 0,
-        records_quarantined: 0,
-        rows_rescued: 0,
-        bytes_read: 0,
-        bytes_written: 0,
-        drift: Vec::new(),
-        quarantined: Vec::new(),
-        blob_counts: Vec::new(),
-    }
-}
-
-/// Forgets all that was counted of a snapshot that was given up.
-fn start_again(settings: &Settings, report: &mut RunReport) {
-    *report = RunReport {
-        run_id: report.run_id.clone(),
-        restarts: report.restarts + 1,
-        ..empty_report(settings, report.started_at)
-    };
-}
-
-/// Adds up what the parts counted.
-fn count(report: &mut RunReport, staged: &[StagedPart]) {
-    let mut drift: BTreeMap<_, u64> = BTreeMap::new();
-    let mut quarantined: BTreeMap<&str, QuarantineReport> = BTreeMap::new();
-    for part in staged {
-        report.blob_counts.extend(part.blobs.iter().cloned());
-        for ((path, kind), records) in &part.drift {
-            *drift.entry((path, (*kind).into())).or_default() += records;
-        }
-        for (reason, found) in &part.quarantined {
-            let reported = quarantined.entry(reason);
-            let reported = reported.or_insert_with(|| QuarantineReport {
-                reason: (*reason).to_owned(),
-                records: 0,
-                example: Some(found.example.clone()),
-            });
-            reported.records += found.records;
-        }
-        for file in &part.files {
-            report.files += 1;
-            report.rows_written += file.rows;
-            report.bytes_written += file.bytes;
-        }
-    }
-    report.blob_counts.sort_by(|a, b| a.blob.cmp(&b.blob));
-    for blob in &report.blob_counts {
-        report.records_read += blob.records_read;
-        report.records_quarantined += blob.records_quarantined;
-        report.rows_rescued += blob.rows_rescued;
-        report.bytes_read += blob.bytes;
-    }
-    let drift = drift
-        .into_iter()
-        .map(|((wire_path, kind), records)| DriftReport {
-            wire_path: wire_path.clone(),
-            kind,
-            records,
-        });
-    report.drift = drift.collect();
-    report.quarantined = quarantined.into_values().collect();
 }

@@ -1,5 +1,11 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
 use secrecy::ExposeSecret;
 
+use super::exclusive::API;
+use super::resolve::Purpose;
 use super::*;
 
 const FILE: &str = "pipelines/test.toml";

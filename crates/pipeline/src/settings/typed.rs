@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::error::SettingsError;
-use super::keys::Kind;
+use super::kind::Kind;
 use super::size::ByteSize;
 use super::values::{Value, Values};
 

@@ -12,7 +12,9 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use writer::TextFlaw;
 
 use super::error::{Place, SettingsError, VariableProblem};
-use super::keys::{self, KEYS, Kind};
+use super::keys::KEYS;
+use super::kind::Kind;
+use super::lookup;
 use super::variables::{self, Problem};
 
 /// Credentials of the API.
@@ -115,10 +117,10 @@ impl Values {
                 _ => format!("{path}.{}", name.get_ref()),
             };
             let key_place = place(text, &self.file, name.span().start);
-            if let Some(key) = keys::find(&path) {
+            if let Some(key) = lookup::find(&path) {
                 let value = self.read_value(&path, key.kind, value, text)?;
                 self.insert(&path, key.kind, value, key_place);
-            } else if keys::is_section(&path) {
+            } else if lookup::is_section(&path) {
                 let DeValue::Table(inner) = value.get_ref() else {
                     return Err(not_a_section(&path, key_place, type_name(value.get_ref())));
                 };
@@ -177,8 +179,8 @@ impl Values {
         let place = Place::Override {
             key: path.to_owned(),
         };
-        let Some(key) = keys::find(path) else {
-            return Err(match keys::is_section(path) {
+        let Some(key) = lookup::find(path) else {
+            return Err(match lookup::is_section(path) {
                 true => not_a_section(path, place, "string"),
                 false => unknown(path, place, false),
             });
@@ -289,7 +291,7 @@ impl Values {
         KEYS.iter().flat_map(|key| {
             self.by_key
                 .iter()
-                .filter(|(path, _)| keys::find(path).is_some_and(|found| found.path == key.path))
+                .filter(|(path, _)| lookup::find(path).is_some_and(|found| found.path == key.path))
                 .map(|(path, value)| (path.as_str(), value))
         })
     }
@@ -299,7 +301,7 @@ impl Values {
         SettingsError::Missing {
             key,
             file: self.file.clone(),
-            example: keys::find(key).map_or("", |key| key.example),
+            example: lookup::find(key).map_or("", |key| key.example),
         }
     }
 
@@ -362,7 +364,7 @@ fn unknown(path: &str, place: Place, is_table: bool) -> SettingsError {
     SettingsError::UnknownKey {
         key: path.to_owned(),
         place,
-        nearest: keys::nearest(path, is_table),
+        nearest: lookup::nearest(path, is_table),
         known: KEYS.iter().map(|key| key.path).filter(in_section).collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the unique key is unique: a hash of every row's key, compared over the whole snapshot before the commit.
 //!
-//! The hashes, 8 bytes a row, lie in a nameless file, so that memory does not grow with the snapshot. Two different keys are
+//! The hashes, 8 bytes a row, are stored in an unnamed temporary file, so that memory does not grow with the snapshot. Two different keys are
 //! taken for one with a chance below 3e-8 for a million rows and below 3e-6 for ten million. The keys themselves are not kept:
 //! the report names blobs, and a query of the table the keys.
 
@@ -20,9 +20,9 @@ use dataset::Dataset;
 use crate::error::PipelineError;
 use crate::report::DuplicateKeyReport;
 
-/// Keys that are told as examples.
+/// Keys that are given as examples.
 const EXAMPLES: usize = 5;
-/// Blobs that are told of one key.
+/// Blobs that are named for one key.
 const BLOBS_OF_EXAMPLE: usize = 4;
 /// Ranges of hashes that can be compared one after another.
 const RANGES: usize = 64;

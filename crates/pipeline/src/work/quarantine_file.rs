@@ -15,10 +15,10 @@ use crate::error::PipelineError;
 
 /// The code of [`transformer::Reason::LineTooLong`].
 const CUT: &str = "line_too_long";
-/// Bytes after which a new file is begun.
+/// Bytes after which a new file is started.
 const FILE_BYTES: usize = 8 << 20;
 
-/// A record that was set aside: one line of a quarantine file.
+/// A record that was quarantined: one line of a quarantine file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAsideRecord {
     /// Blob path.

@@ -1,8 +1,17 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use super::*;
+use extractor::ExtractorError;
+use tokio_util::sync::CancellationToken;
+use writer::Lake;
+
+use super::run_context::RunContext;
+use super::scheduler::{CompletedWork, PartScheduler};
+use super::staged_part::StagedPart;
+use crate::error::PipelineError;
+use crate::events::{Event, Observer};
 use crate::fixtures::{Place, gzip};
-use crate::source;
+use crate::plan::Plan;
+use crate::source::list::list_source;
 
 /// Two parts of two blobs each, all planned rightly.
 fn place() -> Place {
@@ -15,8 +24,7 @@ fn place() -> Place {
 }
 
 struct Outcome {
-    work: Result<Work, PipelineError>,
-    plan: Plan,
+    work: Result<CompletedWork, PipelineError>,
     events: Vec<Event>,
     staged: usize,
 }
@@ -24,21 +32,22 @@ struct Outcome {
 /// Works on the place's blobs, after `spoil` had its way with the plan.
 async fn work(place: &Place, overrides: &[&str], spoil: impl FnOnce(&mut Plan)) -> Outcome {
     let settings = place.settings(overrides);
-    let listed = source::list(&settings, &(Arc::new(|_| {}) as Observer))
+    let listed = list_source(&settings, &(Arc::new(|_| {}) as Observer))
         .await
         .unwrap();
     let mut plan = Plan::new(listed.snapshot, listed.blobs, 1 << 20, 1 << 10).unwrap();
     spoil(&mut plan);
     let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();
     let run_id = "run".to_owned();
-    let workshop = Workshop::new(&settings, &plan, lake.clone(), listed.source, run_id).unwrap();
+    let context = RunContext::new(&settings, &plan.snapshot, lake.clone(), run_id).unwrap();
+    let scheduler = PartScheduler::new(&settings, &context, listed.source);
     let events = Arc::new(Mutex::new(Vec::new()));
     let observer: Observer = {
         let events = Arc::clone(&events);
         Arc::new(move |event| events.lock().unwrap().push(event))
     };
-    let work = workshop
-        .work(&mut plan, &observer, &CancellationToken::new())
+    let work = scheduler
+        .work(plan, &observer, &CancellationToken::new())
         .await;
     let staged = lake
         .list("_lake/info_gathering/staging")
@@ -48,7 +57,6 @@ async fn work(place: &Place, overrides: &[&str], spoil: impl FnOnce(&mut Plan)) 
     let events = std::mem::take(&mut *events.lock().unwrap());
     Outcome {
         work,
-        plan,
         events,
         staged,
     }
@@ -64,7 +72,7 @@ async fn a_part_whose_blob_is_another_than_planned_is_made_again_and_the_others_
     assert_eq!(work.parts.iter().map(rows).collect::<Vec<_>>(), [200, 200]);
     assert_eq!(outcome.staged, 2);
 
-    // What was told, less what was taken back, is what there is.
+    // What was reported, less what was taken back, is what there is.
     let (mut bytes, mut records, mut blobs) = (0, 0, 0);
     for event in &outcome.events {
         match event {
@@ -86,10 +94,7 @@ async fn a_part_whose_blob_is_another_than_planned_is_made_again_and_the_others_
             _ => {}
         }
     }
-    assert_eq!(
-        (bytes, records, blobs),
-        (outcome.plan.bytes() as i64, 400, 4)
-    );
+    assert_eq!((bytes, records, blobs), (work.plan.bytes() as i64, 400, 4));
 }
 
 #[tokio::test]

@@ -1,0 +1,48 @@
+//! Files on disk as a source: those that match a pattern, and the one snapshot among them that was chosen.
+
+use std::collections::BTreeMap;
+
+use extractor::{BlobSource, discover};
+
+use crate::error::PipelineError;
+use crate::gate::refusal::Refusal;
+use crate::plan::PlannedBlob;
+use crate::settings::Settings;
+use crate::source::listed::Listed;
+use crate::source::snapshots::{by_snapshot, ids};
+
+/// Looks for the files of one snapshot.
+pub(super) fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, PipelineError> {
+    let files = discover(pattern)?;
+    let source = BlobSource::files(&files);
+    let sizes: BTreeMap<&str, u64> = files
+        .iter()
+        .map(|file| (file.path.as_str(), file.size))
+        .collect();
+    let snapshots = by_snapshot(settings, files.iter().map(|file| file.path.clone()), None)?;
+    let found = ids(&snapshots);
+    let chosen = match &settings.source.snapshot {
+        Some(wanted) => snapshots
+            .into_iter()
+            .find(|(snapshot, _)| snapshot.id() == *wanted),
+        None if snapshots.len() > 1 => return Err(PipelineError::SeveralSnapshots { found }),
+        None => snapshots.into_iter().next(),
+    };
+    match (chosen, &settings.source.snapshot) {
+        (Some((snapshot, paths)), _) => {
+            let blobs = paths
+                .iter()
+                .map(|path| PlannedBlob::new(path, sizes.get(path.as_str()).copied().unwrap_or(0)));
+            Ok(Listed {
+                snapshot,
+                blobs: blobs.collect(),
+                source,
+            })
+        }
+        (None, Some(wanted)) => Err(PipelineError::SnapshotNotFound {
+            wanted: wanted.clone(),
+            found,
+        }),
+        (None, None) => Err(Refusal::EmptyListing.into()),
+    }
+}

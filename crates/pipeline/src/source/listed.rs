@@ -1,0 +1,14 @@
+//! What a source gives: the blobs of one snapshot.
+
+use dataset::Snapshot;
+use extractor::BlobSource;
+
+use crate::plan::PlannedBlob;
+
+/// The blobs of one snapshot, and how to fetch them.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) blobs: Vec<PlannedBlob>,
+    pub(crate) source: BlobSource,
+}

@@ -1,0 +1,9 @@
+//! What is to be read: asks the API, or looks for files, and finds the one snapshot that the blobs are of.
+//!
+//! Fetches no blob, and decides nothing about how blobs are read: that is the plan's.
+
+mod api;
+mod files;
+pub(crate) mod list;
+pub(crate) mod listed;
+mod snapshots;

@@ -1,0 +1,84 @@
+//! One attempt at a part: what it reports is counted, so that it can be taken back if the part is made again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::error::PipelineError;
+use crate::events::{Event, Observer};
+use crate::plan::Part;
+use crate::work::staged_part::StagedPart;
+
+/// A part that is under way, and what was reported of it.
+#[derive(Clone)]
+pub(crate) struct PartAttempt {
+    pub(crate) part: Arc<Part>,
+    /// Counts progress, and passes it on.
+    pub(crate) observer: Observer,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// Progress that is taken back if the part is made again.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    bytes: AtomicI64,
+    records: AtomicU64,
+    blobs: AtomicU64,
+}
+
+/// A part that is to be made again, and why.
+pub(crate) struct PartRetry {
+    pub(crate) part: u32,
+    pub(crate) error: PipelineError,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// How an attempt ended that did not fail for good.
+pub(crate) enum PartOutcome {
+    Staged(StagedPart),
+    Retry(PartRetry),
+}
+
+impl PartAttempt {
+    pub(crate) fn new(part: &Part, observer: &Observer) -> Self {
+        let progress = Arc::new(Progress::default());
+        let (counted, observer) = (Arc::clone(&progress), Arc::clone(observer));
+        Self {
+            part: Arc::new(part.clone()),
+            progress,
+            observer: Arc::new(move |event| {
+                counted.count(&event);
+                observer(event);
+            }),
+        }
+    }
+}
+
+impl Progress {
+    fn count(&self, event: &Event) {
+        match event {
+            Event::BytesRead { bytes } => {
+                self.bytes.fetch_add(*bytes, Ordering::Relaxed);
+            }
+            Event::RecordsRead { records } => {
+                self.records.fetch_add(*records, Ordering::Relaxed);
+            }
+            Event::BlobDone { .. } => {
+                self.blobs.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl PartRetry {
+    /// The event that takes the part's progress back.
+    pub(crate) fn event(&self) -> Event {
+        Event::PartRestarted {
+            part: self.part,
+            reason: self.error.to_string(),
+            bytes: self.progress.bytes.load(Ordering::Relaxed),
+            records: self.progress.records.load(Ordering::Relaxed),
+            blobs: self.progress.blobs.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the work of one run shares: lake, CPU pool, capacities, and all that has to be discarded if the run fails.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use dataset::Snapshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use transformer::BatchLimits;
+use writer::{FileFormat, Lake, ParquetSettings, StagedFile};
+
+use crate::error::PipelineError;
+use crate::settings::Settings;
+use crate::version::PROGRAM_VERSION;
+use crate::work::cpu_pool::CpuPool;
+use crate::work::key_hashes::{self, BlobKeys, Duplicates, KeySpool};
+use crate::work::quarantine_file::WrittenFiles;
+use crate::work::segment_context::{BufferPool, InflateLimits, SegmentContext};
+use crate::work::segment_output::SegmentOutput;
+use crate::work::segment_sink::OutputChannel;
+use crate::work::segment_stream::SegmentStream;
+use crate::work::staged_part::StagedPart;
+
+/// Outputs of a segment that wait for the part's file.
+const OUTPUTS_WAITING: usize = 1;
+/// Segments for each thread that are computed or wait for their part to take them.
+const SEGMENTS_A_THREAD: usize = 2;
+
+/// Where a run's parts are computed and where they go.
+#[derive(Debug, Clone)]
+pub(crate) struct RunContext {
+    pub(crate) lake: Lake,
+    pub(crate) run_id: String,
+    pub(crate) segments: Arc<SegmentContext>,
+    pub(crate) quarantine_files: WrittenFiles,
+    pool: CpuPool,
+    /// One permit for each segment that may be computed or wait for its part to take it.
+    slots: Arc<Semaphore>,
+}
+
+impl RunContext {
+    pub(crate) fn new(
+        settings: &Settings,
+        snapshot: &Snapshot,
+        lake: Lake,
+        run_id: String,
+    ) -> Result<Self, PipelineError> {
+        let (dataset, work) = (&settings.dataset, &settings.work);
+        let parquet = ParquetSettings {
+            row_group_rows: work.row_group_rows,
+            zstd_level: work.compression_level,
+        };
+        let format = FileFormat::new(dataset, snapshot, PROGRAM_VERSION, &parquet)?;
+        let pool = CpuPool::new(work.threads)?;
+        let segments = SegmentContext {
+            dataset: dataset.clone(),
+            snapshot: snapshot.clone(),
+            format: Arc::new(format),
+            limits: BatchLimits {
+                rows: work.batch_rows,
+                line_bytes: work.max_line_bytes.as_usize(),
+                inflated_bytes: work.max_blob_inflated.bytes(),
+            },
+            inflate_limits: InflateLimits {
+                bytes: work.max_blob_inflated.bytes(),
+                ratio: work.max_inflate_ratio,
+            },
+            fallback_group: settings.source.rbac_group_id,
+            keys: Arc::new(KeySpool::new(&work.spool_directory())?),
+            spool_directory: work.spool_directory(),
+            buffers: BufferPool::default(),
+        };
+        Ok(Self {
+            lake,
+            run_id,
+            segments: Arc::new(segments),
+            quarantine_files: WrittenFiles::default(),
+            slots: Arc::new(Semaphore::new(pool.threads() * SEGMENTS_A_THREAD)),
+            pool,
+        })
+    }
+
+    /// Starts the job of a segment, once there is a slot and a thread for it.
+    pub(crate) async fn start_segment(
+        &self,
+        cancel: &CancellationToken,
+        job: impl FnOnce(
+            &SegmentContext,
+            &OutputChannel,
+        ) -> Result<VecDeque<SegmentOutput>, PipelineError>
+        + Send
+        + 'static,
+    ) -> Result<SegmentStream, PipelineError> {
+        let slot = permit(&self.slots, cancel).await?;
+        let thread = permit(self.pool.free_threads(), cancel).await?;
+        let (sender, outputs) = mpsc::channel(OUTPUTS_WAITING);
+        let context = Arc::clone(&self.segments);
+        let channel = OutputChannel {
+            outputs: sender,
+            cancel: cancel.clone(),
+        };
+        let job = self.pool.start(thread, move || job(&context, &channel));
+        Ok(SegmentStream::new(slot, outputs, job))
+    }
+
+    /// Finds unique keys that come more than once.
+    pub(crate) async fn find_duplicates(
+        &self,
+        blobs: Vec<(String, BlobKeys)>,
+    ) -> Result<Duplicates, PipelineError> {
+        let spool = Arc::clone(&self.segments.keys);
+        let never = CancellationToken::new();
+        let thread = permit(self.pool.free_threads(), &never).await?;
+        let job: oneshot::Receiver<_> = self
+            .pool
+            .start(thread, move || key_hashes::duplicates(&spool, &blobs));
+        job.await
+            .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))??
+    }
+
+    /// Aborts all that is staged.
+    pub(crate) async fn discard(&self, staged: &[StagedPart]) {
+        let files: Vec<StagedFile> = staged.iter().flat_map(|part| part.files.clone()).collect();
+        let dataset = &self.segments.snapshot.dataset;
+        if let Err(error) = writer::abort(&self.lake, dataset, &self.run_id, &files).await {
+            // There is an error to report already.
+            tracing::warn!(%error, "staged files could not be thrown away");
+        }
+    }
+
+    /// Deletes the records that the run has quarantined: those of a snapshot that was not even judged are of no use.
+    pub(crate) async fn discard_quarantine(&self) {
+        let written = self.quarantine_files.lock();
+        let written = written.map(|files| files.clone()).unwrap_or_default();
+        if written.is_empty() {
+            return;
+        }
+        if let Err(error) = self.lake.delete(&written).await {
+            tracing::warn!(%error, "quarantine files could not be deleted");
+        }
+    }
+}
+
+/// Waits for a permit; those who wait are served in order.
+pub(crate) async fn permit(
+    permits: &Arc<Semaphore>,
+    cancel: &CancellationToken,
+) -> Result<OwnedSemaphorePermit, PipelineError> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(PipelineError::Cancelled),
+        permit = Arc::clone(permits).acquire_owned() => permit.map_err(|_| PipelineError::Cancelled),
+    }
+}
