@@ -197,7 +197,7 @@ pub enum PipelineError {
     /// A task ended without an answer: a defect of this program.
     #[error("a task of the program failed: {0}")]
     Defect(String),
-    /// The run was told to stop.
+    /// The run was asked to stop.
     #[error("stopped before the commit")]
     Cancelled,
 }

@@ -51,7 +51,7 @@ pub enum Event {
         blob: String,
         /// Records in it.
         records: u64,
-        /// Records set aside.
+        /// Records quarantined.
         quarantined: u64,
     },
     /// A part is staged: uploaded, not yet visible.
@@ -63,24 +63,24 @@ pub enum Event {
         /// Its Parquet bytes.
         bytes: u64,
     },
-    /// A part will be made again from nothing: a blob of it changed or arrived broken. What was told of it is to be taken back.
+    /// A part will be made again from nothing: a blob of it changed or arrived broken. What was reported of it is to be taken back.
     PartRestarted {
         /// Number of the part.
         part: u32,
         /// What happened to it.
         reason: String,
-        /// Compressed bytes that were told.
+        /// Compressed bytes that were reported.
         bytes: i64,
-        /// Records that were told.
+        /// Records that were reported.
         records: u64,
-        /// Blobs that were told as read.
+        /// Blobs that were reported as read.
         blobs: u64,
     },
     /// The service replaced the snapshot, and the run starts again with the new one.
     SnapshotReplaced {
         /// The snapshot that was given up.
         snapshot: Option<SnapshotId>,
-        /// What was told of the new one.
+        /// What was learned of the new one.
         reason: String,
     },
     /// The run waits before it asks for a listing. Downloads under way go on.
@@ -104,5 +104,5 @@ pub enum Event {
     },
 }
 
-/// Who is told of events. Called from many threads; must be quick and must not block.
+/// Receives events. Called from many threads; must be quick and must not block.
 pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;

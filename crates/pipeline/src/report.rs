@@ -78,7 +78,7 @@ pub struct RunReport {
     pub records_read: u64,
     /// Rows in the Parquet files.
     pub rows_written: u64,
-    /// Records set aside.
+    /// Records quarantined.
     pub records_quarantined: u64,
     /// Rows with something in `_rescued_data`.
     pub rows_rescued: u64,
@@ -88,7 +88,7 @@ pub struct RunReport {
     pub bytes_written: u64,
     /// What was rescued, by wire path.
     pub drift: Vec<DriftReport>,
-    /// Why records were set aside, by reason.
+    /// Why records were quarantined, by reason.
     pub quarantined: Vec<QuarantineReport>,
     /// Rows whose unique key another row of the snapshot has, such as a device in two groups.
     #[serde(default)]
@@ -96,7 +96,7 @@ pub struct RunReport {
     /// A few of the keys that come more than once.
     #[serde(default)]
     pub duplicate_key_examples: Vec<DuplicateKeyReport>,
-    /// Times that a part was made anew, because its blobs changed or arrived broken.
+    /// Times that a part was made again, because its blobs changed or arrived broken.
     #[serde(default)]
     pub parts_restarted: u64,
     /// Times that the run started again, because the service replaced the snapshot.
@@ -127,7 +127,7 @@ pub enum DriftKind {
     Misfit,
 }
 
-/// How many records were set aside for one reason.
+/// How many records were quarantined for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineReport {
     /// The reason's code, such as `invalid_json`.
@@ -170,7 +170,7 @@ pub struct BlobReport {
     pub records_read: u64,
     /// Rows that came of it.
     pub rows_written: u64,
-    /// Records set aside.
+    /// Records quarantined.
     pub records_quarantined: u64,
     /// Rows with something in `_rescued_data`.
     pub rows_rescued: u64,

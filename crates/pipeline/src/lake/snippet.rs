@@ -183,7 +183,7 @@ fn chosen(
     })
 }
 
-/// Where the lake lies, as readers name it.
+/// Where the lake is, as readers name it.
 struct Place {
     kind: Kind,
     /// A path or an address, without a slash at its end.

@@ -58,11 +58,11 @@ fn reasons(reasons: &[(&str, u64)]) -> Vec<(String, u64)> {
 
 /// The built-in schema, its key read from another attribute.
 fn corrected_schema(place: &Place) -> String {
-    let path = place.path("mended.toml");
+    let path = place.path("corrected.toml");
     let text = include_str!("../../../../schemas/info_gathering.toml");
-    let mended = text.replace("wire = \"DeviceId\"", "wire = \"Id\"");
-    assert_ne!(text, mended);
-    std::fs::write(&path, mended).unwrap();
+    let corrected = text.replace("wire = \"DeviceId\"", "wire = \"Id\"");
+    assert_ne!(text, corrected);
+    std::fs::write(&path, corrected).unwrap();
     format!("schema={path}")
 }
 
@@ -83,7 +83,7 @@ async fn records_that_a_setting_lets_pass_become_rows_exactly_once() {
     ];
     assert_eq!(place.reasons().await, reasons(&before));
 
-    // Nothing was mended: nothing changes.
+    // Nothing was corrected: nothing changes.
     let unchanged = place.replay(&[]).await.unwrap();
     assert_eq!((unchanged[0].rows_added, unchanged[0].cut), (0, 1));
     assert_eq!(place.reasons().await, reasons(&before));
@@ -107,7 +107,7 @@ async fn records_that_a_setting_lets_pass_become_rows_exactly_once() {
 }
 
 #[tokio::test]
-async fn records_that_a_mended_schema_reads_keep_their_group_and_are_checked_for_duplicates() {
+async fn records_that_a_corrected_schema_reads_keep_their_group_and_are_checked_for_duplicates() {
     let place = Place::new();
     place.blob(
         0,
@@ -135,7 +135,7 @@ async fn records_that_a_mended_schema_reads_keep_their_group_and_are_checked_for
 }
 
 #[tokio::test]
-async fn a_replay_that_is_told_to_stop_or_refused_leaves_nothing() {
+async fn a_replay_that_is_asked_to_stop_or_refused_leaves_nothing() {
     let place = Place::new();
     let long = "x".repeat(2000);
     place.blob(

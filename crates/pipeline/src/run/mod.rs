@@ -2,7 +2,9 @@
 //!
 //! Joins the stages, which know nothing of each other. Holds no rule of its own about records, files or limits.
 
+mod counts;
 pub(crate) mod publish;
+mod published;
 mod report;
 pub(crate) mod run_id;
 pub(crate) mod start;

@@ -4,19 +4,21 @@ use chrono::Utc;
 use dataset::Snapshot;
 use extractor::{BlobSource, ExtractorError};
 use tokio_util::sync::CancellationToken;
-use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, Standing};
+use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, RunGuard, Standing};
 
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::gate::checks::{self, Counted, LastCommitted};
 use crate::gate::refusal::Refusal;
 use crate::plan::Plan;
-use crate::report::{Outcome, RunReport};
-use crate::run::report::{count, start_again};
+use crate::report::Outcome;
+use crate::run::counts::Counts;
+use crate::run::published::{Committed, Published};
 use crate::settings::{OnNewSnapshot, Settings, SourceKind};
 use crate::source::list::list_source;
 use crate::source::listed::Listed;
 use crate::version::PROGRAM_VERSION;
+use crate::work::key_hashes::Duplicates;
 use crate::work::quarantine_file;
 use crate::work::run_context::RunContext;
 use crate::work::scheduler::{CompletedWork, PartScheduler};
@@ -45,70 +47,113 @@ pub(super) fn make_plan(
     Ok((plan, listed.source))
 }
 
+/// The inputs of a run, the same for every snapshot that it tries.
+#[derive(Clone, Copy)]
+pub(super) struct RunRequest<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) options: RunOptions,
+    pub(super) run_id: &'a str,
+    pub(super) lake: &'a Lake,
+    pub(super) observer: &'a Observer,
+    pub(super) cancel: &'a CancellationToken,
+}
+
 /// Publishes, and starts again with the new snapshot when the service replaces the one under way.
-pub(super) async fn publish_newest(
-    settings: &Settings,
-    options: RunOptions,
-    lake: &Lake,
-    report: &mut RunReport,
-    observer: &Observer,
-    cancel: &CancellationToken,
-) -> Result<Outcome, PipelineError> {
-    let restarts = match &settings.source.from {
+pub(super) async fn publish_newest(run: RunRequest<'_>) -> Published {
+    let source = &run.settings.source;
+    let max_restarts = match &source.from {
         // A run that is for one snapshot has nothing to start again with.
         SourceKind::Api(api)
-            if api.on_new_snapshot == OnNewSnapshot::Restart
-                && settings.source.snapshot.is_none() =>
+            if api.on_new_snapshot == OnNewSnapshot::Restart && source.snapshot.is_none() =>
         {
             MAX_RESTARTS
         }
         _ => 0,
     };
+    let mut restarts = 0;
     loop {
-        match publish(settings, options, lake, report, observer, cancel).await {
+        let published = publish(run).await;
+        match &published.result {
             Err(PipelineError::Extract(error @ ExtractorError::SnapshotReplaced { .. }))
-                if report.restarts < restarts =>
+                if restarts < max_restarts =>
             {
                 tracing::warn!(%error, "starting again with the new snapshot");
-                observer(Event::SnapshotReplaced {
-                    snapshot: report.snapshot.clone(),
+                (run.observer)(Event::SnapshotReplaced {
+                    snapshot: published.snapshot.as_ref().map(Snapshot::id),
                     reason: error.to_string(),
                 });
-                start_again(settings, report);
+                restarts += 1;
             }
-            ended => return ended,
+            _ => {
+                return Published {
+                    restarts,
+                    ..published
+                };
+            }
         }
     }
 }
 
-async fn publish(
-    settings: &Settings,
-    options: RunOptions,
-    lake: &Lake,
-    report: &mut RunReport,
-    observer: &Observer,
-    cancel: &CancellationToken,
-) -> Result<Outcome, PipelineError> {
-    observer(Event::Listing {
-        dataset: settings.dataset.name.clone(),
+async fn publish(run: RunRequest<'_>) -> Published {
+    match plan_source(run).await {
+        Ok((plan, source)) => Published {
+            snapshot: Some(plan.snapshot.clone()),
+            ..publish_plan(run, plan, source).await
+        },
+        Err(error) => Published::failed(error),
+    }
+}
+
+async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource), PipelineError> {
+    (run.observer)(Event::Listing {
+        dataset: run.settings.dataset.name.clone(),
     });
     let listed = tokio::select! {
         biased;
-        () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-        listed = list_source(settings, observer) => listed?,
+        () = run.cancel.cancelled() => return Err(PipelineError::Cancelled),
+        listed = list_source(run.settings, run.observer) => listed?,
     };
-    let (plan, source) = make_plan(settings, listed)?;
-    let snapshot = plan.snapshot.clone();
-    report.snapshot = Some(snapshot.id());
-    report.org_id = Some(snapshot.org_id.clone());
-    report.generated_time = Some(snapshot.generated_time);
+    make_plan(run.settings, listed)
+}
 
-    match writer::standing(lake, &snapshot, settings.lake.table(), Utc::now()).await? {
+async fn publish_plan(run: RunRequest<'_>, plan: Plan, source: BlobSource) -> Published {
+    match is_new(run, &plan.snapshot).await {
+        Ok(true) => {}
+        Ok(false) => return Published::ended(Ok(Committed::UNCHANGED)),
+        Err(error) => return Published::failed(error),
+    }
+    let (blobs, parts) = (plan.blobs().count() as u64, plan.parts.len() as u64);
+    (run.observer)(Event::Planned {
+        snapshot: plan.snapshot.id(),
+        blobs,
+        parts,
+        bytes: plan.bytes(),
+    });
+    let published = match work_on(run, plan, source).await {
+        Ok((_lease, context, work)) => publish_work(run, &context, work).await,
+        Err(error) => Published::failed(error),
+    };
+    Published {
+        blobs,
+        parts,
+        ..published
+    }
+}
+
+/// Whether the lake lacks the snapshot.
+async fn is_new(run: RunRequest<'_>, snapshot: &Snapshot) -> Result<bool, PipelineError> {
+    let RunRequest {
+        settings,
+        options,
+        lake,
+        ..
+    } = run;
+    match writer::standing(lake, snapshot, settings.lake.table(), Utc::now()).await? {
         Standing::Unchanged(_) => {
-            observer(Event::Unchanged {
+            (run.observer)(Event::Unchanged {
                 snapshot: snapshot.id(),
             });
-            return Ok(Outcome::Unchanged);
+            return Ok(false);
         }
         Standing::OlderThan(current) if !options.backfill => {
             let current = current.snapshot;
@@ -123,79 +168,88 @@ async fn publish(
         | Standing::OlderThan(_)
         | Standing::RolledBack { .. } => {}
     }
-    report.blobs = plan.blobs().count() as u64;
-    report.parts = plan.parts.len() as u64;
-    observer(Event::Planned {
-        snapshot: snapshot.id(),
-        blobs: report.blobs,
-        parts: report.parts,
-        bytes: plan.bytes(),
-    });
-
-    if !settings.lake.single_writer {
-        writer::probe_conditional_put(lake, &snapshot.dataset, &report.run_id).await?;
-    }
-    let _staging = writer::begin_run(
-        lake,
-        &snapshot.dataset,
-        &report.run_id,
-        settings.lake.table(),
-    )
-    .await?;
-    let run_id = report.run_id.clone();
-    let context = RunContext::new(settings, &snapshot, lake.clone(), run_id)?;
-    let scheduler = PartScheduler::new(settings, &context, source);
-    let CompletedWork {
-        plan,
-        parts: mut staged,
-        restarted,
-    } = scheduler.work(plan, observer, cancel).await?;
-    report.parts_restarted += restarted;
-    count(report, &staged);
-    let passed = pass_gate(settings, options, &context, &plan, &mut staged, report).await;
-    let passed = match cancel.is_cancelled() {
-        true => passed.and(Err(PipelineError::Cancelled)),
-        false => passed,
-    };
-    if let Err(error) = passed {
-        context.discard(&staged).await;
-        // What the gate refuses can be looked at.
-        if !matches!(error, PipelineError::Refused(_)) {
-            context.discard_quarantine().await;
-        }
-        return Err(error);
-    }
-
-    observer(Event::Committing {
-        files: report.files,
-    });
-    commit(settings, options, &context, &plan, staged, report).await
+    Ok(true)
 }
 
-/// Counts keys that come more than once, and asks the gate.
-async fn pass_gate(
-    settings: &Settings,
-    options: RunOptions,
+/// Stages all parts. Others take the run for alive until the lease is dropped.
+async fn work_on(
+    run: RunRequest<'_>,
+    plan: Plan,
+    source: BlobSource,
+) -> Result<(RunGuard, RunContext, CompletedWork), PipelineError> {
+    let (lake, dataset) = (run.lake, &plan.snapshot.dataset);
+    if !run.settings.lake.single_writer {
+        writer::probe_conditional_put(lake, dataset, run.run_id).await?;
+    }
+    let table = run.settings.lake.table();
+    let lease = writer::begin_run(lake, dataset, run.run_id, table).await?;
+    let run_id = run.run_id.to_owned();
+    let context = RunContext::new(run.settings, &plan.snapshot, lake.clone(), run_id)?;
+    let scheduler = PartScheduler::new(run.settings, &context, source);
+    let work = scheduler.work(plan, run.observer, run.cancel).await?;
+    Ok((lease, context, work))
+}
+
+/// Asks the gate, and commits.
+async fn publish_work(
+    run: RunRequest<'_>,
     context: &RunContext,
-    plan: &Plan,
-    staged: &mut [StagedPart],
-    report: &mut RunReport,
-) -> Result<(), PipelineError> {
-    let keys = staged.iter_mut().flat_map(StagedPart::take_keys);
-    let duplicates = context.find_duplicates(keys.collect()).await?;
-    report.duplicate_keys = duplicates.rows;
-    report.duplicate_key_examples = duplicates.examples.clone();
-    let counted = Counted {
-        blobs: &report.blob_counts,
-        staged_rows: report.rows_written,
-        quarantined: &report.quarantined,
-        duplicates: &duplicates,
+    mut work: CompletedWork,
+) -> Published {
+    let counts = Counts::of(&work.parts);
+    let parts_restarted = work.restarted;
+    let keys = work.parts.iter_mut().flat_map(StagedPart::take_keys);
+    let (duplicates, passed) = match context.find_duplicates(keys.collect()).await {
+        Ok(duplicates) => {
+            let passed = pass_gate(run, &work.plan, &counts, &duplicates).await;
+            (duplicates, passed)
+        }
+        Err(error) => (Duplicates::default(), Err(error)),
     };
-    let last = last_committed(&context.lake, &plan.snapshot).await?;
+    let result = match passed {
+        Ok(()) => {
+            (run.observer)(Event::Committing {
+                files: counts.files,
+            });
+            commit(run, context, work, &counts, &duplicates).await
+        }
+        Err(error) => {
+            context.discard(&work.parts).await;
+            // What the gate refuses can be looked at.
+            if !matches!(error, PipelineError::Refused(_)) {
+                context.discard_quarantine().await;
+            }
+            Err(error)
+        }
+    };
+    Published {
+        parts_restarted,
+        counts,
+        duplicates,
+        ..Published::ended(result)
+    }
+}
+
+async fn pass_gate(
+    run: RunRequest<'_>,
+    plan: &Plan,
+    counts: &Counts,
+    duplicates: &Duplicates,
+) -> Result<(), PipelineError> {
+    let counted = Counted {
+        blobs: &counts.blobs,
+        staged_rows: counts.rows_written,
+        quarantined: &counts.quarantined,
+        duplicates,
+    };
+    let last = last_committed(run.lake, &plan.snapshot).await?;
     // A past day's size says nothing about today's.
-    let last = last.filter(|_| !options.backfill);
-    checks::check(&settings.gate, plan, counted, last.as_ref())?;
-    Ok(())
+    let last = last.filter(|_| !run.options.backfill);
+    checks::check(&run.settings.gate, plan, counted, last.as_ref())?;
+    match run.cancel.is_cancelled() {
+        true => Err(PipelineError::Cancelled),
+        false => Ok(()),
+    }
 }
 
 async fn last_committed(
@@ -211,14 +265,18 @@ async fn last_committed(
 }
 
 async fn commit(
-    settings: &Settings,
-    options: RunOptions,
+    run: RunRequest<'_>,
     context: &RunContext,
-    plan: &Plan,
-    staged: Vec<StagedPart>,
-    report: &mut RunReport,
-) -> Result<Outcome, PipelineError> {
-    let lake = &context.lake;
+    work: CompletedWork,
+    counts: &Counts,
+    duplicates: &Duplicates,
+) -> Result<Committed, PipelineError> {
+    let (lake, settings) = (run.lake, run.settings);
+    let CompletedWork {
+        plan,
+        parts: staged,
+        ..
+    } = work;
     let (dataset, id) = (&plan.snapshot.dataset, plan.snapshot.id());
     let quarantine_files: Vec<String> = staged
         .iter()
@@ -227,12 +285,12 @@ async fn commit(
     let request = CommitRequest {
         snapshot: plan.snapshot.clone(),
         dataset: settings.dataset.clone(),
-        run_id: report.run_id.clone(),
+        run_id: run.run_id.to_owned(),
         program_version: PROGRAM_VERSION.to_owned(),
         committed_at: Utc::now(),
         files: staged.into_iter().flat_map(|part| part.files).collect(),
-        blobs: report
-            .blob_counts
+        blobs: counts
+            .blobs
             .iter()
             .map(|blob| BlobCounts {
                 path: blob.blob.clone(),
@@ -242,9 +300,9 @@ async fn commit(
                 quarantined: blob.records_quarantined,
             })
             .collect(),
-        duplicate_keys: report.duplicate_keys,
+        duplicate_keys: duplicates.rows,
         quarantine_files: quarantine_files.clone(),
-        backfill: options.backfill,
+        backfill: run.options.backfill,
         table: settings.lake.table(),
     };
     let ended = match writer::commit(lake, &request).await? {
@@ -254,8 +312,6 @@ async fn commit(
             unfinished,
             ..
         } => {
-            report.unfinished = unfinished;
-            report.replaced = replaced.map(|replaced| replaced.snapshot);
             if !not_deleted.is_empty() {
                 tracing::warn!(
                     files = not_deleted.len(),
@@ -267,9 +323,13 @@ async fn commit(
             {
                 tracing::warn!(%error, "stale quarantine files could not be deleted");
             }
-            return Ok(Outcome::Committed);
+            return Ok(Committed {
+                outcome: Outcome::Committed,
+                replaced: replaced.map(|replaced| replaced.snapshot),
+                unfinished,
+            });
         }
-        CommitOutcome::Unchanged(_) => Ok(Outcome::Unchanged),
+        CommitOutcome::Unchanged(_) => Ok(Committed::UNCHANGED),
         CommitOutcome::OlderThanCurrent(current) => Err(Refusal::OlderThanCurrent {
             current: current.snapshot,
         }

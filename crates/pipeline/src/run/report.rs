@@ -1,109 +1,80 @@
-//! The report of a run: filled from what the stages give, and written to the lake.
+//! The report of a run: made of what publishing came to, and written to the lake.
 
-use std::collections::BTreeMap;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use transformer::DriftKind;
+use dataset::Snapshot;
 use writer::{Lake, layout};
 
 use crate::error::PipelineError;
-use crate::report::{self, DriftReport, Outcome, QuarantineReport, REPORT_VERSION, RunReport};
-use crate::run::run_id::new_run_id;
+use crate::report::{Outcome, REPORT_VERSION, RunReport};
+use crate::run::published::Published;
 use crate::settings::Settings;
 use crate::version::PROGRAM_VERSION;
-use crate::work::staged_part::StagedPart;
 
-pub(super) fn empty_report(settings: &Settings, started_at: DateTime<Utc>) -> RunReport {
-    RunReport {
+/// Which run it is, and when it started.
+pub(super) struct RunStart {
+    pub(super) run_id: String,
+    pub(super) at: DateTime<Utc>,
+    pub(super) clock: Instant,
+}
+
+/// The report, and the error that it tells of.
+pub(super) fn run_report(
+    settings: &Settings,
+    start: RunStart,
+    published: Published,
+) -> (RunReport, Option<PipelineError>) {
+    let Published {
+        snapshot,
+        counts,
+        duplicates,
+        result,
+        ..
+    } = published;
+    let (outcome, replaced, unfinished, error) = match result {
+        Ok(ended) => (ended.outcome, ended.replaced, ended.unfinished, None),
+        Err(error) => (outcome_of(&error), None, None, Some(error)),
+    };
+    let report = RunReport {
         version: REPORT_VERSION,
-        run_id: new_run_id(started_at),
+        run_id: start.run_id,
         program_version: PROGRAM_VERSION.to_owned(),
         dataset: settings.dataset.name.clone(),
-        snapshot: None,
-        org_id: None,
-        generated_time: None,
-        outcome: Outcome::Failed,
-        error: None,
-        unfinished: None,
-        replaced: None,
-        started_at,
-        elapsed_seconds: 0.0,
-        duplicate_keys: 0,
-        duplicate_key_examples: Vec::new(),
-        parts_restarted: 0,
-        restarts: 0,
-        blobs: 0,
-        parts: 0,
-        files: 0,
-        records_read: 0,
-        rows_written: 0,
-        records_quarantined: 0,
-        rows_rescued: 0,
-        bytes_read: 0,
-        bytes_written: 0,
-        drift: Vec::new(),
-        quarantined: Vec::new(),
-        blob_counts: Vec::new(),
-    }
-}
-
-/// Forgets all that was counted of a snapshot that was given up.
-pub(super) fn start_again(settings: &Settings, report: &mut RunReport) {
-    *report = RunReport {
-        run_id: report.run_id.clone(),
-        restarts: report.restarts + 1,
-        ..empty_report(settings, report.started_at)
+        snapshot: snapshot.as_ref().map(Snapshot::id),
+        generated_time: snapshot.as_ref().map(|snapshot| snapshot.generated_time),
+        org_id: snapshot.map(|snapshot| snapshot.org_id),
+        outcome,
+        error: error.as_ref().map(PipelineError::to_string),
+        unfinished,
+        replaced,
+        started_at: start.at,
+        elapsed_seconds: start.clock.elapsed().as_secs_f64(),
+        blobs: published.blobs,
+        parts: published.parts,
+        files: counts.files,
+        records_read: counts.records_read,
+        rows_written: counts.rows_written,
+        records_quarantined: counts.records_quarantined,
+        rows_rescued: counts.rows_rescued,
+        bytes_read: counts.bytes_read,
+        bytes_written: counts.bytes_written,
+        drift: counts.drift,
+        quarantined: counts.quarantined,
+        duplicate_keys: duplicates.rows,
+        duplicate_key_examples: duplicates.examples,
+        parts_restarted: published.parts_restarted,
+        restarts: published.restarts,
+        blob_counts: counts.blobs,
     };
+    (report, error)
 }
 
-/// Adds up what the parts counted.
-pub(super) fn count(report: &mut RunReport, staged: &[StagedPart]) {
-    let mut drift: BTreeMap<_, u64> = BTreeMap::new();
-    let mut quarantined: BTreeMap<&str, QuarantineReport> = BTreeMap::new();
-    for part in staged {
-        report.blob_counts.extend(part.blobs.iter().cloned());
-        for ((path, kind), records) in &part.drift {
-            *drift.entry((path, (*kind).into())).or_default() += records;
-        }
-        for (reason, found) in &part.quarantined {
-            let reported = quarantined.entry(reason);
-            let reported = reported.or_insert_with(|| QuarantineReport {
-                reason: (*reason).to_owned(),
-                records: 0,
-                example: Some(found.example.clone()),
-            });
-            reported.records += found.records;
-        }
-        for file in &part.files {
-            report.files += 1;
-            report.rows_written += file.rows;
-            report.bytes_written += file.bytes;
-        }
-    }
-    report.blob_counts.sort_by(|a, b| a.blob.cmp(&b.blob));
-    for blob in &report.blob_counts {
-        report.records_read += blob.records_read;
-        report.records_quarantined += blob.records_quarantined;
-        report.rows_rescued += blob.rows_rescued;
-        report.bytes_read += blob.bytes;
-    }
-    let drift = drift
-        .into_iter()
-        .map(|((wire_path, kind), records)| DriftReport {
-            wire_path: wire_path.clone(),
-            kind,
-            records,
-        });
-    report.drift = drift.collect();
-    report.quarantined = quarantined.into_values().collect();
-}
-
-impl From<DriftKind> for report::DriftKind {
-    fn from(kind: DriftKind) -> Self {
-        match kind {
-            DriftKind::Unnamed => Self::Unnamed,
-            DriftKind::Misfit => Self::Misfit,
-        }
+fn outcome_of(error: &PipelineError) -> Outcome {
+    match error {
+        PipelineError::Refused(_) => Outcome::Refused,
+        PipelineError::Write(writer::Error::Undecided { .. }) => Outcome::Undecided,
+        _ => Outcome::Failed,
     }
 }
 

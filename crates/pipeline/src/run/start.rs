@@ -9,9 +9,11 @@ use writer::Lake;
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::plan::Plan;
-use crate::report::{Outcome, RunReport};
-use crate::run::publish::{RunOptions, make_plan, publish_newest};
-use crate::run::report::{empty_report, leaves_a_report, write_report};
+use crate::report::RunReport;
+use crate::run::publish::{RunOptions, RunRequest, make_plan, publish_newest};
+use crate::run::published::Published;
+use crate::run::report::{RunStart, leaves_a_report, run_report, write_report};
+use crate::run::run_id::new_run_id;
 use crate::settings::Settings;
 use crate::source::list::list_source;
 
@@ -32,7 +34,7 @@ pub async fn plan(settings: &Settings, observer: &Observer) -> Result<Plan, Pipe
     Ok(make_plan(settings, list_source(settings, observer).await?)?.0)
 }
 
-/// Publishes the source's snapshot, whole or not at all. A run that is told to stop ends before the commit or after it, never
+/// Publishes the source's snapshot, whole or not at all. A run that is asked to stop ends before the commit or after it, never
 /// in it.
 pub async fn run(
     settings: &Settings,
@@ -40,33 +42,29 @@ pub async fn run(
     observer: Observer,
     cancel: CancellationToken,
 ) -> Run {
-    let (began, started_at) = (Instant::now(), Utc::now());
-    let mut report = empty_report(settings, started_at);
-    let (lake, ended) = match Lake::open(&settings.lake.root, &settings.lake.options) {
+    let (clock, at) = (Instant::now(), Utc::now());
+    let start = RunStart {
+        run_id: new_run_id(at),
+        at,
+        clock,
+    };
+    let (lake, published) = match Lake::open(&settings.lake.root, &settings.lake.options) {
         Ok(lake) => {
             let lake = lake.until(cancel.clone());
-            let ended =
-                publish_newest(settings, options, &lake, &mut report, &observer, &cancel).await;
-            (Some(lake), ended)
-        }
-        Err(error) => (None, Err(error.into())),
-    };
-    let error = match ended {
-        Ok(outcome) => {
-            report.outcome = outcome;
-            None
-        }
-        Err(error) => {
-            report.outcome = match &error {
-                PipelineError::Refused(_) => Outcome::Refused,
-                PipelineError::Write(writer::Error::Undecided { .. }) => Outcome::Undecided,
-                _ => Outcome::Failed,
+            let request = RunRequest {
+                settings,
+                options,
+                run_id: &start.run_id,
+                lake: &lake,
+                observer: &observer,
+                cancel: &cancel,
             };
-            report.error = Some(error.to_string());
-            Some(error)
+            let published = publish_newest(request).await;
+            (Some(lake), published)
         }
+        Err(error) => (None, Published::failed(error)),
     };
-    report.elapsed_seconds = began.elapsed().as_secs_f64();
+    let (report, error) = run_report(settings, start, published);
     if let Some(lake) = lake.filter(|_| leaves_a_report(&report, error.as_ref())) {
         write_report(&lake, &report).await;
     }

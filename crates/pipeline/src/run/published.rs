@@ -1,0 +1,64 @@
+//! How publishing a snapshot ended, and what its stages counted until then: the values that the run report is made of.
+
+use dataset::{Snapshot, SnapshotId};
+
+use crate::error::PipelineError;
+use crate::report::Outcome;
+use crate::run::counts::Counts;
+use crate::work::key_hashes::Duplicates;
+
+/// The outcome of publishing. What belongs to a stage that was not reached is empty.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) snapshot: Option<Snapshot>,
+    /// Blobs and parts of the plan.
+    pub(super) blobs: u64,
+    pub(super) parts: u64,
+    /// Times that a part was made again.
+    pub(super) parts_restarted: u64,
+    pub(super) counts: Counts,
+    pub(super) duplicates: Duplicates,
+    /// Times that the run started again with a new snapshot.
+    pub(super) restarts: u64,
+    pub(super) result: Result<Committed, PipelineError>,
+}
+
+/// How a run ended that did not fail.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// [`Outcome::Committed`] or [`Outcome::Unchanged`].
+    pub(super) outcome: Outcome,
+    /// The snapshot that was replaced.
+    pub(super) replaced: Option<SnapshotId>,
+    /// Why what follows the commit could not be finished.
+    pub(super) unfinished: Option<String>,
+}
+
+impl Committed {
+    /// The lake has the snapshot already.
+    pub(super) const UNCHANGED: Self = Self {
+        outcome: Outcome::Unchanged,
+        replaced: None,
+        unfinished: None,
+    };
+}
+
+impl Published {
+    /// An end about which nothing else is known.
+    pub(super) fn ended(result: Result<Committed, PipelineError>) -> Self {
+        Self {
+            snapshot: None,
+            blobs: 0,
+            parts: 0,
+            parts_restarted: 0,
+            counts: Counts::default(),
+            duplicates: Duplicates::default(),
+            restarts: 0,
+            result,
+        }
+    }
+
+    pub(super) fn failed(error: impl Into<PipelineError>) -> Self {
+        Self::ended(Err(error.into()))
+    }
+}
