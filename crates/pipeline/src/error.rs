@@ -213,15 +213,15 @@ impl PipelineError {
         let Self::Write(error) = self else {
             return false;
         };
-        match error {
+        matches!(
+            error,
             writer::Error::Undecided { .. }
-            | writer::Error::PutRefused { .. }
-            | writer::Error::Stopped { .. }
-            | writer::Error::Store { .. }
-            | writer::Error::Denied { .. }
-            | writer::Error::NotFound { .. } => true,
-            _ => false,
-        }
+                | writer::Error::PutRefused { .. }
+                | writer::Error::Stopped { .. }
+                | writer::Error::Store { .. }
+                | writer::Error::Denied { .. }
+                | writer::Error::NotFound { .. }
+        )
     }
 
     /// Whether the pipeline file or the command line has to be changed before a run can succeed.
