@@ -1,8 +1,8 @@
 //! What can go wrong between the API and a whole blob here. A variant exists where a caller acts differently.
 //!
-//! Retries are already behind every one of these. URLs appear without their query, blobs by their blob path,
+//! Retries have already failed when one of these is returned. URLs appear without their query, blobs by their blob path,
 //! and texts of the service are cut short and cleaned (see [`ServiceAnswer`]). Errors are cheap to clone: one failed
-//! listing is told to every download that waited for it.
+//! listing is the error of every download that waited for it.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::ServiceAnswer;
+use crate::service_answer::ServiceAnswer;
 
 /// Why the extractor could not do what it was asked.
 #[derive(Debug, Clone, Error)]
@@ -219,7 +219,7 @@ pub enum ExtractorError {
     /// The spool's temporary file failed, for example on a full disk.
     #[error("spool in {}: {source}", directory.display())]
     Spool {
-        /// Where the temporary file lies.
+        /// Where the temporary file is.
         directory: PathBuf,
         /// What the operating system said.
         source: Arc<io::Error>,

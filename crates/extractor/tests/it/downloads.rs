@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use extractor::{ExtractorError, HttpClient, SignedUrl, Spool};
+use dataset::BlobPath;
+use extractor::{ExtractorError, HttpClient, Spool};
 
 use crate::fixture::{
-    ETAG, SIGNATURE, body, http, http_that_waits, md5_of, spools, store, url, url_listed,
+    ETAG, SIGNATURE, blob, body, http, http_that_waits, md5_of, source_listed, spools, store, url,
 };
 use crate::server::{Answer, TestServer};
 
@@ -22,14 +23,24 @@ fn content(spool: Spool) -> Vec<u8> {
     content
 }
 
-/// Downloads, and holds the promise about progress and memory on success and on failure.
-async fn download(url: &SignedUrl, expected_size: Option<u64>) -> Result<Vec<u8>, ExtractorError> {
-    download_by(http(), url, expected_size).await
+/// Downloads what was listed five minutes ago, and holds the promise about progress and memory on success and on failure.
+async fn download(base: &str, expected_size: Option<u64>) -> Result<Vec<u8>, ExtractorError> {
+    download_by(http(), TimeDelta::minutes(5), base, expected_size).await
+}
+
+async fn download_right_after_listing(base: &str) -> Result<Vec<u8>, ExtractorError> {
+    download_by(http(), TimeDelta::zero(), base, None).await
+}
+
+async fn download_hastily(base: &str) -> Result<Vec<u8>, ExtractorError> {
+    let http = http_that_waits(Duration::from_millis(200));
+    download_by(http, TimeDelta::minutes(5), base, None).await
 }
 
 async fn download_by(
     http: HttpClient,
-    url: &SignedUrl,
+    listed_ago: TimeDelta,
+    base: &str,
     expected_size: Option<u64>,
 ) -> Result<Vec<u8>, ExtractorError> {
     let spools = spools();
@@ -37,9 +48,9 @@ async fn download_by(
     let progress = |delta| {
         reported.fetch_add(delta, Ordering::Relaxed);
     };
-    let result = store(http, &spools)
-        .download(url, expected_size, &progress)
-        .await;
+    let source = source_listed(listed_ago, base, store(http, &spools)).await;
+    let path = BlobPath::parse(&blob(1)).unwrap();
+    let result = source.fetch(&path, expected_size, &progress).await;
     let len = result.as_ref().map_or(0, Spool::len) as i64;
     assert_eq!(
         reported.load(Ordering::Relaxed),
@@ -52,10 +63,6 @@ async fn download_by(
         assert!(!format!("{error} {error:?}").contains("sig="), "{error:?}");
     }
     content
-}
-
-fn hasty() -> HttpClient {
-    http_that_waits(Duration::from_millis(200))
 }
 
 /// Whether the request has the header line.
@@ -75,7 +82,7 @@ fn ranged(body: &[u8], from: usize) -> Answer {
 async fn the_signature_is_sent_byte_for_byte_and_no_token_with_it() {
     let body = body(1000);
     let server = TestServer::start(vec![Answer::whole(200, &[ETAG], &body)]).await;
-    assert_eq!(download(&url(&server.url), Some(1000)).await.unwrap(), body);
+    assert_eq!(download(&server.url, Some(1000)).await.unwrap(), body);
     let request = server.requests().remove(0);
     let line = request.lines().next().unwrap().to_owned();
     assert!(
@@ -115,10 +122,7 @@ async fn resumes_after_cuts_and_stalls_without_duplicates() {
         ranged(&body, 3000),
     ])
     .await;
-    assert_eq!(
-        download_by(hasty(), &url(&server.url), None).await.unwrap(),
-        body
-    );
+    assert_eq!(download_hastily(&server.url).await.unwrap(), body);
     let requests = server.requests();
     assert_eq!(requests.len(), 4);
     assert!(has(&requests[1], "range: bytes=1200-") && has(&requests[1], "if-match: \"v1\""));
@@ -134,7 +138,7 @@ async fn resumes_into_a_file_when_memory_is_short() {
         ranged(&body, 1 << 20),
     ])
     .await;
-    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+    assert_eq!(download(&server.url, None).await.unwrap(), body);
 }
 
 #[tokio::test]
@@ -152,11 +156,7 @@ async fn a_range_that_does_not_fit_is_not_appended() {
             Answer::whole(200, &[ETAG], &body),
         ])
         .await;
-        assert_eq!(
-            download(&url(&server.url), None).await.unwrap(),
-            body,
-            "{range}"
-        );
+        assert_eq!(download(&server.url, None).await.unwrap(), body, "{range}");
         assert!(
             !server.requests()[2].to_ascii_lowercase().contains("range:"),
             "{range}"
@@ -172,7 +172,7 @@ async fn a_server_that_ignores_ranges_starts_the_body_anew() {
         Answer::whole(200, &[ETAG], &body),
     ])
     .await;
-    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+    assert_eq!(download(&server.url, None).await.unwrap(), body);
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn a_blob_that_changed_under_way_is_told() {
             answer,
         ])
         .await;
-        let error = download(&url(&server.url), None).await.unwrap_err();
+        let error = download(&server.url, None).await.unwrap_err();
         assert!(
             matches!(error, ExtractorError::BlobChanged { .. }),
             "{error}"
@@ -210,7 +210,7 @@ async fn a_wrong_length_is_never_taken_for_the_whole() {
         }
     })
     .await;
-    let error = download(&url(&too_long.url), None).await.unwrap_err();
+    let error = download(&too_long.url, None).await.unwrap_err();
     let told = ExtractorError::LengthMismatch {
         blob: String::new(),
         expected: 1500,
@@ -230,7 +230,7 @@ async fn a_wrong_length_is_never_taken_for_the_whole() {
     let checked = Answer::new(200, &md5).body(&body);
     let server =
         TestServer::start(vec![too_short, checked, Answer::whole(200, &[ETAG], &body)]).await;
-    assert_eq!(download(&url(&server.url), Some(1000)).await.unwrap(), body);
+    assert_eq!(download(&server.url, Some(1000)).await.unwrap(), body);
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -238,13 +238,13 @@ async fn a_wrong_length_is_never_taken_for_the_whole() {
 async fn a_body_without_length_needs_a_known_size() {
     let body = body(1000);
     let server = TestServer::start(vec![Answer::new(200, &[ETAG]).body(&body)]).await;
-    assert_eq!(download(&url(&server.url), Some(1000)).await.unwrap(), body);
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    assert_eq!(download(&server.url, Some(1000)).await.unwrap(), body);
+    let error = download(&server.url, None).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::UnexpectedAnswer { .. }),
         "{error}"
     );
-    assert!(download(&url(&server.url), Some(999)).await.is_err());
+    assert!(download(&server.url, Some(999)).await.is_err());
 }
 
 #[tokio::test]
@@ -259,9 +259,9 @@ async fn a_bad_checksum_is_fetched_anew_and_then_an_error() {
         Answer::whole(200, &headers, &body),
     );
     let server = TestServer::start(vec![bad.clone(), good]).await;
-    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+    assert_eq!(download(&server.url, None).await.unwrap(), body);
     let server = TestServer::start(vec![bad]).await;
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    let error = download(&server.url, None).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::ChecksumMismatch { .. }),
         "{error}"
@@ -275,17 +275,17 @@ async fn an_empty_body_is_waited_for_while_its_copy_is_pending() {
     let pending = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "pending")], "");
     let done = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "success")], &body);
     let server = TestServer::start(vec![pending.clone(), pending.clone(), done]).await;
-    assert_eq!(download(&url(&server.url), None).await.unwrap(), body);
+    assert_eq!(download(&server.url, None).await.unwrap(), body);
 
     let server = TestServer::start(vec![pending]).await;
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    let error = download(&server.url, None).await.unwrap_err();
     assert!(
         matches!(&error, ExtractorError::BlobEmpty { copy_status, .. } if copy_status == "pending")
     );
     assert_eq!(server.requests().len(), 5);
     let failed = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "failed")], "");
     let server = TestServer::start(vec![failed]).await;
-    assert!(download(&url(&server.url), None).await.is_err());
+    assert!(download(&server.url, None).await.is_err());
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -295,18 +295,16 @@ async fn a_missing_blob_is_waited_for_only_right_after_the_listing() {
     let missing = Answer::whole(404, &[("x-ms-error-code", "BlobNotFound")], "");
     let server = TestServer::start(vec![missing.clone(), Answer::whole(200, &[], &body)]).await;
     assert_eq!(
-        download(&url_listed(&server.url, TimeDelta::zero()), None)
-            .await
-            .unwrap(),
+        download_right_after_listing(&server.url).await.unwrap(),
         body
     );
     let server = TestServer::start(vec![missing]).await;
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    let error = download(&server.url, None).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::BlobMissing { .. }),
         "{error}"
     );
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests().len(), 3, "once by each URL");
 }
 
 fn forbidden(code: &str, detail: &str) -> Answer {
@@ -325,19 +323,17 @@ async fn refusals_of_the_blob_store_are_told_apart() {
     let early = forbidden("AuthenticationFailed", frame);
     let server = TestServer::start(vec![early.clone(), Answer::whole(200, &[], &body)]).await;
     assert_eq!(
-        download(&url_listed(&server.url, TimeDelta::zero()), None)
-            .await
-            .unwrap(),
+        download_right_after_listing(&server.url).await.unwrap(),
         body
     );
 
     let server = TestServer::start(vec![early]).await;
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    let error = download(&server.url, None).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::UrlExpired { .. }),
         "{error}"
     );
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests().len(), 3, "once by each URL");
 
     for refused in [
         forbidden(
@@ -347,7 +343,7 @@ async fn refusals_of_the_blob_store_are_told_apart() {
         forbidden("AuthorizationPermissionMismatch", ""),
     ] {
         let server = TestServer::start(vec![refused]).await;
-        let error = download(&url(&server.url), None).await.unwrap_err();
+        let error = download(&server.url, None).await.unwrap_err();
         assert!(
             matches!(error, ExtractorError::BlobRefused { .. }),
             "{error}"
@@ -360,7 +356,7 @@ async fn refusals_of_the_blob_store_are_told_apart() {
 async fn redirects_are_errors_that_name_the_other_host_only() {
     let location = "https://evil.example/steal?sig=Top%2BSecret";
     let server = TestServer::start(vec![Answer::whole(302, &[("Location", location)], "")]).await;
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    let error = download(&server.url, None).await.unwrap_err();
     assert!(
         error
             .to_string()
@@ -372,7 +368,7 @@ async fn redirects_are_errors_that_name_the_other_host_only() {
 #[tokio::test]
 async fn a_server_that_never_gets_on_is_given_up() {
     let server = TestServer::start(vec![Answer::whole(500, &[], "<html>")]).await;
-    let error = download(&url(&server.url), None).await.unwrap_err();
+    let error = download(&server.url, None).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::Unavailable { .. }),
         "{error}"
@@ -380,13 +376,9 @@ async fn a_server_that_never_gets_on_is_given_up() {
     assert_eq!(server.requests().len(), 5);
     let stalled = Answer::new(200, &[ETAG, ("Content-Length", "9")]).stall(Duration::from_secs(60));
     let server = TestServer::start(vec![stalled]).await;
-    let error = download_by(hasty(), &url(&server.url), None)
-        .await
-        .unwrap_err();
+    let error = download_hastily(&server.url).await.unwrap_err();
     assert!(matches!(error, ExtractorError::Timeout { .. }), "{error}");
-    let error = download(&url("http://127.0.0.1:1"), None)
-        .await
-        .unwrap_err();
+    let error = download("http://127.0.0.1:1", None).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::Connection { .. }),
         "{error}"
@@ -467,7 +459,7 @@ async fn any_sequence_of_faults_yields_exactly_the_body() {
         })
         .await;
         assert_eq!(
-            download(&url(&server.url), Some(20_000)).await.unwrap(),
+            download(&server.url, Some(20_000)).await.unwrap(),
             truth,
             "seed {seed}"
         );

@@ -1,16 +1,20 @@
 //! What the tests share: fast retries, blob URLs, a body with its checksum.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use extractor::{
-    ApiSettings, BlobStoreClient, Clock, Credential, ExportApi, HttpClient, HttpSettings, Jitter,
-    ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl, SpoolBudget,
+    ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, HttpClient,
+    HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl,
+    SpoolBudget, UrlSource,
 };
 use md5::{Digest, Md5};
+
+use crate::server::{Answer, TestServer};
 
 /// Signature bytes that any re-encoding would change, and that no text may show.
 pub(crate) const SIGNATURE: &str = "Top%2BSecret%2Fsig%3D";
@@ -65,18 +69,39 @@ pub(crate) fn signed(base: &str, container: &str, number: u32, ends: DateTime<Ut
     format!("{base}/{container}/{blob}?sv=2020-02-10&se={ends}&sr=b&sp=r&sig={SIGNATURE}")
 }
 
-/// A signed URL that was listed `ago` and is valid for an hour from now.
-pub(crate) fn url_listed(base: &str, ago: TimeDelta) -> SignedUrl {
-    let now = Utc::now();
-    SignedUrl::parse(
-        &signed(base, "temp-1", 1, now + TimeDelta::hours(1)),
-        now - ago,
-    )
-    .unwrap()
+/// A signed URL that was listed five minutes ago and is valid for an hour from now.
+pub(crate) fn url(base: &str) -> SignedUrl {
+    let (now, hour) = (Utc::now(), TimeDelta::hours(1));
+    let listed_at = now - TimeDelta::minutes(5);
+    SignedUrl::parse(&signed(base, "temp-1", 1, now + hour), listed_at).unwrap()
 }
 
-pub(crate) fn url(base: &str) -> SignedUrl {
-    url_listed(base, TimeDelta::minutes(5))
+/// A source of one blob at `base`, of which every listing gives the same URL, by its own time `ago`.
+pub(crate) async fn source_listed(
+    ago: TimeDelta,
+    base: &str,
+    store: BlobStoreClient,
+) -> BlobSource {
+    let ends = Utc::now() + TimeDelta::hours(1);
+    let urls = [signed(base, "temp-1", 1, ends)];
+    let answer = Answer::whole(200, &[], listing("2026-05-03T10:01:00Z", &urls));
+    let server = TestServer::start(vec![answer]).await;
+    let credential = Credential::Token("tok".to_owned().into());
+    let clock = Clock::from_fn(move || Utc::now() - ago);
+    let budget = budget(None, Duration::ZERO);
+    source(api_by(clock, &server.url, credential, budget), store).await
+}
+
+/// What the API lists, from its first listing on.
+pub(crate) async fn source(api: ExportApi, store: BlobStoreClient) -> BlobSource {
+    let api = Arc::new(api);
+    let first = api.list(&request(None)).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let urls = UrlSource::new(api, request(None), first, minute, Clock::system());
+    BlobSource::Service {
+        store,
+        urls: Arc::new(urls),
+    }
 }
 
 pub(crate) fn body(len: usize) -> Vec<u8> {
@@ -114,6 +139,10 @@ pub(crate) fn budget(state_file: Option<&Path>, max_wait: Duration) -> RateBudge
 }
 
 pub(crate) fn api(base: &str, credential: Credential, budget: RateBudget) -> ExportApi {
+    api_by(Clock::system(), base, credential, budget)
+}
+
+fn api_by(clock: Clock, base: &str, credential: Credential, budget: RateBudget) -> ExportApi {
     let settings = ApiSettings {
         base_url: base.to_owned(),
         allowed_blob_hosts: Vec::new(),
@@ -124,7 +153,7 @@ pub(crate) fn api(base: &str, credential: Credential, budget: RateBudget) -> Exp
         credential,
         budget,
         http(),
-        Clock::system(),
+        clock,
         Jitter::seeded(1),
     )
     .unwrap()

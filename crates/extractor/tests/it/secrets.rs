@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use dataset::BlobPath;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::fixture::{
-    CLIENT_SECRET, api, budget, client_secret, http, listing, request, signed, spools, store, url,
+    CLIENT_SECRET, api, blob, budget, client_secret, http, listing, request, signed, source_listed,
+    spools, store,
 };
 use crate::server::{Answer, TestServer};
 
@@ -67,10 +69,9 @@ async fn neither_logs_nor_errors_show_a_secret() {
     let refused = api.list(&request(Some(2))).await.unwrap_err();
 
     let store = store(http(), &spools());
-    let closed = store
-        .download(&found.blobs[0], None, &|_| {})
-        .await
-        .unwrap_err();
+    let path = BlobPath::parse(&blob(1)).unwrap();
+    let closed = source_listed(TimeDelta::zero(), "http://127.0.0.1:9", store.clone()).await;
+    let closed = closed.fetch(&path, None, &|_| {}).await.unwrap_err();
     let blobs = TestServer::serve(|request| {
         let echoed = request.lines().next().unwrap().to_owned();
         Answer::whole(
@@ -80,10 +81,8 @@ async fn neither_logs_nor_errors_show_a_secret() {
         )
     })
     .await;
-    let echoed = store
-        .download(&url(&blobs.url), None, &|_| {})
-        .await
-        .unwrap_err();
+    let source = source_listed(TimeDelta::zero(), &blobs.url, store.clone()).await;
+    let echoed = source.fetch(&path, None, &|_| {}).await.unwrap_err();
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(
@@ -91,7 +90,7 @@ async fn neither_logs_nor_errors_show_a_secret() {
         "{log}"
     );
     let told = format!(
-        "{log} {refused} {refused:?} {closed} {closed:?} {echoed} {echoed:?} {found:?} {api:?} {store:?}"
+        "{log} {refused} {refused:?} {closed} {closed:?} {echoed} {echoed:?} {found:?} {api:?} {source:?}"
     );
     for secret in [
         "Top%2BSecret",

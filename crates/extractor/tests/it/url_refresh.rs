@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dataset::BlobPath;
-use extractor::{BlobSource, Clock, Credential, ExtractorError, UrlSource, discover};
+use extractor::{BlobSource, Credential, ExtractorError, discover};
 
-use crate::fixture::{
-    api, blob, body, budget, http, listing, md5_of, request, signed, spools, store,
-};
+use crate::fixture::{self, api, blob, body, budget, http, listing, md5_of, signed, spools, store};
 use crate::server::{Answer, TestServer};
 
 const TIME: &str = "2026-05-03T10:01:00Z";
@@ -46,19 +44,10 @@ async fn service(
 }
 
 async fn source(server: &TestServer) -> BlobSource {
+    let credential = Credential::Token("tok".to_owned().into());
     let budget = budget(None, Duration::from_secs(1));
-    let api = Arc::new(api(
-        &server.url,
-        Credential::Token("tok".to_owned().into()),
-        budget,
-    ));
-    let first = api.list(&request(None)).await.unwrap();
-    let minute = Duration::from_secs(60);
-    let urls = UrlSource::new(api, request(None), first, minute, Clock::system());
-    BlobSource::Service {
-        store: store(http(), &spools()),
-        urls: Arc::new(urls),
-    }
+    let api = api(&server.url, credential, budget);
+    fixture::source(api, store(http(), &spools())).await
 }
 
 async fn fetch(source: &BlobSource, part: u32) -> Result<Vec<u8>, ExtractorError> {

@@ -1,12 +1,10 @@
-//! Who asks: the credentials of an application, and the bearer token that they buy.
+//! The bearer token that credentials buy, fetched when there is none and kept until shortly before it expires.
 //!
-//! The client-credentials grant is one form POST to the sign-in authority (Microsoft identity platform, v2.0). A token
-//! is kept until shortly before it expires. Knows no default authority or audience: those are settings.
+//! The client-credentials grant is one form POST to the sign-in authority (Microsoft identity platform, v2.0). Knows no
+//! default authority or audience: those are settings.
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
@@ -14,88 +12,15 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::http_client::{bare, bounded_body, redirected, refusal, secure_base, transport_error};
-use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, retry_after};
-use crate::service_answer::scrub;
-use crate::{Clock, ExtractorError, HttpClient, ServiceAnswer};
-
-/// What proves to the API who asks.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    /// An app registration with a client secret.
-    ClientSecret {
-        /// Base URL of the sign-in authority.
-        authority: String,
-        /// Directory (tenant) id or domain.
-        tenant_id: String,
-        /// Application (client) id.
-        client_id: String,
-        /// The secret's value (not its id).
-        client_secret: SecretString,
-        /// The resource that the token is for; not necessarily the API's host.
-        audience: String,
-    },
-    /// A bearer token that was obtained elsewhere. It cannot be renewed here.
-    Token(SecretString),
-}
-
-impl Credential {
-    /// Who is asking, as far as rate limits count it (`tenant/application`); for a token by its claims.
-    pub(crate) fn caller(&self) -> String {
-        match self {
-            Self::ClientSecret {
-                tenant_id,
-                client_id,
-                ..
-            } => format!("{tenant_id}/{client_id}"),
-            Self::Token(token) => {
-                let claims = Claims::of(token);
-                match (claims.tid, claims.appid.or(claims.azp)) {
-                    (Some(tenant), Some(app)) => scrub(&format!("{tenant}/{app}"), &[]),
-                    _ => "unknown".to_owned(),
-                }
-            }
-        }
-    }
-}
-
-/// The claims of a token that help to explain a refusal. None of them is secret; none is verified.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Claims {
-    pub(crate) aud: Option<String>,
-    tid: Option<String>,
-    appid: Option<String>,
-    azp: Option<String>,
-    #[serde(default)]
-    roles: Vec<String>,
-    scp: Option<String>,
-}
-
-impl Claims {
-    /// The claims of a JSON web token; all unknown for another kind of token.
-    pub(crate) fn of(token: &SecretString) -> Self {
-        let payload = token.expose_secret().split('.').nth(1).unwrap_or_default();
-        BASE64_URL_SAFE_NO_PAD
-            .decode(payload)
-            .ok()
-            .and_then(|json| serde_json::from_slice(&json).ok())
-            .unwrap_or_default()
-    }
-
-    /// Application roles or delegated scopes, for a message.
-    pub(crate) fn permissions(&self) -> String {
-        let granted = if self.roles.is_empty() {
-            self.scp.clone().unwrap_or_default()
-        } else {
-            self.roles.join(", ")
-        };
-        if granted.is_empty() {
-            "none".to_owned()
-        } else {
-            scrub(&granted, &[])
-        }
-    }
-}
+use crate::api::credentials::Credential;
+use crate::error::ExtractorError;
+use crate::http::client::HttpClient;
+use crate::http::clock::Clock;
+use crate::http::headers::retry_after;
+use crate::http::response::{bounded_body, redirected, refusal, transport_error};
+use crate::http::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass};
+use crate::http::safe_url::{bare, secure_base};
+use crate::service_answer::ServiceAnswer;
 
 /// The longest answer of the authority that is read, bytes.
 const MAX_TOKEN_ANSWER: usize = 1024 * 1024;
@@ -332,21 +257,6 @@ fn token_endpoint(authority: &str, tenant_id: &str) -> Result<Url, ExtractorErro
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn token(claims: &str) -> SecretString {
-        format!("eyJh.{}.sig", BASE64_URL_SAFE_NO_PAD.encode(claims)).into()
-    }
-
-    #[test]
-    fn a_token_tells_its_caller_and_its_permissions() {
-        let claims = r#"{"aud":"https://a","tid":"t1","appid":"c1","roles":["Machine.Read.All"]}"#;
-        assert_eq!(Credential::Token(token(claims)).caller(), "t1/c1");
-        assert_eq!(Claims::of(&token(claims)).permissions(), "Machine.Read.All");
-        assert_eq!(Claims::of(&token("{}")).permissions(), "none");
-        let opaque = Credential::Token("opaque".to_owned().into());
-        assert_eq!(opaque.caller(), "unknown");
-        assert!(!format!("{opaque:?}").contains("opaque"));
-    }
 
     #[test]
     fn the_token_endpoint_is_secure_and_of_a_plain_tenant() {

@@ -1,4 +1,4 @@
-//! One blob's way into its spool: resumed from the last byte, restarted only when the bytes at hand cannot be trusted.
+//! One blob's download into its spool: resumed from the last byte, restarted only when the bytes at hand cannot be trusted.
 //!
 //! | at hand | next request |
 //! |---|---|
@@ -15,16 +15,16 @@ use dataset::BlobPath;
 use reqwest::Response;
 use reqwest::header::{IF_MATCH, RANGE};
 
-use crate::blob_store::{
-    BlobHead, BlobStoreClient, content_length, content_range, head_of, require_content, unexpected,
-};
-use crate::http_client::transport_error;
-use crate::md5_lanes::HashedBody;
-use crate::retry::{Attempts, Setback};
-use crate::spool::SpoolWriter;
-use crate::{ExtractorError, SignedUrl, Spool};
+use crate::api::signed_url::SignedUrl;
+use crate::blobs::head::{BlobHead, content_length, content_range, head_of, require_content};
+use crate::blobs::md5_lanes::HashedBody;
+use crate::blobs::spool::{Spool, SpoolWriter};
+use crate::blobs::store::{BlobStoreClient, unexpected};
+use crate::error::ExtractorError;
+use crate::http::response::transport_error;
+use crate::http::retry::{Attempts, Setback};
 
-/// Told the change in the number of bytes kept: positive as they arrive, negative when they are thrown away.
+/// Called with the change in the number of bytes kept: positive as they arrive, negative when they are thrown away.
 /// The sum is the blob's size after success, and zero after an error or a cancelled download.
 pub type Progress<'a> = dyn Fn(i64) + Send + Sync + 'a;
 
@@ -34,7 +34,7 @@ const MAX_FAILED_CHECKS: u32 = 3;
 /// few bytes of one are kept it is not filled again. The copy was measured to cost less than the memory that is first touched
 /// without it.
 const PIECE_BYTES: usize = 64 << 10;
-/// Progress that lets the count of attempts start anew: a server that cuts after every byte is not waited for.
+/// Progress after which the count of attempts starts again: a server that cuts after every byte is not waited for.
 const NOTABLE_PROGRESS: u64 = 1024 * 1024;
 
 /// A download in progress. Survives a change of the signed URL.

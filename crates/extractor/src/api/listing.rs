@@ -9,8 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::http_client::{bare, is_loopback};
-use crate::{ExtractorError, SignedUrl};
+use crate::api::signed_url::SignedUrl;
+use crate::error::ExtractorError;
+use crate::http::safe_url::{bare, is_loopback};
 
 /// Where the service keeps exported blobs: commercial, US government and China clouds.
 const BLOB_HOSTS: [&str; 3] = [

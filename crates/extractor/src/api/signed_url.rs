@@ -14,8 +14,8 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use dataset::BlobPath;
 use url::Url;
 
-use crate::ExtractorError;
-use crate::http_client::{bare, require_secure};
+use crate::error::ExtractorError;
+use crate::http::safe_url::{bare, require_secure};
 use crate::service_answer::scrub;
 
 /// A URL whose query gives whoever knows it read access to one blob. Printed without the query.

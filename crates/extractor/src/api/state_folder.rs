@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use crate::ExtractorError;
+use crate::error::ExtractorError;
 
 /// The setting that names the folder.
 const SETTING: &str = "source.state_dir";
@@ -98,8 +98,8 @@ pub(crate) fn open_state_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-#[cfg(test)]
 #[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 

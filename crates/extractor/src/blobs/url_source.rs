@@ -11,7 +11,11 @@ use chrono::TimeDelta;
 use dataset::BlobPath;
 use tokio::sync::Mutex;
 
-use crate::{Clock, ExportApi, ExtractorError, Listing, ListingRequest, SignedUrl};
+use crate::api::call::{ExportApi, ListingRequest};
+use crate::api::listing::Listing;
+use crate::api::signed_url::SignedUrl;
+use crate::error::ExtractorError;
+use crate::http::clock::Clock;
 
 /// Gives signed URLs, fetching a new listing when they expire.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ struct Current {
     generation: u64,
     listing: Listing,
     by_path: HashMap<String, usize>,
-    /// Why the next listing could not be had: told to all who ask for it from then on.
+    /// Why the next listing could not be had: the error of all who ask for it from then on.
     failure: Option<ExtractorError>,
 }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::rate_budget_file::{Calls, StateFile};
-use crate::{Clock, ExtractorError};
+use crate::api::rate_budget_file::{Calls, StateFile};
+use crate::error::ExtractorError;
+use crate::http::clock::Clock;
 
 /// The limits and where calls are counted.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ pub enum Wait {
     Ends,
 }
 
-/// Who is told of waits, as they begin and end. Must be quick and must not block.
+/// Called with waits, as they begin and end. Must be quick and must not block.
 pub type WaitObserver = Arc<dyn Fn(Wait) + Send + Sync>;
 
 /// Counts calls. Clones share one count, as do all budgets over the same state file.
@@ -77,7 +78,7 @@ impl RateBudget {
         }
     }
 
-    /// The same budget, which tells of waits.
+    /// The same budget, which reports waits.
     #[must_use]
     pub fn observed_by(self, observer: WaitObserver) -> Self {
         Self { observer, ..self }

@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::ExtractorError;
+use crate::error::ExtractorError;
 
 /// Small enough for malloc to have it from one spool for the next.
 const READ_BUFFER: usize = 64 * 1024;
@@ -190,7 +190,7 @@ impl Spool {
         self.len == 0
     }
 
-    /// Whether the body lies in memory.
+    /// Whether the body is in memory.
     pub fn is_in_memory(&self) -> bool {
         matches!(self.body, Body::Memory { .. })
     }
@@ -211,7 +211,7 @@ impl Spool {
     }
 }
 
-/// Reads a spool, synchronously: what lies in memory without a copy.
+/// Reads a spool, synchronously: what is in memory without a copy.
 #[derive(Debug)]
 pub struct SpoolReader(Source);
 

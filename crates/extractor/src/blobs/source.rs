@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use dataset::BlobPath;
 
-use crate::download::{Progress, Transfer};
-use crate::{BlobStoreClient, ExtractorError, LocalBlob, Spool, UrlSource};
+use crate::blobs::download::{Progress, Transfer};
+use crate::blobs::local_files::LocalBlob;
+use crate::blobs::spool::Spool;
+use crate::blobs::store::BlobStoreClient;
+use crate::blobs::url_source::UrlSource;
+use crate::error::ExtractorError;
 
 /// Fresh URLs that a blob may ask for without a byte of progress before its error is final.
 const MAX_FRUITLESS_URLS: u32 = 2;
 
-/// Brings blobs, known by their blob path. Cheap to clone.
+/// Fetches blobs, known by their blob path. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum BlobSource {
     /// From the blob store, by the signed URLs of a listing.

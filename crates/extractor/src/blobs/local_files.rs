@@ -1,4 +1,4 @@
-//! Blobs that already lie on disk: found by a pattern, read where they are. Does not open them.
+//! Blobs that are already on disk: found by a pattern, read where they are. Does not open them.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use dataset::BlobPath;
 use glob::MatchOptions;
 
-use crate::ExtractorError;
+use crate::error::ExtractorError;
 
 /// A blob on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

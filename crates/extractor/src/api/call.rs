@@ -1,4 +1,4 @@
-//! The export call: one GET that answers with a listing, within the rate budget, its refusals told in words.
+//! The export call: one GET that answers with a listing, within the rate budget, its refusals explained.
 //!
 //! | answer | what is done |
 //! |---|---|
@@ -10,20 +10,24 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue};
+use chrono::TimeDelta;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, Response};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::credentials::{Claims, Credential, TokenSource};
-use crate::http_client::{
-    bare, bounded_body, origin, redirected, refusal, secure_base, transport_error,
-};
-use crate::listing::{self, BlobHosts, Listing};
-use crate::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass, http_date, retry_after};
+use crate::api::credentials::{Claims, Credential};
+use crate::api::listing::{self, BlobHosts, Listing};
+use crate::api::rate_budget::RateBudget;
+use crate::api::token_source::TokenSource;
+use crate::error::ExtractorError;
+use crate::http::client::HttpClient;
+use crate::http::clock::Clock;
+use crate::http::headers::{date, retry_after};
+use crate::http::response::{bounded_body, redirected, refusal, transport_error};
+use crate::http::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass};
+use crate::http::safe_url::{bare, origin, secure_base};
 use crate::service_answer::scrub;
-use crate::{Clock, ExtractorError, HttpClient, RateBudget};
 
 /// The longest listing that is read, bytes: some 50,000 blobs.
 const MAX_LISTING: usize = 32 * 1024 * 1024;
@@ -276,8 +280,4 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, ExtractorError> {
         })?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    http_date(headers.get(DATE)?.to_str().ok()?)
 }

@@ -1,6 +1,6 @@
 //! The state file of the rate budget: JSON, locked while it is read and written, one entry for each caller and export.
 //!
-//! It saves work, it decides nothing: a file that is damaged is begun anew, and one that cannot be used,
+//! It saves work, it decides nothing: a file that is damaged is replaced, and one that cannot be used,
 //! or that a later version wrote, is left alone, with a warning, for a count in this process.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::state_folder::open_state_file;
+use crate::api::state_folder::open_state_file;
 
 const VERSION: u32 = 1;
 /// A longer state file is damaged.

@@ -9,15 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-
-use crate::ExtractorError;
+use crate::error::ExtractorError;
 
 /// How often and how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries in all, the first included. A download's count starts anew with every MiB that it kept.
+    /// Tries in all, the first included. A download's count starts again with every MiB that it kept.
     pub max_attempts: u32,
     /// Upper limit of the first delay; each further one doubles it.
     pub base_delay: Duration,
@@ -100,26 +97,6 @@ pub(crate) fn can_pass(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..=599)
 }
 
-/// `Retry-After`: seconds, or a date, which is read by the clock of the host that gave it (`Date`), else by `now`.
-pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = http_date(text)?;
-    let asked = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let wait = until - asked.and_then(http_date).unwrap_or(now);
-    // A date in the past asks for no wait.
-    Some(wait.to_std().unwrap_or_default())
-}
-
-/// A date of an HTTP header, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(crate) fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text)
-        .ok()
-        .map(|date| date.to_utc())
-}
-
 /// The attempts at one thing.
 #[derive(Debug)]
 pub(crate) struct Attempts<'a> {
@@ -139,7 +116,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Starts counting anew: real progress was made.
+    /// Starts counting again: real progress was made.
     pub(crate) fn progressed(&mut self) {
         self.failed = 0;
         self.delayed = Duration::ZERO;
@@ -188,26 +165,6 @@ mod tests {
             max_delay: Duration::from_secs(30),
             max_total_delay: Duration::from_secs(30),
         }
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let now = http_date("Sun, 06 Nov 1994 08:50:00 GMT").unwrap();
-        let wait = |value: &str, date: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, value.parse().unwrap());
-            if let Some(date) = date {
-                headers.insert(DATE, date.parse().unwrap());
-            }
-            retry_after(&headers, now).map(|wait| wait.as_secs())
-        };
-        assert_eq!(wait(" 17 ", None), Some(17));
-        let date = "Sun, 06 Nov 1994 08:50:30 GMT";
-        assert_eq!(wait(date, None), Some(30));
-        assert_eq!(wait(date, Some("Sun, 06 Nov 1994 08:50:20 GMT")), Some(10));
-        assert_eq!(wait(date, Some("Sun, 06 Nov 1994 08:55:00 GMT")), Some(0));
-        assert_eq!(wait("soon", None), None);
-        assert_eq!(wait("-1", None), None);
     }
 
     #[test]
