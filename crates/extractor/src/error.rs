@@ -210,7 +210,7 @@ pub enum ExtractorError {
         /// Bytes received.
         received: u64,
     },
-    /// The body's MD5 is not the one that the blob store gave.
+    /// A body that was put together without an `ETag` does not have the MD5 that the blob store gave.
     #[error("blob {blob} does not match its MD5 checksum")]
     ChecksumMismatch {
         /// The blob path.

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | nothing | the whole body |
 //! | bytes, same container, strong `ETag` | `Range` from the last byte, `If-Match` |
-//! | bytes, another container, MD5 of the whole | `Range` from the last byte; the MD5 must be the same |
+//! | bytes, another container or no `ETag`, MD5 of the whole | `Range` from the last byte; the MD5 must be the same |
 //! | bytes, neither | the whole body anew |
 //!
-//! A body is whole when its length is the announced one and its MD5, where given, is right. Whether it is good gzip is
-//! the transformer's judgement.
+//! A body is whole when its length is the announced one. Damage on the way is found by the transformer, which reads every gzip
+//! stream to its CRC-32 and length. Only a body that is put together without an `ETag` is hashed here: parts of two versions,
+//! each of whole gzip members, would pass there.
 
 use bytes::Bytes;
 use dataset::BlobPath;
@@ -17,7 +18,6 @@ use reqwest::header::{IF_MATCH, RANGE};
 
 use crate::api::signed_url::SignedUrl;
 use crate::blobs::head::{BlobHead, content_length, content_range, head_of, require_content};
-use crate::blobs::md5_lanes::HashedBody;
 use crate::blobs::spool::{Spool, SpoolWriter};
 use crate::blobs::store::{BlobStoreClient, unexpected};
 use crate::error::ExtractorError;
@@ -49,10 +49,10 @@ pub(crate) struct Transfer<'a> {
 /// The bytes at hand and what they are the beginning of.
 struct Kept {
     spool: SpoolWriter,
-    /// Where the blob store says what the MD5 should be.
-    hashed: Option<HashedBody>,
     head: BlobHead,
     location: String,
+    /// Whether no `ETag` says that all bytes are of one version: the MD5 decides.
+    needs_md5: bool,
 }
 
 impl<'a> Transfer<'a> {
@@ -173,9 +173,9 @@ impl<'a> Transfer<'a> {
         let head = head_of(response.headers(), size);
         self.kept = Some(Kept {
             spool: store.spools.writer(size)?,
-            hashed: head.content_md5.map(|_| store.md5.body()),
             head,
             location: url.location(),
+            needs_md5: false,
         });
         Ok(())
     }
@@ -209,6 +209,7 @@ impl<'a> Transfer<'a> {
         }
         kept.head.etag = head.etag;
         kept.location = url.location();
+        kept.needs_md5 |= !bound_by_etag;
         tracing::debug!(blob = %self.blob, from = kept.spool.len(), "download resumed");
         Ok(())
     }
@@ -234,26 +235,19 @@ impl<'a> Transfer<'a> {
             let pieces = pieces_of(&chunk);
             let length = chunk.len() as i64;
             drop(chunk);
-            if let Some(hashed) = &kept.hashed {
-                for piece in &pieces {
-                    hashed.add(piece.clone()).await;
-                }
-            }
             kept.spool.write(pieces).await?;
             (self.progress)(length);
         }
     }
 
     async fn check(&mut self) -> Result<(), Setback> {
-        let Some(kept) = &self.kept else {
+        let Some(kept) = &mut self.kept else {
             return Ok(());
         };
         if kept.spool.len() < kept.head.size {
             return Err(Setback::passing(self.length_mismatch()));
         }
-        if let Some(hashed) = &kept.hashed
-            && hashed.sum().await != kept.head.content_md5
-        {
+        if kept.needs_md5 && Some(kept.spool.md5().await?) != kept.head.content_md5 {
             let blob = self.blob.to_string();
             return Err(self.failed_check(ExtractorError::ChecksumMismatch { blob }));
         }

@@ -5,7 +5,6 @@
 mod download;
 mod head;
 mod local_files;
-mod md5_lanes;
 mod source;
 mod spool;
 mod store;

@@ -2,7 +2,7 @@
 //!
 //! A body is complete before anything is computed from it, so that resuming a download is an offset and a cut can never
 //! yield half the rows. In memory it is kept in the pieces that it is given in, without a copy, and each is given back as soon as
-//! it is read. Temporary files have no name: they vanish with the process. Does not look into the bytes.
+//! it is read. Temporary files have no name: they vanish with the process. Does not look into the bytes, but for an MD5 where it is asked for.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use md5::digest::Output;
+use md5::{Digest, Md5};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -124,6 +126,19 @@ impl SpoolWriter {
         Ok(())
     }
 
+    /// MD5 of all bytes so far, taken on a thread that may block.
+    pub(crate) async fn md5(&mut self) -> Result<[u8; 16], ExtractorError> {
+        let hashed = match &mut self.body {
+            Unfinished::Memory { pieces, .. } => {
+                let pieces = pieces.clone();
+                let md5 = move || pieces.iter().fold(Md5::new(), Md5::chain_update).finalize();
+                spawn_blocking(md5).await.map_err(io::Error::other)
+            }
+            Unfinished::File(writer) => writer.md5().await,
+        };
+        hashed.map(Into::into).map_err(|e| self.budget.error(e))
+    }
+
     pub(crate) async fn finish(self) -> Result<Spool, ExtractorError> {
         let body = match self.body {
             Unfinished::Memory { pieces, permit } => Body::Memory { pieces, permit },
@@ -146,6 +161,20 @@ impl Writer {
             Self::Busy(writing) => writing.await.map_err(io::Error::other)?,
             Self::Failed => Err(io::Error::other("an earlier piece could not be written")),
         }
+    }
+
+    /// MD5 of the file, which is written to at its end afterwards.
+    async fn md5(&mut self) -> io::Result<Output<Md5>> {
+        let mut file = self.file().await?;
+        let hashing = spawn_blocking(move || {
+            let mut md5 = Md5::new();
+            file.rewind()?;
+            io::copy(&mut file, &mut md5)?;
+            Ok::<_, io::Error>((file, md5.finalize()))
+        });
+        let (file, md5) = hashing.await.map_err(io::Error::other)??;
+        *self = Self::Idle(file);
+        Ok(md5)
     }
 }
 
@@ -312,18 +341,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_kinds_give_the_same_bytes() {
+    async fn both_kinds_give_the_same_bytes_and_the_same_md5() {
         let folder = tempfile::tempdir().unwrap();
         let body: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         for memory in [0, 1 << 20] {
             let budget = SpoolBudget::new(memory, folder.path());
-            let mut writer = budget.writer(body.len() as u64).unwrap();
+            let mut writer = budget.writer(body.len() as u64 + 1).unwrap();
             for pieces in body.chunks(100_007) {
                 let pieces = pieces.chunks(10_007).flat_map(|piece| [&[][..], piece]);
                 let pieces = pieces.map(Bytes::copy_from_slice).collect();
                 writer.write(pieces).await.unwrap();
             }
-            assert_eq!(content(writer.finish().await.unwrap()), body);
+            assert_eq!(writer.md5().await.unwrap(), *Md5::digest(&body));
+            writer.write(vec![Bytes::from_static(b"!")]).await.unwrap();
+            let content = content(writer.finish().await.unwrap());
+            assert_eq!(content, [&body, &b"!"[..]].concat());
         }
     }
 

@@ -15,7 +15,6 @@ use reqwest::{Method, RequestBuilder, Response};
 
 use crate::api::signed_url::SignedUrl;
 use crate::blobs::head::{BlobHead, content_length, head_of, require_content};
-use crate::blobs::md5_lanes::Md5Lanes;
 use crate::blobs::spool::SpoolBudget;
 use crate::error::ExtractorError;
 use crate::http::client::HttpClient;
@@ -36,7 +35,6 @@ pub struct BlobStoreClient {
     pub(crate) retry: RetryPolicy,
     pub(crate) jitter: Jitter,
     pub(crate) spools: SpoolBudget,
-    pub(crate) md5: Md5Lanes,
     clock: Clock,
 }
 
@@ -54,7 +52,6 @@ impl BlobStoreClient {
             retry,
             jitter,
             spools,
-            md5: Md5Lanes::default(),
             clock,
         }
     }

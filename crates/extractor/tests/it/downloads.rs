@@ -247,26 +247,50 @@ async fn a_body_without_length_needs_a_known_size() {
     assert!(download(&server.url, Some(999)).await.is_err());
 }
 
+/// A server without `ETag`, whose first body is cut after 1,200 bytes, of which it has damaged one at times.
+fn cut_and_resumed_by_md5(body: &[u8], damaged: bool) -> Vec<Answer> {
+    let mut first = body[..1200].to_vec();
+    first[500] ^= u8::from(damaged);
+    let (length, md5) = (body.len().to_string(), md5_of(body));
+    let range = format!("bytes 1200-{}/{length}", body.len() - 1);
+    let whole = [("Content-Length", length.as_str()), ("Content-MD5", &md5)];
+    let rest = [("Content-Range", &*range), ("x-ms-blob-content-md5", &md5)];
+    vec![
+        Answer::new(200, &whole).body(first),
+        Answer::whole(206, &rest, &body[1200..]),
+    ]
+}
+
 #[tokio::test]
-async fn a_bad_checksum_is_fetched_anew_and_then_an_error() {
-    let body = body(1000);
-    let mut corrupt = body.clone();
-    corrupt[500] ^= 1;
-    let md5 = md5_of(&body);
-    let headers = [ETAG, ("Content-MD5", md5.as_str())];
-    let (bad, good) = (
-        Answer::whole(200, &headers, &corrupt),
-        Answer::whole(200, &headers, &body),
-    );
-    let server = TestServer::start(vec![bad.clone(), good]).await;
-    assert_eq!(download(&server.url, None).await.unwrap(), body);
-    let server = TestServer::start(vec![bad]).await;
+async fn what_no_etag_holds_together_is_proven_by_its_md5() {
+    // In memory and in a file.
+    for len in [5000, 3 << 20] {
+        let body = body(len);
+        let server = TestServer::start(cut_and_resumed_by_md5(&body, false)).await;
+        assert_eq!(download(&server.url, None).await.unwrap(), body);
+        assert_eq!(server.requests().len(), 2);
+
+        let mut answers = cut_and_resumed_by_md5(&body, true);
+        answers.push(Answer::whole(200, &[], &body));
+        let server = TestServer::start(answers).await;
+        assert_eq!(download(&server.url, None).await.unwrap(), body);
+        let requests = server.requests();
+        assert_eq!(requests.len(), 3);
+        assert!(has(&requests[1], "range: bytes=1200-"));
+        assert!(!requests[2].to_ascii_lowercase().contains("range:"));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_md5_time_after_time_is_an_error() {
+    let answers = cut_and_resumed_by_md5(&body(5000), true);
+    let server = TestServer::start([&answers[..], &answers, &answers].concat()).await;
     let error = download(&server.url, None).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::ChecksumMismatch { .. }),
         "{error}"
     );
-    assert_eq!(server.requests().len(), 3);
+    assert_eq!(server.requests().len(), 6);
 }
 
 #[tokio::test]

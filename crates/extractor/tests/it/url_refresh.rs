@@ -124,10 +124,11 @@ async fn urls_refused_before_their_time_cost_one_listing_too() {
     assert_eq!(listings.load(Ordering::SeqCst), 2);
 }
 
-#[tokio::test]
-async fn bytes_at_hand_survive_a_new_container_where_the_checksum_proves_them() {
+/// Fetches a blob that is cut in the first container after 1,200 bytes, of which one may be damaged, and is whole in the second.
+async fn fetched_from_two_containers(damaged: bool) -> (Vec<u8>, usize) {
     let whole = body(5000);
-    let expected = whole.clone();
+    let mut first = whole[..1200].to_vec();
+    first[500] ^= u8::from(damaged);
     let (server, _) = service(
         in_an_hour,
         |_| TIME,
@@ -145,7 +146,7 @@ async fn bytes_at_hand_survive_a_new_container_where_the_checksum_proves_them() 
                         ("Content-MD5", &md5),
                         ("Content-Length", "5000"),
                     ];
-                    Answer::new(200, &headers).body(&whole[..1200])
+                    Answer::new(200, &headers).body(&first)
                 }
                 (true, true) => Answer::whole(403, &[("Date", &date)], ""),
                 (false, true) if !lower.contains("if-match") => {
@@ -153,12 +154,28 @@ async fn bytes_at_hand_survive_a_new_container_where_the_checksum_proves_them() 
                     let headers = [("ETag", "\"new\""), ("x-ms-blob-content-md5", &md5), range];
                     Answer::whole(206, &headers, &whole[1200..])
                 }
+                (false, false) if !lower.contains("range:") => {
+                    Answer::whole(200, &[("ETag", "\"new\"")], &whole)
+                }
                 _ => Answer::whole(400, &[], ""),
             }
         },
     )
     .await;
-    assert_eq!(fetch(&source(&server).await, 1).await.unwrap(), expected);
+    let fetched = fetch(&source(&server).await, 1).await.unwrap();
+    let of_blob = server.requests().into_iter();
+    let requests = of_blob.filter(|request| request.contains("/temp-1/"));
+    (fetched, requests.count())
+}
+
+#[tokio::test]
+async fn bytes_at_hand_survive_a_new_container_where_the_checksum_proves_them() {
+    assert_eq!(fetched_from_two_containers(false).await, (body(5000), 1));
+}
+
+#[tokio::test]
+async fn bytes_at_hand_that_the_checksum_refutes_are_fetched_again() {
+    assert_eq!(fetched_from_two_containers(true).await, (body(5000), 2));
 }
 
 #[tokio::test]
