@@ -14,9 +14,9 @@ use dataset::{Dataset, Partition, Snapshot};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-use crate::local_disk::LocalDisk;
-use crate::remote::Remote;
-use crate::store::Store;
+use crate::store::local_disk::LocalDisk;
+use crate::store::remote::Remote;
+use crate::store::backend::Store;
 use crate::{
     BlobCounts, CommitOutcome, CommitRequest, FileFormat, Lake, ParquetSettings, RowGroupEncoder,
     StagedFile, StagedFileWriter, TableFormat, TableSettings,
@@ -222,7 +222,7 @@ pub(crate) async fn stage(
 /// The run's lease, where lakes have such.
 pub(crate) async fn lease(lake: &Lake, run_id: &str) {
     if let Store::Remote(_) = &lake.store {
-        crate::staging::put_lease(lake, "devices", run_id)
+        crate::stage::run_lease::put_lease(lake, "devices", run_id)
             .await
             .unwrap();
     }

@@ -16,6 +16,8 @@
 use chrono::NaiveDate;
 use dataset::{GENERATED_DATE, Partition, SnapshotId};
 
+use crate::error::{Error, Result};
+
 /// Version of the layout, written into every Parquet footer.
 pub const LAYOUT_VERSION: u32 = 1;
 
@@ -213,8 +215,19 @@ pub(crate) fn commit_lock(dataset: &str) -> String {
     format!("{}/commit.lock", control(dataset))
 }
 
+/// Refuses a path that leads out of the lake.
+pub(crate) fn check(path: &str) -> Result<()> {
+    match is_within_lake(path) {
+        true => Ok(()),
+        false => Err(Error::Malformed {
+            path: path.to_owned(),
+            message: "path leads out of the lake".to_owned(),
+        }),
+    }
+}
+
 /// Whether a path stays within the lake: no empty, `.` or `..` name, no backslash, no leading `/`.
-pub(crate) fn is_within_lake(path: &str) -> bool {
+fn is_within_lake(path: &str) -> bool {
     path.split('/')
         .all(|name| !matches!(name, "" | "." | "..") && !name.contains('\\'))
 }

@@ -60,7 +60,7 @@ pub use commit::{
 pub use error::{Error, Result};
 pub use file_format::{FileFormat, ParquetSettings};
 pub use latest::{CurrentSnapshot, Latest, RetiredSnapshot};
-pub use manifest::{BlobCounts, Manifest, ManifestFile};
+pub use manifest::{BlobCounts, Manifest, DataFile};
 pub use row_group::{EncodedRowGroup, KeyRange, RowGroupEncoder};
 pub use row_group_spool::{RowGroupSpool, SpooledRowGroup};
 pub use snapshots::{

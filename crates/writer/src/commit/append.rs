@@ -1,0 +1,522 @@
+//! Rows added to a published snapshot: records that were set aside and pass now join the snapshot that they are of.
+//!
+//! | step | readers of the record see | readers of a glob see | a crash after it leaves |
+//! |---|---|---|---|
+//! | 0 lock (local disk), check that the snapshot is as it was read | as published | the old files | open uploads |
+//! | 1 write down what is begun | as published | likewise | that, and open uploads |
+//! | 2 complete the uploads | as published | old and added files | added files that are written down |
+//! | 3 **publish**: a log entry that adds the files, or the swap of `latest` | as amended | likewise | a `latest` that is behind |
+//! | 4 write the amended manifest beside the published one, swap `latest` | as amended | likewise | the old manifest, stale files |
+//! | 5 delete these, and files that no manifest lists | as amended | likewise | what was begun, of which nothing is left to do |
+//! | 6 strike off what was begun, tidy up after others | as amended | likewise | nothing |
+//!
+//! Without a log the manifest is written before the swap. The amended manifest names the quarantine files of what is still
+//! set aside, so that rows and records set aside change places in one act: amending again adds nothing. What a crash leaves is
+//! finished or undone as after a commit's.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+
+use crate::table::intent::Begun;
+use crate::commit::publish::{abort, complete_uploads, info, sorted, undecided};
+use crate::store::contention::Contention;
+use crate::delta::log::{EntryOfSnapshot, LogEntry};
+use crate::error::{Error, Result};
+use crate::store::failpoint;
+use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::layout;
+use crate::parquet::data_file::DataFile;
+use crate::table::manifest::{BlobCounts, Manifest};
+use crate::store::remote::ConditionalPut;
+use crate::stage::staged_file::StagedFile;
+use crate::stage::run_lease;
+use crate::store::lake::Lake;
+use crate::table::state::{Table, TableFormat, TableSettings, TableState};
+
+/// What is to be added to a snapshot.
+#[derive(Debug, Clone)]
+pub struct AmendRequest {
+    /// The snapshot as it was read: no other state of it is amended.
+    pub published: Manifest,
+    /// [`dataset::Dataset::fingerprint`] of the schema that the rows were decoded with.
+    pub schema_fingerprint: String,
+    /// The run that adds them.
+    pub run_id: String,
+    /// Version of the program.
+    pub program_version: String,
+    /// The time now.
+    pub committed_at: DateTime<Utc>,
+    /// The staged files of the rows, with numbers that the snapshot does not have.
+    pub files: Vec<StagedFile>,
+    /// Every blob of the snapshot, its counts after the amendment.
+    pub blobs: Vec<BlobCounts>,
+    /// Rows whose unique key another row has, after the amendment.
+    pub duplicate_keys: u64,
+    /// The files of what is still set aside, in place of the published ones.
+    pub quarantine_files: Vec<String>,
+    /// How the table is committed.
+    pub table: TableSettings,
+}
+
+/// What became of an amendment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AmendOutcome {
+    /// The rows are part of the snapshot.
+    Amended {
+        /// The snapshot as it is now.
+        manifest: Box<Manifest>,
+        /// Stale files that could not be deleted.
+        not_deleted: Vec<String>,
+    },
+    /// The snapshot was replaced or amended since it was read, or another run took this one for dead. The staged files were
+    /// thrown away.
+    Outdated,
+}
+
+/// Adds staged files to a published snapshot.
+///
+/// # Errors
+/// [`Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open. After an error of the
+/// store the uploads have been aborted, and the snapshot is as before unless the swap itself failed without an answer.
+pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> {
+    let manifest = amended(request);
+    check(request, &manifest)?;
+    let (dataset, now) = (&manifest.dataset, request.committed_at);
+    let lock = lake.lock_commits(dataset).await?;
+    let table = Table::new(lake, dataset, request.table);
+    let state = table.read(now).await?;
+    if !is_current(&state.latest, &request.published) {
+        abort(lake, dataset, &request.run_id, &request.files).await?;
+        return Ok(AmendOutcome::Outdated);
+    }
+    let begun = Begun::amending(&request.published, manifest.clone());
+    begun.write(lake).await?;
+    failpoint::reached("begun");
+    if !staging::may_commit(lake, dataset, &request.run_id, request.table).await? {
+        abort(lake, dataset, &request.run_id, &request.files).await?;
+        table.undo(&begun, &table.read(now).await?).await?;
+        return Ok(AmendOutcome::Outdated);
+    }
+    if let Err(error) = complete_uploads(lake, &request.files).await {
+        if let Err(error) = abort(lake, dataset, &request.run_id, &request.files).await {
+            tracing::warn!(%error, "could not abort all uploads");
+        }
+        // Without a lock somebody else may be completing the same names.
+        if lock.is_some() || request.table.single_writer {
+            table.undo(&begun, &table.read(now).await?).await?;
+        }
+        return Err(error);
+    }
+    failpoint::reached("uploads-completed");
+    let Some(state) = publish(&table, request, &manifest, &begun, state).await? else {
+        staging::clear(lake, dataset, &request.run_id).await?;
+        return Ok(AmendOutcome::Outdated);
+    };
+    let alone = lock.is_some() || request.table.single_writer;
+    let not_deleted = match finish(&table, request, &manifest, &begun, state, alone).await {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "the rows are part of the snapshot; what follows could not be finished, and the next run does it"
+            );
+            stale(request, &manifest)
+        }
+    };
+    drop(lock);
+    Ok(AmendOutcome::Amended {
+        manifest: Box::new(manifest),
+        not_deleted,
+    })
+}
+
+/// Steps 4 to 6.
+async fn finish(
+    table: &Table<'_>,
+    request: &AmendRequest,
+    manifest: &Manifest,
+    begun: &Begun,
+    state: TableState,
+    alone: bool,
+) -> Result<()> {
+    let now = request.committed_at;
+    if request.table.format == TableFormat::Delta {
+        table.log.maintain(state.log.version).await;
+        manifest.write(table.lake).await?;
+        failpoint::reached("manifest");
+    }
+    let state = table.read_again(state.log, Some(manifest), now).await?;
+    let state = table.publish(state, None, now).await?;
+    failpoint::reached("latest");
+    table.delete_strays(&state, manifest).await?;
+    table.undo(begun, &state).await?;
+    failpoint::reached("struck-off");
+    staging::clear(table.lake, &manifest.dataset, &request.run_id).await?;
+    table
+        .tidy(table.read(now).await?, alone, now)
+        .await
+        .map(drop)
+}
+
+/// The published manifest, and quarantine files whose records are rows now.
+fn stale(request: &AmendRequest, manifest: &Manifest) -> Vec<String> {
+    let kept: HashSet<&String> = manifest.quarantine_files.iter().collect();
+    let replaced = request.published.quarantine_files.iter();
+    let mut stale: Vec<String> = replaced
+        .filter(|path| !kept.contains(path))
+        .cloned()
+        .collect();
+    stale.push(request.published.path());
+    stale
+}
+
+fn amended(request: &AmendRequest) -> Manifest {
+    let mut files = request.published.files.clone();
+    files.extend(request.files.iter().map(DataFile::from));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Manifest {
+        schema_fingerprint: request.schema_fingerprint.clone(),
+        run_id: request.run_id.clone(),
+        program_version: request.program_version.clone(),
+        committed_at: request.committed_at,
+        rows: files.iter().map(|file| file.rows).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
+        duplicate_keys: request.duplicate_keys,
+        amendment: request.published.amendment + 1,
+        quarantine_files: sorted(request.quarantine_files.clone()),
+        files,
+        blobs: request.blobs.clone(),
+        ..request.published.clone()
+    }
+}
+
+/// What must hold of an amendment, beside what holds of every snapshot.
+fn check(request: &AmendRequest, manifest: &Manifest) -> Result<()> {
+    let broken = |invariant: &'static str, message: String| {
+        Err(Error::Invariant {
+            snapshot: manifest.snapshot.to_string(),
+            invariant,
+            message,
+        })
+    };
+    let mut paths = HashSet::new();
+    if let Some(file) = manifest.files.iter().find(|file| !paths.insert(&file.path)) {
+        return broken("paths are distinct", format!("`{}` comes twice", file.path));
+    }
+    let date = manifest.identity().generated_date();
+    for file in &request.files {
+        let (dataset, id) = (&manifest.dataset, &manifest.snapshot);
+        let expected = layout::part(dataset, &file.partition, id, file.number);
+        if file.path != expected || file.partition.generated_date != date || file.rows == 0 {
+            let message = format!("`{}` with {} rows", file.path, file.rows);
+            return broken(
+                "paths are those of the layout, and files have rows",
+                message,
+            );
+        }
+    }
+    let blobs = request.published.blobs.iter().zip(&request.blobs);
+    let same_records = request.published.blobs.len() == request.blobs.len()
+        && blobs.clone().all(|(before, after)| {
+            before.path == after.path
+                && before.records == after.records
+                && before.rows <= after.rows
+                && after.rows.checked_add(after.quarantined) == Some(after.records)
+        });
+    if !same_records {
+        let message = "the counts of the blobs differ from those published".to_owned();
+        return broken("records are written or quarantined", message);
+    }
+    let rows: u64 = request.blobs.iter().map(|blob| blob.rows).sum();
+    if rows != manifest.rows {
+        let message = format!("{} rows in files, {rows} from blobs", manifest.rows);
+        return broken("file rows are blob rows", message);
+    }
+    Ok(())
+}
+
+fn is_current(latest: &Latest, manifest: &Manifest) -> bool {
+    let date = manifest.identity().generated_date();
+    latest
+        .current(&manifest.org_id, date)
+        .is_some_and(|current| {
+            current.manifest == manifest.path() && current.run_id == manifest.run_id
+        })
+}
+
+/// The act that makes the rows the snapshot's. `None`: the snapshot is no longer as it was read, and what was begun is undone.
+async fn publish(
+    table: &Table<'_>,
+    request: &AmendRequest,
+    manifest: &Manifest,
+    begun: &Begun,
+    mut state: TableState,
+) -> Result<Option<TableState>> {
+    let now = request.committed_at;
+    let has_log = request.table.format == TableFormat::Delta;
+    if !has_log {
+        manifest.write(table.lake).await?;
+        failpoint::reached("manifest");
+    }
+    let mut contention = Contention::new();
+    loop {
+        // Who took it for dead deletes its files; by now another amendment may have files of the same names.
+        if !begun.is_there(table.lake).await? {
+            return Ok(None);
+        }
+        let put = if has_log && state.log.version.is_some() {
+            let mut info = info(manifest);
+            let date = manifest.identity().generated_date();
+            let current = state.latest.current(&manifest.org_id, date);
+            let rolled_back = current.and_then(|current| current.rolled_back.as_ref());
+            EntryOfSnapshot::write(&mut info, rolled_back, None);
+            let entry = LogEntry {
+                columns: None,
+                add: added(request, manifest),
+                remove: Vec::new(),
+                transaction: None,
+                operation: "WRITE",
+                info,
+                committed_at: now,
+            };
+            table.log.commit(&mut state.log, entry).await
+        } else {
+            let retirement = table.retirement(now);
+            state
+                .latest
+                .put(CurrentSnapshot::from(manifest), retirement);
+            let alone = request.table.single_writer;
+            state.latest.swap(table.lake, &state.seen, alone).await
+        };
+        let why = match put.map_err(|error| undecided(manifest, error))? {
+            ConditionalPut::Done => {
+                failpoint::reached("log-entry");
+                return Ok(Some(state));
+            }
+            ConditionalPut::Refused(why) => why,
+        };
+        let goes_on = contention.refused(why).await;
+        state = table.read(now).await?;
+        if is_current(&state.latest, manifest) {
+            // The store took the entry or the swap, and its answer was lost.
+            return Ok(Some(state));
+        }
+        let is_outdated = !is_current(&state.latest, &request.published);
+        if is_outdated || !goes_on {
+            table.undo(begun, &state).await?;
+        }
+        if is_outdated {
+            return Ok(None);
+        }
+        if !goes_on {
+            return Err(contention.error(layout::latest(table.dataset)));
+        }
+    }
+}
+
+fn added<'a>(request: &AmendRequest, manifest: &'a Manifest) -> Vec<&'a DataFile> {
+    let paths: HashSet<&String> = request.files.iter().map(|file| &file.path).collect();
+    let files = manifest.files.iter();
+    files.filter(|file| paths.contains(&file.path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{committed, dataset, lakes, paths, settings_of, snapshot, stage};
+
+    /// An amendment of the one snapshot of `lake` by two rows of group 1.
+    async fn request(lake: &Lake, run_id: &str) -> AmendRequest {
+        request_of(lake, run_id, 7, 2).await
+    }
+
+    /// An amendment by a file of that number and some rows.
+    async fn request_of(lake: &Lake, run_id: &str, number: u32, rows: u64) -> AmendRequest {
+        let snapshot = snapshot(26, 10);
+        let published = read_manifest(lake, "devices", &snapshot.id())
+            .await
+            .unwrap()
+            .unwrap();
+        let devices = 1_000_000..1_000_000 + rows;
+        let file = stage(lake, &snapshot, run_id, 1, number, devices)
+            .await
+            .unwrap();
+        let mut blobs = published.blobs.clone();
+        blobs[0].rows += rows;
+        blobs[0].quarantined -= rows;
+        AmendRequest {
+            schema_fingerprint: dataset().fingerprint(),
+            run_id: run_id.to_owned(),
+            program_version: "0.0.0".to_owned(),
+            committed_at: published.committed_at,
+            files: vec![file],
+            blobs,
+            duplicate_keys: 0,
+            quarantine_files: Vec::new(),
+            table: settings_of(lake),
+            published,
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_join_the_snapshot_exactly_once() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let first = request(&lake, "replay").await;
+            let second = request(&lake, "late").await;
+            let before = first.published.clone();
+            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &first).await.unwrap() else {
+                panic!("not amended");
+            };
+            assert_eq!((manifest.rows, manifest.amendment), (before.rows + 2, 1));
+            assert_eq!(manifest.records_quarantined, 0);
+            let read = read_manifest(&lake, "devices", &before.snapshot).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
+            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            assert!(proven.is_proven(), "{:?}", proven.problems);
+            assert_eq!(lake.get(&before.path()).await.unwrap(), None);
+
+            assert_eq!(amend(&lake, &second).await.unwrap(), AmendOutcome::Outdated);
+            let read = read_manifest(&lake, "devices", &before.snapshot).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
+            assert_eq!(lake.list("_lake/devices/staging").await.unwrap(), []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_later_snapshot_takes_the_place_of_an_amended_one_with_all_its_files() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let amendment = request(&lake, "replay").await;
+            let late = request(&lake, "late").await;
+            amend(&lake, &amendment).await.unwrap();
+            committed(&lake, &snapshot(26, 11), "next", 20).await;
+            let files = lake.list("devices").await.unwrap();
+            let id = snapshot(26, 11).id();
+            let mut parts = files.iter().filter(|file| file.path.ends_with(".parquet"));
+            assert!(parts.all(|file| file.path.contains(id.as_str())));
+            assert_eq!(lake.list("_lake/devices/snapshots").await.unwrap().len(), 1);
+            assert_eq!(amend(&lake, &late).await.unwrap(), AmendOutcome::Outdated);
+            assert_eq!(lake.list("devices").await.unwrap(), files);
+        }
+    }
+
+    #[tokio::test]
+    async fn records_set_aside_change_places_with_rows_and_stale_files_go() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let folder = layout::quarantine("devices", &snapshot(26, 10).id());
+            let (first, second) = (
+                format!("{folder}/replay-part-00007-0000.jsonl"),
+                format!("{folder}/again-part-00008-0000.jsonl"),
+            );
+            let mut request = request_of(&lake, "replay", 7, 1).await;
+            lake.put(&first, "{}".into()).await.unwrap();
+            request.quarantine_files = vec![first.clone()];
+            amend(&lake, &request).await.unwrap();
+
+            let mut again = request_of(&lake, "again", 8, 1).await;
+            lake.put(&second, "{}".into()).await.unwrap();
+            again.quarantine_files = vec![second.clone()];
+            amend(&lake, &again).await.unwrap();
+            assert_eq!(paths(&lake, &folder).await, [second]);
+            assert_eq!(paths(&lake, "_lake/devices/snapshots").await.len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_taken_for_dead_amends_nothing() {
+        let (_folder, [_, lake, ..]) = lakes();
+        committed(&lake, &snapshot(26, 10), "run", 20).await;
+        let request = request(&lake, "silent").await;
+        staging::revoke(&lake, "devices", "silent").await.unwrap();
+        let before = paths(&lake, "devices").await;
+        assert_eq!(
+            amend(&lake, &request).await.unwrap(),
+            AmendOutcome::Outdated
+        );
+        assert_eq!(paths(&lake, "devices").await, before);
+        assert!(paths(&lake, "_lake/devices/begun").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_is_overwritten() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let crashed = request(&lake, "crashed").await;
+            complete_uploads(&lake, &crashed.files).await.unwrap();
+            amended(&crashed).write(&lake).await.unwrap();
+
+            let again = request(&lake, "again").await;
+            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &again).await.unwrap() else {
+                panic!("not amended");
+            };
+            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            assert!(proven.is_proven(), "{:?}", proven.problems);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_amendment_wrote_down_is_not_taken_for_the_one_that_was_published() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(26, 10), "run", 20).await;
+            let dead = request(&lake, "dead").await;
+            Begun::new(amended(&dead), false)
+                .write(&lake)
+                .await
+                .unwrap();
+            complete_uploads(&lake, &dead.files).await.unwrap();
+
+            let mut alive = request(&lake, "living").await;
+            let file = stage(
+                &lake,
+                &snapshot(26, 10),
+                "living",
+                1,
+                8,
+                1_000_005..1_000_007,
+            )
+            .await;
+            alive.files = vec![file.unwrap()];
+            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &alive).await.unwrap() else {
+                panic!("not amended");
+            };
+            assert_eq!(manifest.run_id, "living");
+            let read = read_manifest(&lake, "devices", &manifest.snapshot).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
+            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            assert!(proven.is_proven(), "{:?}", proven.problems);
+        }
+    }
+
+    #[tokio::test]
+    async fn counts_that_do_not_add_up_are_refused_before_anything_is_touched() {
+        let (_folder, [lake, ..]) = lakes();
+        committed(&lake, &snapshot(26, 10), "run", 20).await;
+        let request = request(&lake, "replay").await;
+        let refused = |change: fn(&mut AmendRequest)| {
+            let mut request = request.clone();
+            change(&mut request);
+            let lake = lake.clone();
+            async move { amend(&lake, &request).await.unwrap_err().to_string() }
+        };
+        for error in [
+            refused(|request| request.blobs[0].rows += 1).await,
+            refused(|request| request.blobs.clear()).await,
+            refused(|request| request.files.clear()).await,
+            refused(|request| request.files.push(request.files[0].clone())).await,
+            refused(|request| request.files[0].number = 8).await,
+        ] {
+            assert!(error.contains("20220726T100100Z-47d41a0c"), "{error}");
+        }
+        let read = read_manifest(&lake, "devices", &snapshot(26, 10).id()).await;
+        assert_eq!(read.unwrap(), Some(request.published));
+    }
+}

@@ -1,0 +1,499 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{standing as standing_now, *};
+use crate::Error;
+use crate::fixtures::{
+    OTHER_ORG, commit, committed, dataset, lakes, now, paths, request, settings_of, snapshot,
+    snapshot_of, stage, staged, with_settings_of,
+};
+use crate::layout;
+
+fn manifest(outcome: &CommitOutcome) -> &Manifest {
+    match outcome {
+        CommitOutcome::Committed { manifest, .. } => manifest,
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+async fn standing(lake: &Lake, snapshot: &Snapshot) -> Result<Standing> {
+    standing_now(lake, snapshot, settings_of(lake), now()).await
+}
+
+async fn ids(lake: &Lake) -> Vec<String> {
+    let latest = Latest::read(lake, "devices").await.unwrap();
+    latest
+        .snapshots
+        .iter()
+        .map(|current| current.snapshot.to_string())
+        .collect()
+}
+
+/// The table holds exactly the files that the current manifests list, and every one of them proves.
+async fn assert_whole(lake: &Lake) {
+    let mut listed = BTreeSet::new();
+    for current in Latest::read(lake, "devices").await.unwrap().snapshots {
+        let manifest = read_manifest(lake, "devices", &current.snapshot)
+            .await
+            .unwrap()
+            .unwrap();
+        let report = crate::verify(lake, &manifest, &dataset()).await.unwrap();
+        assert_eq!(report.problems, []);
+        assert_eq!((current.rows, current.files), (report.rows, report.files));
+        listed.extend(manifest.files.into_iter().map(|file| file.path));
+    }
+    let found = paths(lake, "devices").await.into_iter();
+    let found: BTreeSet<String> = found
+        .filter(|path| !path.contains("/_delta_log/"))
+        .collect();
+    assert_eq!(found, listed);
+    assert!(paths(lake, "_lake/devices/begun").await.is_empty());
+    assert!(paths(lake, "_lake/devices/staging").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_commit_makes_all_files_visible_and_lists_them() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let snapshot = snapshot(26, 10);
+        assert_eq!(standing(&lake, &snapshot).await.unwrap(), Standing::New);
+        let outcome = committed(&lake, &snapshot, "run", 150).await;
+        let manifest = manifest(&outcome);
+        assert_eq!(
+            (
+                manifest.rows,
+                manifest.records_read,
+                manifest.records_quarantined
+            ),
+            (300, 302, 2)
+        );
+        let read = read_manifest(&lake, "devices", &snapshot.id())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(read, *manifest);
+        assert_eq!(ids(&lake).await, ["20220726T100100Z-47d41a0c"]);
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn the_same_snapshot_again_changes_nothing() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let snapshot = snapshot(26, 10);
+        committed(&lake, &snapshot, "run 1", 10).await;
+        let before = lake.list("_lake").await.unwrap();
+        let latest = lake.get(&layout::latest("devices")).await.unwrap();
+        assert!(matches!(
+            standing(&lake, &snapshot).await.unwrap(),
+            Standing::Unchanged(_)
+        ));
+        let outcome = committed(&lake, &snapshot, "run 2", 10).await;
+        assert!(matches!(outcome, CommitOutcome::Unchanged(current) if current.run_id == "run 1"));
+        assert_eq!(lake.list("_lake").await.unwrap(), before);
+        assert_eq!(lake.get(&layout::latest("devices")).await.unwrap(), latest);
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn a_later_snapshot_of_the_day_replaces_the_files_of_its_organisation_only() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let (early, late) = (snapshot(26, 10), snapshot(26, 11));
+        committed(&lake, &early, "run 1", 10).await;
+        committed(&lake, &snapshot_of(OTHER_ORG, 26, 9), "run 2", 10).await;
+        committed(&lake, &snapshot(25, 10), "run 3", 10).await;
+        assert!(matches!(
+            standing(&lake, &late).await.unwrap(),
+            Standing::Replaces(_)
+        ));
+        let outcome = committed(&lake, &late, "run 4", 20).await;
+        let CommitOutcome::Committed {
+            replaced: Some(replaced),
+            not_deleted,
+            ..
+        } = outcome
+        else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!((replaced.snapshot, not_deleted.len()), (early.id(), 0));
+        assert_eq!(
+            read_manifest(&lake, "devices", &early.id()).await.unwrap(),
+            None
+        );
+        let current = ["20220726T110100Z-47d41a0c", "20220726T090100Z-58e52b1d"];
+        assert_eq!(ids(&lake).await, current);
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn folders_of_groups_that_are_gone_are_deleted_on_local_disk() {
+    let (_folder, [lake, ..]) = lakes();
+    committed(&lake, &snapshot(26, 10), "run 1", 10).await;
+    let late = snapshot(26, 11);
+    let file = stage(&lake, &late, "run 2", 1, 0, 0..10).await.unwrap();
+    commit(&lake, request(&late, "run 2", vec![file])).await;
+    assert!(
+        lake.local_path("devices/generated_date=2022-07-26/rbac_group_id=1")
+            .unwrap()
+            .exists()
+    );
+    assert!(
+        !lake
+            .local_path("devices/generated_date=2022-07-26/rbac_group_id=2")
+            .unwrap()
+            .exists()
+    );
+}
+
+#[tokio::test]
+async fn an_older_snapshot_is_refused_unless_it_is_a_backfill() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let (newest, older, past) = (snapshot(26, 10), snapshot(26, 9), snapshot(20, 12));
+        committed(&lake, &newest, "run 1", 10).await;
+        for old in [&older, &past] {
+            assert!(matches!(
+                standing(&lake, old).await.unwrap(),
+                Standing::OlderThan(_)
+            ));
+            let outcome = committed(&lake, old, "run 2", 10).await;
+            assert!(
+                matches!(outcome, CommitOutcome::OlderThanCurrent(current) if current.snapshot == newest.id())
+            );
+            assert_whole(&lake).await;
+        }
+        assert_eq!(ids(&lake).await, ["20220726T100100Z-47d41a0c"]);
+        for old in [&past, &older] {
+            let request = CommitRequest {
+                backfill: true,
+                ..staged(&lake, old, "run 3", 20).await
+            };
+            manifest(&commit(&lake, request).await);
+            assert_whole(&lake).await;
+        }
+        assert_eq!(
+            ids(&lake).await,
+            ["20220720T120100Z-47d41a0c", "20220726T090100Z-47d41a0c"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_without_rows_can_be_committed() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let outcome = commit(&lake, request(&snapshot(26, 10), "run", Vec::new())).await;
+        assert_eq!(manifest(&outcome).records_quarantined, 2);
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_after_a_crash_overwrites_and_removes_what_the_crash_left() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let snapshot = snapshot(26, 10);
+        // A run with smaller files died between completing its uploads and swapping `latest`.
+        for number in 0..4 {
+            let file = stage(&lake, &snapshot, "dead", 1, number, 0..5)
+                .await
+                .unwrap();
+            file.upload
+                .complete(&lake, &file.path, &file.sha256)
+                .await
+                .unwrap();
+        }
+        assert_eq!(standing(&lake, &snapshot).await.unwrap(), Standing::New);
+        let file = stage(&lake, &snapshot, "run", 1, 0, 0..20).await.unwrap();
+        commit(&lake, request(&snapshot, "run", vec![file])).await;
+        lake.delete(&paths(&lake, "_lake/devices/staging").await)
+            .await
+            .unwrap();
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_commits_at_once_every_one_is_whole_or_refused() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let mut runs = tokio::task::JoinSet::new();
+        for run in 0..12u32 {
+            let lake = lake.clone();
+            // Two organisations, two hours, three runs of each.
+            let org = if run % 2 == 0 {
+                crate::fixtures::ORG
+            } else {
+                OTHER_ORG
+            };
+            let snapshot = snapshot_of(org, 26, 10 + run / 2 % 2);
+            runs.spawn(async move { committed(&lake, &snapshot, &format!("run {run}"), 5).await });
+        }
+        let outcomes = runs.join_all().await;
+        assert!(
+            !outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, CommitOutcome::Conflict { .. }))
+        );
+        assert_eq!(
+            ids(&lake).await,
+            ["20220726T110100Z-47d41a0c", "20220726T110100Z-58e52b1d"]
+        );
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pointer_that_changed_since_it_was_read_is_not_replaced() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let (empty, version) = Latest::read_versioned(&lake, "devices").await.unwrap();
+        committed(&lake, &snapshot(26, 10), "run 1", 5).await;
+        assert_ne!(
+            empty.swap(&lake, &version, false).await.unwrap(),
+            ConditionalPut::Done
+        );
+        let (one, version) = Latest::read_versioned(&lake, "devices").await.unwrap();
+        committed(&lake, &snapshot(27, 10), "run 2", 5).await;
+        assert_ne!(
+            one.swap(&lake, &version, false).await.unwrap(),
+            ConditionalPut::Done
+        );
+        assert_eq!(ids(&lake).await.len(), 2);
+        assert_eq!(
+            one.swap(&lake, &version, true).await.unwrap(),
+            ConditionalPut::Done
+        );
+        assert_eq!(ids(&lake).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn requests_that_contradict_themselves_touch_nothing() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let good = staged(&lake, &snapshot(26, 10), "run", 5).await;
+        type Change = fn(&mut CommitRequest);
+        let broken: [(&str, Change); 6] = [
+            ("file rows are blob rows", |request| {
+                request.files[0].rows = 99;
+            }),
+            ("records are written or quarantined", |request| {
+                request.blobs[0].quarantined = 99;
+            }),
+            ("paths are distinct", |request| {
+                request.files[1] = request.files[0].clone();
+            }),
+            ("files have rows", |request| request.files[0].rows = 0),
+            ("paths are those of the layout", |request| {
+                request.files[0].path.push('x');
+            }),
+            ("paths are those of the layout", |request| {
+                request.snapshot = snapshot(27, 10);
+            }),
+        ];
+        for (name, change) in broken {
+            let mut request = good.clone();
+            change(&mut request);
+            let error = crate::commit(&lake, &with_settings_of(&lake, request))
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(&error, Error::Invariant { invariant, .. } if *invariant == name),
+                "{error}"
+            );
+        }
+        assert!(paths(&lake, "devices").await.is_empty());
+        assert!(ids(&lake).await.is_empty());
+        manifest(&commit(&lake, good).await);
+    }
+}
+
+#[tokio::test]
+async fn organisations_that_share_a_snapshot_id_are_refused() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let twin = snapshot_of("47d41a0c-0000-0000-0000-000000000000", 26, 10);
+        committed(&lake, &snapshot(26, 10), "run 1", 5).await;
+        let request = staged(&lake, &twin, "run 2", 5).await;
+        assert!(matches!(
+            crate::commit(&lake, &with_settings_of(&lake, request)).await,
+            Err(Error::Invariant { .. })
+        ));
+        assert_whole_but_staging(&lake).await;
+    }
+}
+
+async fn assert_whole_but_staging(lake: &Lake) {
+    lake.delete(&paths(lake, "_lake/devices/staging").await)
+        .await
+        .unwrap();
+    assert_whole(lake).await;
+}
+
+#[tokio::test]
+async fn documents_of_a_newer_program_are_refused() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let path = layout::latest("devices");
+        lake.put(&path, r#"{"version": 2, "unknown": []}"#.into())
+            .await
+            .unwrap();
+        let error = standing(&lake, &snapshot(26, 10)).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Newer {
+                    found: 2,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        lake.put(&path, "not json".into()).await.unwrap();
+        assert!(matches!(
+            standing(&lake, &snapshot(26, 10)).await,
+            Err(Error::Malformed { .. })
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_cannot_complete_an_upload_leaves_the_lake_as_it_was() {
+    let (_folder, [lake, ..]) = lakes();
+    committed(&lake, &snapshot(26, 10), "run 1", 5).await;
+    let request = staged(&lake, &snapshot(26, 11), "run 2", 5).await;
+    let crate::OpenUpload::File { staging_path } = &request.files[1].upload else {
+        panic!("not a file")
+    };
+    lake.delete(std::slice::from_ref(staging_path))
+        .await
+        .unwrap();
+    assert!(matches!(
+        crate::commit(&lake, &request).await,
+        Err(Error::NotFound { .. })
+    ));
+    assert_eq!(ids(&lake).await, ["20220726T100100Z-47d41a0c"]);
+    assert_whole(&lake).await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_taken_for_dead_commits_nothing_and_its_uploads_are_gone() {
+    let (_folder, [_, delta, _, parquet]) = lakes();
+    for lake in [delta, parquet] {
+        let request = with_settings_of(&lake, staged(&lake, &snapshot(26, 10), "silent", 5).await);
+        let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
+        let buried = standing_now(&lake, &request.snapshot, request.table, later).await;
+        assert_eq!(buried.unwrap(), Standing::New);
+        let outcome = crate::commit(&lake, &request).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::TakenForDead);
+        assert!(ids(&lake).await.is_empty());
+        assert_whole(&lake).await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_run_that_has_begun_to_commit_is_not_disturbed() {
+    let (_folder, [_, delta, _, parquet]) = lakes();
+    for lake in [delta, parquet] {
+        let request = with_settings_of(&lake, staged(&lake, &snapshot(26, 10), "silent", 5).await);
+        let begun = Begun::new(manifest_of(&request), false);
+        begun.write(&lake).await.unwrap();
+        let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
+        let table = Table::new(&lake, "devices", request.table);
+        table.discard("silent", later).await.unwrap();
+        complete_uploads(&lake, &request.files).await.unwrap();
+        assert!(begun.is_there(&lake).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_the_log_is_read_again_only_when_there_is_a_later_entry() {
+    let (_folder, [disk, memory, ..]) = lakes();
+    for lake in [disk, memory] {
+        committed(&lake, &snapshot(26, 10), "first", 5).await;
+        let table = Table::new(&lake, "devices", settings_of(&lake));
+        let known = table.read(now()).await.unwrap().log;
+        let (version, files) = (known.version, known.paths().count());
+        let same = table.read_again(known, None, now()).await.unwrap().log;
+        assert_eq!((same.version, same.paths().count()), (version, files));
+        // What was read before is what is given: the entry is not looked at.
+        let entry = "devices/_delta_log/00000000000000000000.json";
+        let content = lake.get(entry).await.unwrap().unwrap();
+        lake.put(entry, "no entry".into()).await.unwrap();
+        let same = table.read_again(same, None, now()).await.unwrap().log;
+        assert_eq!((same.version, same.paths().count()), (version, files));
+        lake.put(entry, content).await.unwrap();
+
+        committed(&lake, &snapshot(27, 10), "second", 5).await;
+        let later = table.read_again(same, None, now()).await.unwrap().log;
+        assert_eq!((version, later.version), (Some(0), Some(1)));
+        assert_eq!(later.paths().count(), 2 * files);
+    }
+}
+
+#[tokio::test]
+async fn a_planted_intent_deletes_and_publishes_nothing() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let victims = [
+            "other/generated_date=2022-07-26/rbac_group_id=1/part-20220726T100100Z-47d41a0c-00000.parquet",
+            "devices/notes.txt",
+            "_lake/other/latest.json",
+        ];
+        for victim in victims {
+            lake.put(victim, "theirs".into()).await.unwrap();
+        }
+        committed(&lake, &snapshot(26, 10), "run", 5).await;
+        let table = paths(&lake, "devices").await;
+        let honest = manifest_of(&staged(&lake, &snapshot(25, 10), "planted", 5).await);
+        let plant = async |change: &dyn Fn(&mut Begun)| {
+            let mut begun = Begun::new(honest.clone(), false);
+            change(&mut begun);
+            let path = layout::begun("devices", "planted");
+            lake.put_json(&path, &begun).await.unwrap();
+            let much_later = now() + Duration::from_secs(2 * 3600);
+            standing_now(&lake, &snapshot(27, 10), settings_of(&lake), much_later)
+                .await
+                .unwrap();
+            for victim in victims {
+                assert!(lake.get(victim).await.unwrap().is_some(), "{victim}");
+            }
+            assert_eq!(paths(&lake, "devices").await, table);
+        };
+        for victim in victims
+            .into_iter()
+            .chain([table[0].as_str(), table[2].as_str()])
+        {
+            plant(&|begun| begun.manifest.files[0].path = victim.to_owned()).await;
+            plant(&|begun| begun.manifest.quarantine_files = vec![victim.to_owned()]).await;
+            plant(&|begun| begun.amends = Some(victim.to_owned())).await;
+        }
+        plant(&|begun| begun.manifest.dataset = "other".to_owned()).await;
+        plant(&|begun| begun.manifest.run_id = "x/../../latest".to_owned()).await;
+        plant(&|begun| begun.manifest.snapshot = snapshot(26, 10).id()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pointer_that_names_no_manifest_is_refused() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        committed(&lake, &snapshot(26, 10), "run", 5).await;
+        let mut latest = Latest::read(&lake, "devices").await.unwrap();
+        let mut retired = latest.snapshots[0].clone();
+        retired.manifest = "devices/notes.txt".to_owned();
+        let kept_for = settings_of(&lake).retire_after;
+        latest.put(retired, crate::latest::Retirement::new(now(), kept_for));
+        let content = serde_json::to_vec(&latest).unwrap();
+        let path = layout::latest("devices");
+        lake.put(&path, content.into()).await.unwrap();
+        let error = standing(&lake, &snapshot(27, 10)).await.unwrap_err();
+        assert!(error.to_string().contains("no manifest"), "{error}");
+    }
+}

@@ -1,0 +1,814 @@
+//! A table's Delta log: what it says now, and one more entry. With [`crate::delta::kernel`] the only place that knows delta-rs.
+//!
+//! Protocol reader 1, writer 2; no DataFusion, and the lake's own store, with its options and retries. Decides
+//! nothing: which snapshot takes whose place is [`crate::commit::publish`]'s work, and a lost race is an outcome.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use dataset::{Dataset, Partition, SnapshotId};
+use delta_kernel::DeltaResult;
+use delta_kernel::scan::state::ScanFile;
+use deltalake_core::checkpoints;
+use deltalake_core::errors::DeltaTableError;
+use deltalake_core::kernel::transaction::{PROTOCOL, TransactionError};
+use deltalake_core::kernel::{Action, Add, CommitInfo, Metadata, Protocol, Remove, Transaction};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use object_store::ObjectStore;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use crate::store::document_writer::DocumentWriter;
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::delta::kernel::{self, KernelLog};
+use crate::parquet::data_file::DataFile;
+use crate::store::remote::ConditionalPut;
+use crate::delta::sorted_listing::SortedFolder;
+use crate::parquet::statistics::Bounds;
+use crate::store::backend::{Store, blocking};
+use crate::store::lake::Lake;
+use crate::delta::schema;
+
+/// A checkpoint is written with every entry that makes this many.
+const CHECKPOINT_INTERVAL: u64 = 10;
+/// How long entries that a checkpoint covers are kept, unless the table says otherwise.
+const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Where the table lies as Delta's kernel sees it: at the root of a store of its own.
+const TABLE_URL: &str = "lake://table/";
+/// Features that another program may have given the table, and that files and entries such as these keep: those that
+/// delta-rs writes tables with.
+const WRITER_FEATURES: [&str; 5] = [
+    "appendOnly",
+    "timestampNtz",
+    "v2Checkpoint",
+    "variantType",
+    "variantType-preview",
+];
+
+/// The log of one table.
+#[derive(Debug)]
+pub(crate) struct DeltaLog {
+    lake: Lake,
+    dataset: String,
+    single_writer: bool,
+}
+
+/// What the log says at one version: what replacing files and the next entry need to know, and no statistics.
+#[derive(Debug, Default)]
+pub(crate) struct LogState {
+    /// `None`: there is no log yet.
+    pub(crate) version: Option<u64>,
+    files: Vec<LoggedFile>,
+    table: Option<Declared>,
+    /// Versions of transactions of entries that were written since the log was read.
+    transactions: HashMap<String, i64>,
+    /// Where more can be read of what the log said.
+    read: Option<KernelLog>,
+}
+
+/// A file that is part of the table.
+#[derive(Debug)]
+struct LoggedFile {
+    /// From the lake's root.
+    path: String,
+    snapshot: SnapshotId,
+    partition: Partition,
+    size: i64,
+}
+
+/// What the log declares of the table.
+#[derive(Debug, Clone)]
+struct Declared {
+    protocol: Protocol,
+    metadata: Metadata,
+}
+
+/// The files that reading a log finds.
+#[derive(Debug)]
+struct FoundFiles {
+    /// The table's folder.
+    table: String,
+    files: Vec<LoggedFile>,
+    /// The path of one that is none of ours.
+    foreign: Option<String>,
+}
+
+/// What an entry changes.
+#[derive(Debug)]
+pub(crate) struct LogEntry<'a> {
+    /// Whose columns the added files have. `None`: columns that the table has already.
+    pub(crate) columns: Option<&'a Dataset>,
+    /// Files to add.
+    pub(crate) add: Vec<&'a DataFile>,
+    /// Snapshots whose files to remove.
+    pub(crate) remove: Vec<SnapshotId>,
+    /// The transaction: who, and how far.
+    pub(crate) transaction: Option<(String, i64)>,
+    /// What the entry is called.
+    pub(crate) operation: &'static str,
+    /// What else is to be known of it.
+    pub(crate) info: Map<String, Value>,
+    /// The time now.
+    pub(crate) committed_at: DateTime<Utc>,
+}
+
+/// What the entry that made a snapshot part of the table says of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EntryOfSnapshot {
+    /// Version of the entry.
+    pub(crate) version: u64,
+    /// The latest snapshot that a rollback displaced for it.
+    pub(crate) rolled_back: Option<SnapshotId>,
+    /// Until when the files of the snapshot that it replaced are kept.
+    pub(crate) replaced_kept_until: Option<DateTime<Utc>>,
+}
+
+impl EntryOfSnapshot {
+    const ROLLED_BACK: &str = "rolledBack";
+    const REPLACED_KEPT_UNTIL: &str = "replacedKeptUntil";
+
+    fn read(info: &Value, version: u64) -> Self {
+        let text = |name: &str| info[name].as_str();
+        Self {
+            version,
+            rolled_back: text(Self::ROLLED_BACK).and_then(|id| id.parse().ok()),
+            replaced_kept_until: text(Self::REPLACED_KEPT_UNTIL).and_then(|at| at.parse().ok()),
+        }
+    }
+
+    /// Adds it to what an entry says: a pointer that lags behind the log then loses nothing.
+    pub(crate) fn write(
+        info: &mut Map<String, Value>,
+        rolled_back: Option<&SnapshotId>,
+        replaced_kept_until: Option<DateTime<Utc>>,
+    ) {
+        if let Some(displaced) = rolled_back {
+            info.insert(Self::ROLLED_BACK.to_owned(), json!(displaced));
+        }
+        if let Some(until) = replaced_kept_until {
+            info.insert(Self::REPLACED_KEPT_UNTIL.to_owned(), json!(until));
+        }
+    }
+}
+
+impl FoundFiles {
+    fn add(&mut self, file: ScanFile) {
+        let ScanFile {
+            path,
+            size,
+            partition_values,
+            ..
+        } = file;
+        let path = format!("{}/{path}", self.table);
+        let value = |column| partition_values.get(column).map(String::as_str);
+        let date = value(dataset::GENERATED_DATE).and_then(|date| date.parse().ok());
+        let group = value(layout::RBAC_GROUP_ID).and_then(|group| group.parse().ok());
+        let logged = match (date, group) {
+            (Some(generated_date), Some(rbac_group_id)) => {
+                let partition = Partition {
+                    generated_date,
+                    rbac_group_id,
+                };
+                LoggedFile::new(path, partition, size)
+            }
+            _ => Err(path),
+        };
+        match logged {
+            Ok(logged) => self.files.push(logged),
+            Err(path) => self.foreign = Some(path),
+        }
+    }
+}
+
+impl LoggedFile {
+    /// Gives the path back if its name is not that of a snapshot's file.
+    fn new(path: String, partition: Partition, size: i64) -> std::result::Result<Self, String> {
+        match layout::snapshot_of_part(&path) {
+            Some(snapshot) => Ok(Self {
+                path,
+                snapshot,
+                partition,
+                size,
+            }),
+            None => Err(path),
+        }
+    }
+}
+
+impl LogState {
+    /// Paths of the table's files, from the lake's root, by their snapshot.
+    pub(crate) fn paths_by_snapshot(&self) -> BTreeMap<&SnapshotId, BTreeSet<&str>> {
+        let mut paths: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for file in &self.files {
+            paths
+                .entry(&file.snapshot)
+                .or_default()
+                .insert(file.path.as_str());
+        }
+        paths
+    }
+
+    /// Paths of a snapshot's files in the table, from the lake's root.
+    pub(crate) fn paths_of(&self, snapshot: &SnapshotId) -> BTreeSet<&str> {
+        let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
+        of_it.map(|file| file.path.as_str()).collect()
+    }
+
+    /// Paths of all files of the table, from the lake's root.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str())
+    }
+
+    /// Takes in an entry that was written on top of it.
+    fn advance(
+        &mut self,
+        version: u64,
+        entry: LogEntry<'_>,
+        added: Vec<LoggedFile>,
+        declared: Option<Declared>,
+    ) {
+        self.version = Some(version);
+        self.files
+            .retain(|file| !entry.remove.contains(&file.snapshot));
+        self.files.extend(added);
+        self.transactions.extend(entry.transaction);
+        self.table = declared.or(self.table.take());
+    }
+}
+
+impl DeltaLog {
+    pub(crate) fn new(lake: &Lake, dataset: &str, single_writer: bool) -> Self {
+        Self {
+            lake: lake.clone(),
+            dataset: dataset.to_owned(),
+            single_writer,
+        }
+    }
+
+    /// Whether the table has a log.
+    pub(crate) async fn exists(&self) -> Result<bool> {
+        Ok(self.last_version().await?.is_some())
+    }
+
+    /// Version of the last entry. `None`: there is no log.
+    async fn last_version(&self) -> Result<Option<u64>> {
+        let folder = layout::delta_log(&self.dataset);
+        let entries = self.lake.list(&folder).await?;
+        let version = |name: &str| {
+            let number = name.split('.').next().unwrap_or_default();
+            let is_entry = name.ends_with(".json") || name.ends_with(".parquet");
+            let is_number = number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit());
+            (is_entry && is_number).then(|| number.parse().ok())?
+        };
+        let names = entries
+            .iter()
+            .filter_map(|entry| entry.path.rsplit('/').next());
+        Ok(names.filter_map(version).max())
+    }
+
+    /// What the log says now. `known` is what it said before: it is not read again while there is no later entry, since
+    /// entries stay as they are.
+    pub(crate) async fn read(&self, known: LogState) -> Result<LogState> {
+        match self.last_version().await? {
+            None => return Ok(LogState::default()),
+            last if last == known.version => return Ok(known),
+            _ => {}
+        }
+        let kernel = self.kernel().await?;
+        let found = FoundFiles {
+            table: layout::table(&self.dataset),
+            files: Vec::new(),
+            foreign: None,
+        };
+        let folded = self.on_kernel("read", move || {
+            let found = kernel.fold_files(found, FoundFiles::add)?;
+            Ok((kernel, found))
+        });
+        let (kernel, found) = folded.await?;
+        if let Some(path) = found.foreign {
+            return Err(self.foreign(&path));
+        }
+        let table = kernel.snapshot().table_configuration();
+        Ok(LogState {
+            version: Some(kernel.snapshot().version()),
+            files: found.files,
+            table: Some(Declared {
+                protocol: table.protocol().clone(),
+                metadata: table.metadata().clone(),
+            }),
+            transactions: HashMap::new(),
+            read: Some(kernel),
+        })
+    }
+
+    /// The log as Delta's kernel reads it.
+    async fn kernel(&self) -> Result<KernelLog> {
+        let engine = log_kernel::engine(self.objects().await?);
+        self.on_kernel("read", move || KernelLog::read(engine, TABLE_URL, None))
+            .await
+    }
+
+    /// Files of the table at a version, from the lake's root. `None`: the log can no longer be read at that version.
+    pub(crate) async fn paths_at(&self, version: u64) -> Result<Option<BTreeSet<String>>> {
+        let engine = log_kernel::engine(self.objects().await?);
+        let table = layout::table(&self.dataset);
+        let paths = self.on_kernel("read", move || {
+            let log = KernelLog::read(engine, TABLE_URL, Some(version))?;
+            log.fold_files(BTreeSet::new(), |paths, file| {
+                paths.insert(file.path);
+            })
+        });
+        match paths.await {
+            Ok(paths) => Ok(Some(
+                paths
+                    .into_iter()
+                    .map(|path| format!("{table}/{path}"))
+                    .collect(),
+            )),
+            // Entries or checkpoints that the version needs are gone.
+            Err(Error::DeltaLog { .. } | Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn foreign(&self, path: &str) -> Error {
+        Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: format!(
+                "the table has `{path}`, which another program wrote: what replaces it cannot be told"
+            ),
+        }
+    }
+
+    /// The last version that was committed under an application id, as `state` has it.
+    pub(crate) async fn transaction(&self, state: &LogState, app_id: &str) -> Result<Option<i64>> {
+        if let Some(version) = state.transactions.get(app_id) {
+            return Ok(Some(*version));
+        }
+        let Some(kernel) = state.read.clone() else {
+            return Ok(None);
+        };
+        let app_id = app_id.to_owned();
+        self.on_kernel("read", move || kernel.transaction(&app_id))
+            .await
+    }
+
+    /// Writes an entry on top of `state`, which is then what the log says: the entry is not read back. Refused: most
+    /// often another entry came first, and `state` is as it was.
+    ///
+    /// delta-rs' own commit loads the table anew with all its statistics; it is its actions that are written here.
+    pub(crate) async fn commit(
+        &self,
+        state: &mut LogState,
+        entry: LogEntry<'_>,
+    ) -> Result<ConditionalPut> {
+        self.check_may_write(state, &entry)?;
+        let declared = match entry.columns {
+            Some(columns) => self.declaration(state, columns, entry.committed_at)?,
+            None => None,
+        };
+        let added = entry.add.iter().map(|file| {
+            let logged = LoggedFile::new(file.path.clone(), file.partition, size(file));
+            logged.map_err(|path| self.foreign(&path))
+        });
+        let added = added.collect::<Result<_>>()?;
+        let version = state.version.map_or(0, |version| version + 1);
+        let path = format!("{}/{version:020}.json", layout::delta_log(&self.dataset));
+        let mut document = DocumentWriter::new(&self.lake.store, &layout::control(&self.dataset)).await?;
+        self.actions(state, &entry, declared.as_ref(), |action| {
+            document.push(&action, &path)
+        })?;
+        let put = document.create(&path, self.single_writer).await?;
+        if put == ConditionalPut::Done {
+            state.advance(version, entry, added, declared);
+        }
+        Ok(put)
+    }
+
+    /// Refuses a table that another program made more of than this one knows to keep.
+    fn check_may_write(&self, state: &LogState, entry: &LogEntry<'_>) -> Result<()> {
+        let Some(table) = &state.table else {
+            return Ok(());
+        };
+        let refused = |message: String| {
+            let dataset = self.dataset.clone();
+            Err(Error::DeltaLog { dataset, message })
+        };
+        if let Err(error) = PROTOCOL.can_read_from_protocol(&table.protocol) {
+            return refused(error.to_string());
+        }
+        let protocol = self.in_json(&table.protocol)?;
+        let version = protocol["minWriterVersion"].as_u64().unwrap_or_default();
+        let features = protocol["writerFeatures"].as_array();
+        let mut features = features.into_iter().flatten().filter_map(Value::as_str);
+        if (3..7).contains(&version) {
+            return refused(format!("the table asks for writer version {version}"));
+        }
+        if let Some(feature) = features.find(|feature| !WRITER_FEATURES.contains(feature)) {
+            return refused(format!(
+                "the table asks writers for the feature `{feature}`"
+            ));
+        }
+        let metadata = self.in_json(&table.metadata)?;
+        let is_append_only = metadata["configuration"]["delta.appendOnly"] == "true";
+        if is_append_only && !entry.remove.is_empty() {
+            return refused("the table is append-only, and files are to be replaced".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether files with the dataset's columns can become part of the table.
+    ///
+    /// # Errors
+    /// [`Error::ColumnType`].
+    pub(crate) fn check_columns(&self, state: &LogState, dataset: &Dataset) -> Result<()> {
+        self.declaration(state, dataset, DateTime::UNIX_EPOCH)
+            .map(drop)
+    }
+
+    /// The run that wrote one of the entries after `version`, if it is `run_id`.
+    pub(crate) async fn was_written_by(
+        &self,
+        run_id: &str,
+        after: Option<u64>,
+    ) -> Result<Option<u64>> {
+        let store = self.log_store().await?;
+        let mut version = after.map_or(0, |version| version + 1);
+        while let Some(entry) = self.entry(&store, version).await? {
+            let written_by_this = commit_infos(&entry).any(|info| info["runId"] == run_id);
+            if written_by_this {
+                return Ok(Some(version));
+            }
+            version += 1;
+        }
+        Ok(None)
+    }
+
+    async fn entry(&self, store: &LogStoreRef, version: u64) -> Result<Option<Bytes>> {
+        let reading = async {
+            let entry = store.read_commit_entry(version).await;
+            entry.map_err(|error| failed(&self.dataset, "read", &error))
+        };
+        let folder = layout::delta_log(&self.dataset);
+        self.lake.patience().wait("read", &folder, reading).await
+    }
+
+    /// The last entry, up to version `last`, of each snapshot that made it part of the table; without those that are no longer
+    /// there.
+    pub(crate) async fn entries_of<'s>(
+        &self,
+        snapshots: impl IntoIterator<Item = &'s SnapshotId>,
+        last: u64,
+    ) -> Result<HashMap<SnapshotId, EntryOfSnapshot>> {
+        let mut wanted: BTreeSet<&SnapshotId> = snapshots.into_iter().collect();
+        let mut found = HashMap::new();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let store = self.log_store().await?;
+        for version in (0..=last).rev() {
+            let Some(entry) = self.entry(&store, version).await? else {
+                break;
+            };
+            for info in commit_infos(&entry) {
+                let snapshot = info["snapshot"].as_str().map(str::parse::<SnapshotId>);
+                if let Some(Ok(snapshot)) = snapshot
+                    && wanted.remove(&snapshot)
+                {
+                    found.insert(snapshot, EntryOfSnapshot::read(&info, version));
+                }
+            }
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a checkpoint if the entry of that version is due for one, and then deletes log entries that the checkpoint covers and
+    /// that are past the table's log retention. Readers do without either: a failure is a warning.
+    pub(crate) async fn maintain(&self, version: Option<u64>) {
+        let is_due = |version: &u64| (version + 1).is_multiple_of(CHECKPOINT_INTERVAL);
+        let Some(version) = version.filter(is_due) else {
+            return;
+        };
+        if let Err(error) = self.checkpoint().await {
+            tracing::warn!(%error, version, "no checkpoint of the table's log was written");
+        }
+    }
+
+    async fn checkpoint(&self) -> Result<()> {
+        let kernel = self.kernel().await?;
+        let version = kernel.snapshot().version();
+        let mut document = DocumentWriter::new(&self.lake.store, &layout::control(&self.dataset)).await?;
+        let written = self.on_kernel("checkpoint", move || {
+            let checkpoint = kernel.write_checkpoint(&mut document)?;
+            Ok((kernel, document, checkpoint))
+        });
+        let (kernel, document, checkpoint) = written.await?;
+        let folder = layout::delta_log(&self.dataset);
+        document
+            .replace(&format!("{folder}/{version:020}.checkpoint.parquet"))
+            .await?;
+        let properties = kernel.snapshot().table_properties();
+        let keeps_all = properties.enable_expired_log_cleanup == Some(false);
+        let kept_for = properties.log_retention_duration.unwrap_or(LOG_RETENTION);
+        self.on_kernel("checkpoint", move || kernel.announce(checkpoint))
+            .await?;
+        let kept_for = TimeDelta::from_std(kept_for).unwrap_or(TimeDelta::MAX);
+        let Some(oldest) = Utc::now()
+            .checked_sub_signed(kept_for)
+            .filter(|_| !keeps_all)
+        else {
+            return Ok(());
+        };
+        let oldest = oldest.timestamp_millis();
+        let log = self.log_store().await?;
+        let cleaning = async {
+            let cleaned =
+                checkpoints::cleanup_expired_logs_for(version, log.as_ref(), oldest, None);
+            let cleaned = cleaned.await.map(drop);
+            cleaned.map_err(|error| failed(&self.dataset, "clean up", &error))
+        };
+        let patience = self.lake.patience();
+        patience.wait("clean up", &folder, cleaning).await
+    }
+
+    /// Runs what calls Delta's kernel on a thread that may block.
+    async fn on_kernel<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce() -> DeltaResult<T> + Send + 'static,
+    ) -> Result<T> {
+        let calling = async {
+            let called = tokio::task::spawn_blocking(call).await;
+            let called = called.map_err(|error| Error::task(&error))?;
+            called.map_err(|error| failed(&self.dataset, action, &error.into()))
+        };
+        let folder = layout::delta_log(&self.dataset);
+        self.lake.patience().wait(action, &folder, calling).await
+    }
+
+    /// The entry's actions, each of which is made when it is its turn.
+    fn actions(
+        &self,
+        state: &LogState,
+        entry: &LogEntry<'_>,
+        declared: Option<&Declared>,
+        mut push: impl FnMut(Action) -> Result<()>,
+    ) -> Result<()> {
+        push(commit_info(state, entry))?;
+        if let Some(declared) = declared {
+            if state.table.is_none() {
+                push(Action::Protocol(declared.protocol.clone()))?;
+            }
+            push(Action::Metadata(declared.metadata.clone()))?;
+        }
+        let now = entry.committed_at.timestamp_millis();
+        if let Some((app_id, version)) = &entry.transaction {
+            let transaction = Transaction::new_with_last_update(app_id, *version, Some(now));
+            push(Action::Txn(transaction))?;
+        }
+        for file in &state.files {
+            if entry.remove.contains(&file.snapshot) {
+                push(Action::Remove(self.remove(file, now)?))?;
+            }
+        }
+        for file in &entry.add {
+            push(Action::Add(self.add(file, now)?))?;
+        }
+        Ok(())
+    }
+
+    /// Protocol and columns of a new table, or the columns of one that gets more. `None`: it has all of them.
+    fn declaration(
+        &self,
+        state: &LogState,
+        columns: &Dataset,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Declared>> {
+        let malformed = |error: serde_json::Error| self.malformed(&error);
+        let wanted = table_schema::fields(columns)?;
+        let schema = |fields: Vec<Value>| json!({"type": "struct", "fields": fields}).to_string();
+        let Some(table) = &state.table else {
+            let protocol = json!({"minReaderVersion": 1, "minWriterVersion": 2});
+            let metadata = json!({
+                "id": uuid::Uuid::new_v4().to_string(),
+                "name": columns.name,
+                "description": columns.meaning,
+                "format": {"provider": "parquet", "options": {}},
+                "schemaString": schema(wanted),
+                "partitionColumns": table_schema::partition_columns(columns),
+                "configuration": {"delta.checkpointInterval": CHECKPOINT_INTERVAL.to_string()},
+                "createdTime": now.timestamp_millis(),
+            });
+            return Ok(Some(Declared {
+                protocol: serde_json::from_value(protocol).map_err(malformed)?,
+                metadata: serde_json::from_value(metadata).map_err(malformed)?,
+            }));
+        };
+        let mut metadata = self.in_json(&table.metadata)?;
+        let declared = metadata["schemaString"].as_str().unwrap_or_default();
+        let declared: Value = serde_json::from_str(declared).map_err(malformed)?;
+        let current = declared["fields"].as_array().cloned().unwrap_or_default();
+        let Some(fields) = table_schema::evolved(columns, &current, wanted)? else {
+            return Ok(None);
+        };
+        metadata["schemaString"] = schema(fields).into();
+        Ok(Some(Declared {
+            protocol: table.protocol.clone(),
+            metadata: serde_json::from_value(metadata).map_err(malformed)?,
+        }))
+    }
+
+    fn remove(&self, file: &LoggedFile, now: i64) -> Result<Remove> {
+        Ok(Remove {
+            path: self.in_table(&file.path)?.to_owned(),
+            data_change: true,
+            deletion_timestamp: Some(now),
+            extended_file_metadata: Some(true),
+            partition_values: Some(partition_values(&file.partition)),
+            size: Some(file.size),
+            ..Remove::default()
+        })
+    }
+
+    fn add(&self, file: &DataFile, now: i64) -> Result<Add> {
+        Ok(Add {
+            path: self.in_table(&file.path)?.to_owned(),
+            partition_values: partition_values(&file.partition),
+            size: size(file),
+            modification_time: now,
+            data_change: true,
+            stats: Some(statistics(file).to_string()),
+            ..Add::default()
+        })
+    }
+
+    /// A file's path from the table's folder.
+    fn in_table<'a>(&self, path: &'a str) -> Result<&'a str> {
+        let table = format!("{}/", layout::table(&self.dataset));
+        path.strip_prefix(&table).ok_or_else(|| Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: format!("`{path}` does not lie in the table's folder"),
+        })
+    }
+
+    fn in_json(&self, action: &impl serde::Serialize) -> Result<Value> {
+        serde_json::to_value(action).map_err(|error| self.malformed(&error))
+    }
+
+    fn malformed(&self, error: &serde_json::Error) -> Error {
+        Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: error.to_string(),
+        }
+    }
+
+    async fn log_store(&self) -> Result<LogStoreRef> {
+        let objects = self.objects().await?;
+        let url = Url::parse(TABLE_URL).map_err(|error| Error::DeltaLog {
+            dataset: self.dataset.clone(),
+            message: error.to_string(),
+        })?;
+        Ok(default_logstore(
+            objects.clone(),
+            objects,
+            &url,
+            &StorageConfig::default(),
+        ))
+    }
+
+    /// The store, rooted at the table's folder.
+    async fn objects(&self) -> Result<Arc<dyn ObjectStore>> {
+        let table = layout::table(&self.dataset);
+        Ok(match &self.lake.store {
+            Store::Local(disk) => {
+                let log = layout::delta_log(&self.dataset);
+                let opened = blocking(disk, "open", &log, move |disk, log| {
+                    disk.create_folder(&table)?;
+                    disk.place(log)?;
+                    Ok(SortedFolder::open(&disk.place(&table)?))
+                });
+                let folder = opened.await?;
+                Arc::new(folder.map_err(|error| Error::store("open", &log, &error))?)
+            }
+            Store::Remote(remote) => remote.folder(&table),
+        })
+    }
+}
+
+/// What an entry of the log tells of itself.
+fn commit_infos(entry: &[u8]) -> impl Iterator<Item = Value> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Line {
+        commit_info: Option<Value>,
+    }
+    entry.split(|byte| *byte == b'\n').filter_map(|action| {
+        let line: Line = serde_json::from_slice(action).ok()?;
+        line.commit_info
+    })
+}
+
+fn size(file: &DataFile) -> i64 {
+    i64::try_from(file.bytes).unwrap_or(i64::MAX)
+}
+
+fn partition_values(partition: &Partition) -> HashMap<String, Option<String>> {
+    HashMap::from([
+        (
+            dataset::GENERATED_DATE.to_owned(),
+            Some(partition.generated_date.to_string()),
+        ),
+        (
+            layout::RBAC_GROUP_ID.to_owned(),
+            Some(partition.rbac_group_id.to_string()),
+        ),
+    ])
+}
+
+fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Action {
+    let program = format!("defender-lake/{}", env!("CARGO_PKG_VERSION"));
+    Action::CommitInfo(CommitInfo {
+        timestamp: Some(entry.committed_at.timestamp_millis()),
+        operation: Some(entry.operation.to_owned()),
+        operation_parameters: Some(HashMap::from([("mode".to_owned(), json!("Overwrite"))])),
+        read_version: state.version,
+        is_blind_append: Some(false),
+        engine_info: Some(program),
+        info: entry.info.clone().into_iter().collect(),
+        ..CommitInfo::default()
+    })
+}
+
+/// A file's statistics in the form of the Delta protocol. Times are widened to milliseconds, which all readers know.
+fn statistics(file: &DataFile) -> Value {
+    let (mut least, mut most, mut nulls) = (Map::new(), Map::new(), Map::new());
+    for column in file.column_statistics.iter() {
+        let name = || column.column.to_string();
+        nulls.insert(name(), column.nulls.into());
+        let Some((min, max)) = column.bounds.as_ref().and_then(in_json) else {
+            continue;
+        };
+        least.insert(name(), min);
+        most.insert(name(), max);
+    }
+    json!({"numRecords": file.rows, "minValues": least, "maxValues": most, "nullCount": nulls})
+}
+
+fn in_json(bounds: &Bounds) -> Option<(Value, Value)> {
+    let has_four_digits = |year: i32| (0..=9999).contains(&year);
+    let date = |days: i32| {
+        let date = NaiveDate::from_epoch_days(days).filter(|date| has_four_digits(date.year()))?;
+        Some(Value::from(date.to_string()))
+    };
+    let time = |time: DateTime<Utc>, form: &str| {
+        has_four_digits(time.year()).then(|| Value::from(time.format(form).to_string()))
+    };
+    let milliseconds = |milliseconds: i64| {
+        let known = DateTime::from_timestamp_millis(milliseconds)?;
+        time(known, "%Y-%m-%dT%H:%M:%S%.3fZ")
+    };
+    // The last millisecond of year 9999 has none after it that readers could read. They read its microseconds, and some find no
+    // row by a column that has bounds in one file and none in another.
+    let microseconds = |microseconds: i64| {
+        let known = DateTime::from_timestamp_micros(microseconds)?;
+        time(known, "%Y-%m-%dT%H:%M:%S%.6fZ")
+    };
+    Some(match bounds {
+        Bounds::String(texts) => (texts.min.clone().into(), texts.max.clone().into()),
+        Bounds::Integer { min, max } => ((*min).into(), (*max).into()),
+        Bounds::Date { min, max } => (date(*min)?, date(*max)?),
+        Bounds::Timestamp { min, max } => {
+            let up = i64::from(max.rem_euclid(1000) > 0);
+            (
+                milliseconds(min.div_euclid(1000))?,
+                milliseconds(max.div_euclid(1000) + up).or_else(|| microseconds(*max))?,
+            )
+        }
+    })
+}
+
+fn failed(dataset: &str, action: &'static str, error: &DeltaTableError) -> Error {
+    let path = layout::delta_log(dataset);
+    match error {
+        DeltaTableError::ObjectStore { source }
+        | DeltaTableError::KernelError(delta_kernel::Error::ObjectStore(source))
+        | DeltaTableError::Transaction {
+            source: TransactionError::ObjectStore { source },
+        } => Error::store(action, &path, source),
+        other => Error::DeltaLog {
+            dataset: dataset.to_owned(),
+            message: crate::error::without_queries(&other.to_string()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! Files that nothing holds any more: found by what does hold files, shown first, deleted when asked.
+//!
+//! | found | held while |
+//! |---|---|
+//! | file under the table's folder | it is part of the table, of a retired snapshot that is kept, or of a commit under way |
+//! | note of what a commit has begun | the commit is not over |
+//! | staged file on local disk, temporary file | its run lives |
+//! | manifest | its snapshot is current or kept, or being committed |
+//! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
+
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::{DateTime, Utc};
+use dataset::SnapshotId;
+use serde::Serialize;
+
+use crate::table::intent::Begun;
+use crate::error::Result;
+use crate::layout;
+use crate::table::manifest::Manifest;
+use crate::stage::run_lease;
+use crate::store::lake::Lake;
+use crate::store::object::ObjectInfo;
+use crate::table::state::{Table, TableSettings, delete_files, is_over};
+
+/// What a vacuum found, and deleted if it was told to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct VacuumReport {
+    /// Whether it was deleted.
+    pub applied: bool,
+    /// What nothing holds, sorted by path.
+    pub found: Vec<Orphan>,
+}
+
+/// An object that nothing holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Orphan {
+    /// Path from the lake's root.
+    pub path: String,
+    /// Size.
+    pub bytes: u64,
+    /// Why it is there.
+    pub kind: OrphanKind,
+}
+
+/// Why an orphan is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrphanKind {
+    /// A file of the table that no snapshot lists.
+    Unlisted,
+    /// A file of a replaced snapshot that was kept long enough.
+    Retired,
+    /// What a run staged before it died.
+    Staged,
+    /// A control document of a snapshot that is gone, or of a commit that died.
+    Control,
+}
+
+/// Finds what nothing holds any more, and deletes it if `apply`.
+///
+/// # Errors
+/// [`crate::Error::HasDeltaLog`]; what the store answers.
+pub async fn vacuum(
+    lake: &Lake,
+    dataset: &str,
+    settings: TableSettings,
+    apply: bool,
+    now: DateTime<Utc>,
+) -> Result<VacuumReport> {
+    // Without `apply` nothing is created, a lock file neither.
+    let lock = if apply {
+        lake.lock_commits(dataset).await?
+    } else {
+        None
+    };
+    let table = Table::new(lake, dataset, settings);
+    if apply {
+        // What a dead commit has written down may be all that tells what is current.
+        table.finish(table.read(now).await?, now).await?;
+    }
+    // Files before what holds them: a commit writes down what it begins before its files appear.
+    let files = lake.list(&layout::table(dataset)).await?;
+    let control = lake.list(&layout::control(dataset)).await?;
+    let begun = Begun::list(lake, dataset).await?;
+    let state = table.read(now).await?;
+    let alone = lock.is_some() || settings.single_writer;
+
+    let (over, under_way): (Vec<_>, Vec<_>) = begun
+        .into_iter()
+        .partition(|begun| alone || is_over(begun, &state.latest, now));
+    let mut held: HashSet<String> = state.log.paths().map(str::to_owned).collect();
+    let mut kept: HashSet<String> = HashSet::new();
+    let mut retired_files: HashSet<String> = HashSet::new();
+    let mut kept_snapshots: HashSet<&SnapshotId> = HashSet::new();
+    for current in &state.latest.snapshots {
+        kept_snapshots.insert(&current.snapshot);
+        kept.insert(current.manifest.clone());
+        held.extend(files_of(lake, &current.manifest).await?);
+    }
+    for retired in &state.latest.retired {
+        let files = files_of(lake, &retired.was.manifest).await?;
+        if table.is_overdue(retired, now) {
+            retired_files.extend(files);
+        } else {
+            kept_snapshots.insert(&retired.was.snapshot);
+            kept.insert(retired.was.manifest.clone());
+            held.extend(files);
+        }
+    }
+    for begun in &under_way {
+        kept.insert(begun.manifest.path());
+        held.extend(begun.manifest.files.iter().map(|file| file.path.clone()));
+        held.extend(begun.manifest.quarantine_files.iter().cloned());
+    }
+
+    let log = format!("{}/", layout::delta_log(dataset));
+    let mut found: Vec<Orphan> = files
+        .into_iter()
+        .filter(|file| !file.path.starts_with(&log) && !held.contains(&file.path))
+        .map(|file| {
+            let kind = match retired_files.contains(&file.path) {
+                true => OrphanKind::Retired,
+                false => OrphanKind::Unlisted,
+            };
+            orphan(file, kind)
+        })
+        .collect();
+    let over: HashSet<String> = over
+        .iter()
+        .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
+        .collect();
+    let mut abandoned_runs = table.abandoned_runs(now).await?;
+    abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
+    for object in control {
+        if held.contains(&object.path) {
+            continue;
+        }
+        if let Some((snapshot, run)) = layout::run_of_set_aside(dataset, &object.path) {
+            let is_stale = abandoned_runs.contains(run)
+                || (kept_snapshots.contains(&snapshot)
+                    && staging::is_dead(lake, dataset, run, settings, now).await?);
+            if is_stale {
+                found.push(orphan(object, OrphanKind::Control));
+            }
+            continue;
+        }
+        if let Some(kind) = abandoned(dataset, &object, &over, &kept, &abandoned_runs) {
+            found.push(orphan(object, kind));
+        }
+    }
+    found.sort();
+    if apply {
+        let (table_files, documents): (Vec<_>, Vec<_>) = found
+            .iter()
+            .map(|orphan| orphan.path.clone())
+            .partition(|path| path.starts_with(&format!("{}/", layout::table(dataset))));
+        delete_files(lake, &table_files).await?;
+        let over: Vec<String> = over.into_iter().collect();
+        lake.delete(&over).await?;
+        for run_id in &abandoned_runs {
+            table.discard(run_id, now).await?;
+        }
+        lake.delete(&documents).await?;
+        table.tidy(table.read(now).await?, alone, now).await?;
+    }
+    Ok(VacuumReport {
+        applied: apply,
+        found,
+    })
+}
+
+/// The table's files of a snapshot, and those of its records set aside.
+async fn files_of(lake: &Lake, manifest: &str) -> Result<Vec<String>> {
+    let manifest = Manifest::read_at(lake, manifest).await?;
+    let Some(manifest) = manifest else {
+        return Ok(Vec::new());
+    };
+    let files = manifest.files.into_iter().map(|file| file.path);
+    Ok(files.chain(manifest.quarantine_files).collect())
+}
+
+/// Why a control document is there, if nothing holds it.
+fn abandoned(
+    dataset: &str,
+    object: &ObjectInfo,
+    over: &HashSet<String>,
+    kept: &HashSet<String>,
+    abandoned_runs: &BTreeSet<String>,
+) -> Option<OrphanKind> {
+    let path = object.path.as_str();
+    let manifests = format!("{}/", layout::manifests(dataset));
+    if path.starts_with(&manifests) && path.ends_with(".json") {
+        return (!kept.contains(path)).then_some(OrphanKind::Control);
+    }
+    if over.contains(path) {
+        return Some(OrphanKind::Control);
+    }
+    let run = layout::run_of_staged(dataset, path)?;
+    abandoned_runs.contains(run).then_some(OrphanKind::Staged)
+}
+
+fn orphan(object: ObjectInfo, kind: OrphanKind) -> Orphan {
+    Orphan {
+        path: object.path,
+        bytes: object.bytes,
+        kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fixtures::{committed, lakes, now, paths, settings_of, snapshot, stage};
+
+    #[tokio::test]
+    async fn only_what_nothing_holds_is_found_and_only_deleted_when_asked() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            committed(&lake, &snapshot(25, 10), "run 1", 5).await;
+            let before = paths(&lake, "devices").await;
+            let stray = stage(&lake, &snapshot(26, 10), "dead", 1, 0, 0..5)
+                .await
+                .unwrap();
+            stray
+                .upload
+                .complete(&lake, &stray.path, &stray.sha256)
+                .await
+                .unwrap();
+            let settings = settings_of(&lake);
+            for apply in [false, true] {
+                let report = vacuum(&lake, "devices", settings, apply, now())
+                    .await
+                    .unwrap();
+                assert_eq!(report.found.len(), 1, "{report:?}");
+                assert_eq!(report.found[0].path, stray.path);
+                assert_eq!(report.found[0].kind, OrphanKind::Unlisted);
+                assert_eq!(report.applied, apply);
+            }
+            assert_eq!(paths(&lake, "devices").await, before);
+            let report = vacuum(&lake, "devices", settings, true, now())
+                .await
+                .unwrap();
+            assert_eq!(report.found, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_snapshot_is_held_until_its_time_is_over() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let keeping = TableSettings {
+                retire_after: Duration::from_secs(60),
+                ..settings_of(&lake)
+            };
+            for (hour, run_id) in [(10, "run 1"), (11, "run 2")] {
+                let request = crate::CommitRequest {
+                    table: keeping,
+                    ..crate::fixtures::staged(&lake, &snapshot(26, hour), run_id, 5).await
+                };
+                crate::commit(&lake, &request).await.unwrap();
+            }
+            let report = vacuum(&lake, "devices", keeping, true, now())
+                .await
+                .unwrap();
+            assert_eq!(report.found, []);
+            let later = now() + Duration::from_secs(60);
+            let report = vacuum(&lake, "devices", keeping, true, later)
+                .await
+                .unwrap();
+            let kinds: Vec<_> = report.found.iter().map(|orphan| orphan.kind).collect();
+            assert_eq!(
+                kinds,
+                [
+                    OrphanKind::Control,
+                    OrphanKind::Retired,
+                    OrphanKind::Retired
+                ]
+            );
+            assert_eq!(
+                paths(&lake, "devices/generated_date=2022-07-26")
+                    .await
+                    .len(),
+                2
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_run_has_set_aside_of_a_published_snapshot_is_found() {
+        let (_folder, [lake, ..]) = lakes();
+        committed(&lake, &snapshot(25, 10), "run", 5).await;
+        let (dead, alive) = ("20220726T110000Z-0a1b2c3d", "20220726T110000Z-4e5f6a7b");
+        let put = async |snapshot: &dataset::Snapshot, run: &str| {
+            let path = layout::quarantine_file("devices", &snapshot.id(), run, "part-00000-0000");
+            lake.put(&path, "{}".into()).await.unwrap();
+            path
+        };
+        let stale = put(&snapshot(25, 10), dead).await;
+        let living = put(&snapshot(25, 10), alive).await;
+        let unpublished = put(&snapshot(26, 10), dead).await;
+        let _guard = crate::begin_run(&lake, "devices", alive, settings_of(&lake))
+            .await
+            .unwrap();
+        let settings = settings_of(&lake);
+        let report = vacuum(&lake, "devices", settings, true, now())
+            .await
+            .unwrap();
+        assert_eq!(report.found.len(), 1, "{report:?}");
+        assert_eq!(report.found[0].path, stale);
+        assert_eq!(lake.get(&stale).await.unwrap(), None);
+        for path in [living, unpublished] {
+            assert!(lake.get(&path).await.unwrap().is_some(), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_living_commit_has_begun_is_held() {
+        let (_folder, [_, lake, ..]) = lakes();
+        let request = crate::fixtures::staged(&lake, &snapshot(26, 10), "alive", 5).await;
+        let begun = Begun::new(crate::commit::publish::manifest_of(&request), false);
+        begun.write(&lake).await.unwrap();
+        for file in &request.files {
+            file.upload
+                .complete(&lake, &file.path, &file.sha256)
+                .await
+                .unwrap();
+        }
+        let settings = settings_of(&lake);
+        let report = vacuum(&lake, "devices", settings, true, now())
+            .await
+            .unwrap();
+        assert_eq!(report.found, []);
+        let much_later = now() + Duration::from_secs(2 * 3600);
+        let report = vacuum(&lake, "devices", settings, true, much_later)
+            .await
+            .unwrap();
+        assert_eq!(report.found.len(), 3, "{report:?}");
+        assert!(paths(&lake, "devices").await.is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! A Parquet file of a table as manifests and log entries list it.
+
+use std::sync::Arc;
+
+use dataset::Partition;
+use serde::{Deserialize, Serialize};
+
+use crate::parquet::row_group::KeyRange;
+use crate::parquet::statistics::ColumnStatistics;
+
+/// A published Parquet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// Path from the lake's root.
+    pub path: String,
+    /// Values of the partition columns.
+    pub partition: Partition,
+    /// Rows.
+    pub rows: u64,
+    /// Size.
+    pub bytes: u64,
+    /// Hexadecimal SHA-256.
+    pub sha256: String,
+    /// Bounds of the string columns of the unique key.
+    pub key_ranges: Vec<KeyRange>,
+    /// Bounds and null counts of the columns that readers filter by.
+    #[serde(default, with = "shared")]
+    pub column_statistics: Arc<[ColumnStatistics]>,
+}
+
+/// What several owners share, written as if it had one.
+pub(crate) mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<T, S>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: Serialize + ?Sized,
+        S: Serializer,
+    {
+        value.as_ref().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Arc<T>, D::Error>
+    where
+        T: ?Sized,
+        Box<T>: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Box::<T>::deserialize(deserializer).map(Arc::from)
+    }
+}

@@ -1,0 +1,230 @@
+//! What every Parquet file of one snapshot has in common: schema, encodings, statistics, bloom filter, footer.
+//!
+//! Holds nothing that differs between two runs over the same snapshot, so that the files are the same byte for byte.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use dataset::{Dataset, Snapshot};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::add_encoded_arrow_schema_to_metadata;
+use parquet::basic::ZstdLevel;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::SchemaDescriptor;
+
+use crate::parquet::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
+use crate::error::{Error, Result};
+use crate::parquet::buffers::KeptBuffers;
+use crate::layout::LAYOUT_VERSION;
+use crate::parquet::footer::ParquetFileFormat;
+use crate::parquet::statistics;
+
+/// Largest dictionary of a column in a row group. Larger ones cost memory (a hash table a column) and, measured, bytes.
+const DICTIONARY_BYTES: usize = 16 << 10;
+/// The same for times: 512 of them. Times that differ more are smaller as differences.
+const TIME_DICTIONARY_BYTES: usize = 4 << 10;
+/// Share of lookups for an absent key that the bloom filter lets through.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+/// How Parquet files are written. The values are the pipeline's to choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParquetSettings {
+    /// Most rows of a row group: the unit of encoding, of memory and of a reader's parallelism.
+    pub row_group_rows: usize,
+    /// Level of zstd, 1 to 22.
+    pub zstd_level: i32,
+}
+
+/// The format of one snapshot's files; shared by all that encode and write them.
+#[derive(Debug)]
+pub struct FileFormat {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) schema: SchemaRef,
+    pub(crate) file: Arc<ParquetFileFormat>,
+    pub(crate) key_columns: Vec<KeyColumn>,
+    pub(crate) statistics_columns: Vec<StatisticsColumn>,
+    /// The leaf columns, in the file's order.
+    pub(crate) columns: Vec<ColumnChunkFormat>,
+    pub(crate) zstd_level: ZstdLevel,
+    row_group_rows: usize,
+    /// For the content of row groups.
+    pub(crate) buffers: KeptBuffers,
+}
+
+/// A string column of the unique key.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
+    /// Index among the Parquet leaf columns.
+    pub(crate) leaf: usize,
+}
+
+/// A column whose statistics are kept for the commit.
+#[derive(Debug, Clone)]
+pub(crate) struct StatisticsColumn {
+    pub(crate) name: Arc<str>,
+    pub(crate) data_type: DataType,
+    /// Index among the Parquet leaf columns.
+    pub(crate) leaf: usize,
+}
+
+impl FileFormat {
+    /// The format of `snapshot`'s files. `program_version` is written to the footer.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`] if a setting is out of range or the schema has no Parquet form.
+    pub fn new(
+        dataset: &Dataset,
+        snapshot: &Snapshot,
+        program_version: &str,
+        settings: &ParquetSettings,
+    ) -> Result<Self> {
+        let failed = |error| Error::parquet(&dataset.name, &error);
+        if settings.row_group_rows == 0 {
+            let message = "row_group_rows is 0".to_owned();
+            return Err(Error::Parquet {
+                dataset: dataset.name.clone(),
+                message,
+            });
+        }
+        let schema = dataset.file_schema();
+        let parquet_schema = ArrowSchemaConverter::new()
+            .convert(&schema)
+            .map_err(failed)?;
+        let key_columns: Vec<_> = dataset
+            .unique_key
+            .iter()
+            .filter(|name| {
+                schema
+                    .field_with_name(name)
+                    .is_ok_and(|field| *field.data_type() == DataType::Utf8)
+            })
+            .filter_map(|name| {
+                let leaf = leaf_of(&parquet_schema, name)?;
+                Some(KeyColumn {
+                    name: name.clone(),
+                    leaf,
+                })
+            })
+            .collect();
+
+        let statistics_columns = schema.fields().iter().filter_map(|field| {
+            let is_key = dataset.unique_key.contains(field.name());
+            let leaf = statistics::is_kept(field.data_type(), is_key)
+                .then(|| leaf_of(&parquet_schema, field.name()))??;
+            Some(StatisticsColumn {
+                name: field.name().as_str().into(),
+                data_type: field.data_type().clone(),
+                leaf,
+            })
+        });
+        let statistics_columns = statistics_columns.collect();
+
+        let zstd_level = ZstdLevel::try_new(settings.zstd_level).map_err(failed)?;
+        let columns = parquet_schema
+            .columns()
+            .iter()
+            .enumerate()
+            .map(|(leaf, descriptor)| {
+                let root = parquet_schema.get_column_root_idx(leaf);
+                let data_type = schema.field(root).data_type();
+                let is_nested = descriptor.path().parts().len() > 1;
+                let is_only_key = !is_nested
+                    && matches!(dataset.unique_key.as_slice(), [only] if only == descriptor.name());
+                let is_first_key = key_columns.first().is_some_and(|key| key.leaf == leaf);
+                ColumnChunkFormat {
+                    descriptor: descriptor.clone(),
+                    data_type: if is_nested {
+                        DataType::Utf8
+                    } else {
+                        data_type.clone()
+                    },
+                    dictionary_bytes: match data_type {
+                        // No value comes twice: a dictionary would only be tried and thrown away.
+                        _ if is_only_key => 0,
+                        DataType::Timestamp(..) => TIME_DICTIONARY_BYTES,
+                        _ => DICTIONARY_BYTES,
+                    },
+                    // Of keys and values in maps and lists no reader makes use, and they are most of the values.
+                    has_statistics: !is_nested,
+                    bloom_filter: is_first_key.then_some(BloomFilterSettings {
+                        values: settings.row_group_rows as u64,
+                        false_positives: BLOOM_FALSE_POSITIVES,
+                    }),
+                }
+            });
+        let columns = columns.collect();
+        // Of the file alone: pages and statistics are the columns' own. Rows are in no order, so no page could be skipped:
+        // an index of pages would be 3% of the bytes for nothing.
+        let mut properties = WriterProperties::builder()
+            .set_created_by(format!("defender-lake version {program_version}"))
+            .set_offset_index_disabled(true)
+            .set_key_value_metadata(Some(footer(dataset, snapshot, program_version)))
+            .build();
+        add_encoded_arrow_schema_to_metadata(&types_of(&schema), &mut properties);
+
+        let file = ParquetFileFormat::new(parquet_schema, &properties).map_err(failed)?;
+        Ok(Self {
+            snapshot: snapshot.clone(),
+            schema,
+            file: Arc::new(file),
+            key_columns,
+            statistics_columns,
+            columns,
+            zstd_level,
+            row_group_rows: settings.row_group_rows,
+            buffers: KeptBuffers::default(),
+        })
+    }
+
+    /// Schema that record batches must have.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The snapshot whose files these are.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Most rows of a row group.
+    pub fn row_group_rows(&self) -> usize {
+        self.row_group_rows
+    }
+
+    pub(crate) fn failed(&self, error: &parquet::errors::ParquetError) -> Error {
+        Error::parquet(&self.snapshot.dataset, error)
+    }
+}
+
+fn leaf_of(schema: &SchemaDescriptor, column: &str) -> Option<usize> {
+    let mut leaves = schema.columns().iter();
+    leaves.position(|leaf| leaf.path().parts() == [column])
+}
+
+/// The schema that Arrow readers find in the file: names and types. The columns' wire paths and meanings would be most of a small
+/// file; they are the same for all files, whose schema the fingerprint in the footer names.
+fn types_of(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| Field::clone(field).with_metadata(HashMap::new()));
+    Schema::new(fields.collect::<Fields>())
+}
+
+/// Key-value metadata of the footer, all under the prefix `defender_lake.`.
+fn footer(dataset: &Dataset, snapshot: &Snapshot, program_version: &str) -> Vec<KeyValue> {
+    let entries = [
+        ("dataset", dataset.name.clone()),
+        ("snapshot", snapshot.id().to_string()),
+        ("generated_time", snapshot.generated_time.to_rfc3339()),
+        ("org_id", snapshot.org_id.to_string()),
+        ("schema_fingerprint", dataset.fingerprint()),
+        ("program_version", program_version.to_owned()),
+        ("layout_version", LAYOUT_VERSION.to_string()),
+    ];
+    entries
+        .into_iter()
+        .map(|(key, value)| KeyValue::new(format!("defender_lake.{key}"), value))
+        .collect()
+}

@@ -1,0 +1,160 @@
+//! What runs have staged: known by run, so that what a dead run left can be told from what a living one needs.
+//!
+//! | lake | below the run's folder | a run is dead when |
+//! |---|---|---|
+//! | local disk | staged files | nobody holds the lock beside the folder |
+//! | S3 | a note of each open upload | it has not renewed its lease beside the folder, or has none |
+//! | Azure | nothing: uncommitted blocks expire after a week | likewise |
+//!
+//! A lake with a single writer has no leases: whatever is there is of a dead run. A run that was taken for dead and only
+//! slept finds its uploads aborted, and its lease gone when it asks for it before it commits ([`may_commit`]).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use crate::store::document::parse;
+use crate::error::Result;
+use crate::layout;
+use crate::store::local_disk::{FileLock, LocalDisk};
+use crate::store::backend::{Store, blocking};
+use crate::store::lake::Lake;
+use crate::table::state::TableSettings;
+
+/// Renewals of a lease in the time after which its run is taken for dead.
+const RENEWALS: u32 = 10;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// A lease says nothing but when it was written.
+const LEASE: Bytes = Bytes::from_static(b"{}\n");
+
+/// A run that stages files, or who takes the place of one that died. Nobody else tidies away what it staged while this lives.
+#[derive(Debug)]
+pub struct RunGuard {
+    lock: Option<(FileLock, PathBuf)>,
+    renewal: Option<JoinHandle<()>>,
+}
+
+impl Drop for RunGuard {
+    fn drop(&mut self) {
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+        }
+        if let Some((_held, path)) = self.lock.take() {
+            // A lock file that stays is taken for that of a dead run, and deleted.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Says that a run begins to stage files, until the guard is dropped.
+///
+/// # Errors
+/// What the disk or the store answers.
+pub async fn begin_run(
+    lake: &Lake,
+    dataset: &str,
+    run_id: &str,
+    settings: TableSettings,
+) -> Result<RunGuard> {
+    let path = layout::run_lock(dataset, run_id);
+    let (mut lock, mut renewal) = (None, None);
+    match &lake.store {
+        Store::Local(disk) => {
+            let held = blocking(disk, "lock", &path, LocalDisk::lock).await?;
+            lock = Some((held, disk.file(&path)));
+        }
+        Store::Remote(_) if settings.single_writer => {}
+        Store::Remote(_) => {
+            put_lease(lake, dataset, run_id).await?;
+            let pause = (settings.dead_after / RENEWALS).max(SHORTEST_PAUSE);
+            renewal = Some(tokio::spawn(renew(lake.clone(), path, pause)));
+        }
+    }
+    Ok(RunGuard { lock, renewal })
+}
+
+pub(crate) async fn put_lease(lake: &Lake, dataset: &str, run_id: &str) -> Result<()> {
+    lake.put(&layout::run_lock(dataset, run_id), LEASE).await
+}
+
+/// Writes a lease again and again while it is there: one that was taken away stays away.
+async fn renew(lake: Lake, path: String, pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        let renewed = async {
+            match lake.get_versioned(&path).await? {
+                (Some(_), seen) => lake.compare_and_swap(&path, &seen, LEASE).await.map(Some),
+                (None, _) => Ok(None),
+            }
+        };
+        match renewed.await {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) => tracing::warn!(%error, "the lease of this run was not renewed"),
+        }
+    }
+}
+
+/// Takes the place of a dead run until what it left is thrown away. `None`: it lives after all.
+///
+/// On local disk a run that is just beginning has a lock file and no lock yet: whoever took it for dead holds the lock
+/// until the file is deleted, and the run, which waits for it, begins again.
+pub(crate) async fn seize(lake: &Lake, dataset: &str, run_id: &str) -> Result<Option<RunGuard>> {
+    let guard = |lock| RunGuard {
+        lock,
+        renewal: None,
+    };
+    let Store::Local(disk) = &lake.store else {
+        revoke(lake, dataset, run_id).await?;
+        return Ok(Some(guard(None)));
+    };
+    let path = layout::run_lock(dataset, run_id);
+    let held = blocking(disk, "lock", &path, LocalDisk::try_lock).await?;
+    Ok(held.map(|held| guard(Some((held, disk.file(&path))))))
+}
+
+/// Takes away a run's lease.
+pub(crate) async fn revoke(lake: &Lake, dataset: &str, run_id: &str) -> Result<()> {
+    lake.delete(&[layout::run_lock(dataset, run_id)]).await
+}
+
+/// Whether nobody has taken the run for dead. To be asked after its commit was written down: who takes away the lease
+/// later sees that, and leaves alone what the commit needs.
+pub(crate) async fn may_commit(
+    lake: &Lake,
+    dataset: &str,
+    run_id: &str,
+    settings: TableSettings,
+) -> Result<bool> {
+    match &lake.store {
+        Store::Remote(_) if !settings.single_writer => {
+            lake.exists(&layout::run_lock(dataset, run_id)).await
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Whether a run has ended, well or not, or is taken to have.
+pub(crate) async fn is_dead(
+    lake: &Lake,
+    dataset: &str,
+    run_id: &str,
+    settings: TableSettings,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let path = layout::run_lock(dataset, run_id);
+    match &lake.store {
+        Store::Local(disk) => blocking(disk, "lock", &path, LocalDisk::is_unlocked).await,
+        Store::Remote(_) if settings.single_writer => Ok(true),
+        // Stores refuse requests of clocks that are a quarter of an hour off: this clock and the store's are near.
+        Store::Remote(remote) => Ok(remote.modified(&path).await?.is_none_or(|renewed| {
+            let silent = now.signed_duration_since(renewed).to_std();
+            silent.is_ok_and(|silent| silent > settings.dead_after)
+        })),
+    }
+}

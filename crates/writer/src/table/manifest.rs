@@ -1,0 +1,143 @@
+//! The manifest: one JSON document a snapshot that lists its files, and the counts that the gate looked at.
+
+use chrono::{DateTime, Utc};
+use dataset::{OrgId, Partition, Snapshot, SnapshotId};
+use serde::{Deserialize, Serialize};
+
+use crate::store::document::parse;
+use crate::error::Result;
+use crate::layout;
+use crate::parquet::data_file::DataFile;
+use crate::store::lake::Lake;
+
+/// Version of the manifest that this program writes, and the newest that it reads.
+pub(crate) const VERSION: u32 = 1;
+
+/// Everything about a published snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this document's form.
+    pub version: u32,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Id of the snapshot.
+    pub snapshot: SnapshotId,
+    /// The organisation.
+    pub org_id: OrgId,
+    /// When the service generated the snapshot.
+    pub generated_time: DateTime<Utc>,
+    /// [`dataset::Dataset::fingerprint`] of the schema that the files were written with.
+    pub schema_fingerprint: String,
+    /// The run that committed the snapshot.
+    pub run_id: String,
+    /// Version of the program that did.
+    pub program_version: String,
+    /// When it did.
+    pub committed_at: DateTime<Utc>,
+    /// Rows of all files.
+    pub rows: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Records read from the blobs: rows and quarantined ones.
+    pub records_read: u64,
+    /// Records set aside.
+    pub records_quarantined: u64,
+    /// Rows whose unique key another row has.
+    #[serde(default)]
+    pub duplicate_keys: u64,
+    /// How often rows were added to the snapshot after it was published.
+    #[serde(default)]
+    pub amendment: u32,
+    /// The files of the records set aside, sorted by path.
+    #[serde(default)]
+    pub quarantine_files: Vec<String>,
+    /// The files, sorted by path.
+    pub files: Vec<DataFile>,
+    /// The blobs that were read, in the listing's order.
+    pub blobs: Vec<BlobCounts>,
+}
+
+/// What was read from one blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobCounts {
+    /// The blob path.
+    pub path: String,
+    /// Compressed size.
+    pub bytes: u64,
+    /// Records read.
+    pub records: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Records set aside.
+    pub quarantined: u64,
+}
+
+impl Manifest {
+    /// Reads the manifest at a path that `latest` names; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`crate::Error::Newer`], [`crate::Error::Malformed`], or what the store answers.
+    pub async fn read_at(lake: &Lake, path: &str) -> Result<Option<Self>> {
+        match lake.get(path).await? {
+            Some(content) => parse(&content, path, VERSION).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
+        lake.put_json(&self.path(), self).await
+    }
+
+    /// Its path from the lake's root.
+    pub fn path(&self) -> String {
+        match self.amendment {
+            0 => layout::manifest(&self.dataset, &self.snapshot),
+            _ => layout::amended_manifest(&self.dataset, &self.snapshot, &self.run_id),
+        }
+    }
+
+    /// A path among its files that the layout does not make for its snapshot: another program wrote it there, and nothing that
+    /// is named so may be deleted or published.
+    pub(crate) fn foreign_path(&self) -> Option<&str> {
+        let (dataset, snapshot, identity) = (&self.dataset, &self.snapshot, self.identity());
+        let date = identity.generated_date();
+        let file = self.files.iter().find(|file| {
+            file.partition.generated_date != date
+                || !layout::is_part(dataset, &file.partition, snapshot, &file.path)
+        });
+        let quarantined = self.quarantine_files.iter().find(|path| {
+            let of = layout::run_of_set_aside(dataset, path);
+            of.is_none_or(|(of, _)| of != *snapshot)
+        });
+        let file = file.map(|file| file.path.as_str());
+        let is_other_snapshot = identity.id() != *snapshot;
+        file.or(quarantined.map(String::as_str))
+            .or(is_other_snapshot.then_some(snapshot.as_str()))
+    }
+
+    /// The snapshot's identity.
+    pub fn identity(&self) -> Snapshot {
+        Snapshot {
+            dataset: self.dataset.clone(),
+            org_id: self.org_id.clone(),
+            generated_time: self.generated_time,
+        }
+    }
+}
+
+/// Paths of the files of the manifest at a path, and nothing else of it; none if it is not there.
+pub(crate) async fn paths_at(lake: &Lake, path: &str) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Listed {
+        files: Vec<ListedFile>,
+    }
+    #[derive(Deserialize)]
+    struct ListedFile {
+        path: String,
+    }
+    let Some(content) = lake.get(path).await? else {
+        return Ok(Vec::new());
+    };
+    let listed: Listed = parse(&content, path, VERSION)?;
+    Ok(listed.files.into_iter().map(|file| file.path).collect())
+}
