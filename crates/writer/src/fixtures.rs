@@ -14,9 +14,9 @@ use dataset::{Dataset, Partition, Snapshot};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
+use crate::store::backend::Store;
 use crate::store::local_disk::LocalDisk;
 use crate::store::remote::Remote;
-use crate::store::backend::Store;
 use crate::{
     BlobCounts, CommitOutcome, CommitRequest, FileFormat, Lake, ParquetSettings, RowGroupEncoder,
     StagedFile, StagedFileWriter, TableFormat, TableSettings,

@@ -227,7 +227,7 @@ pub(crate) fn check(path: &str) -> Result<()> {
 }
 
 /// Whether a path stays within the lake: no empty, `.` or `..` name, no backslash, no leading `/`.
-fn is_within_lake(path: &str) -> bool {
+pub(crate) fn is_within_lake(path: &str) -> bool {
     path.split('/')
         .all(|name| !matches!(name, "" | "." | "..") && !name.contains('\\'))
 }

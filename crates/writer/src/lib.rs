@@ -6,76 +6,47 @@
 //!                (CPU, no I/O)                         (async, streams up)  (not visible) (visible)
 //! ```
 //!
-//! A lake is a local folder, an S3 bucket or an Azure container; [`Lake`] is the only part that knows which.
+//! Folders are layers, and each uses only those before it: `parquet`, `store`, `delta`, `table`, `stage`, `commit`, `maintain`.
+//! A lake is a local folder, an S3 bucket or an Azure container; only `store` knows which.
 //! Reads no export and decodes no record, and knows no pipeline settings: values come in as parameters.
 
-mod amend;
-mod begun;
-mod column_chunk;
 mod commit;
-mod contention;
-mod delta_log;
-mod document;
-mod draft;
+mod delta;
 mod error;
-mod failpoint;
-mod file_format;
-mod invariants;
-mod kept_buffers;
-mod latest;
 pub mod layout;
-mod local_disk;
-mod log_kernel;
-mod manifest;
-mod open_part;
-mod parquet_file;
-mod patience;
-mod remote;
-mod row_group;
-mod row_group_spool;
-mod snapshots;
-mod sorted_folder;
-mod staged_file;
-mod staging;
-mod statistics;
+mod maintain;
+mod parquet;
+mod stage;
 mod store;
-mod store_environment;
-mod store_identity;
-mod store_options;
-mod store_value;
 mod table;
-mod table_schema;
-mod text_flaw;
-mod upload;
-mod vacuum;
-mod verify;
 
 #[cfg(test)]
 mod fixtures;
 
-pub use amend::{AmendOutcome, AmendRequest, amend};
-pub use commit::{
-    CommitOutcome, CommitRequest, Standing, abort, abort_files, commit, settle, standing,
-};
+pub use commit::append::{AmendOutcome, AmendRequest, amend};
+pub use commit::publish::commit;
+pub use commit::request::{CommitOutcome, CommitRequest};
+pub use commit::rollback::{RollbackOutcome, rollback};
+pub use commit::standing::{Standing, settle, standing};
+pub use commit::uploads::{abort, abort_files};
 pub use error::{Error, Result};
-pub use file_format::{FileFormat, ParquetSettings};
-pub use latest::{CurrentSnapshot, Latest, RetiredSnapshot};
-pub use manifest::{BlobCounts, Manifest, DataFile};
-pub use row_group::{EncodedRowGroup, KeyRange, RowGroupEncoder};
-pub use row_group_spool::{RowGroupSpool, SpooledRowGroup};
-pub use snapshots::{
-    KeptSnapshot, RollbackOutcome, SnapshotState, log_version, probe_conditional_put, rollback,
-    snapshots,
-};
-pub use staged_file::{StagedFile, StagedFileWriter};
-pub use staging::{RunGuard, begin_run};
-pub use statistics::{Bounds, ColumnStatistics, StringBounds};
-pub use store::{Lake, ObjectInfo};
-pub use table::{TableFormat, TableSettings};
-pub use text_flaw::TextFlaw;
-pub use upload::OpenUpload;
-pub use vacuum::{Orphan, OrphanKind, VacuumReport, vacuum};
-pub use verify::{Problem, VerifyReport, differing_columns, read_columns, verify};
+pub use maintain::snapshots::{KeptSnapshot, SnapshotState, log_version, snapshots};
+pub use maintain::vacuum::{Orphan, OrphanKind, VacuumReport, vacuum};
+pub use maintain::verify::{Problem, VerifyReport, differing_columns, read_columns, verify};
+pub use parquet::data_file::DataFile;
+pub use parquet::format::{FileFormat, ParquetSettings};
+pub use parquet::row_group::{EncodedRowGroup, KeyRange, RowGroupEncoder};
+pub use parquet::row_group_spool::{RowGroupSpool, SpooledRowGroup};
+pub use parquet::statistics::{Bounds, ColumnStatistics, StringBounds};
+pub use stage::run_lease::{RunGuard, begin_run, probe_conditional_put};
+pub use stage::staged_file::{StagedFile, StagedFileWriter};
+pub use stage::upload::OpenUpload;
+pub use store::lake::Lake;
+pub use store::object::ObjectInfo;
+pub use store::text_flaw::TextFlaw;
+pub use table::latest::{CurrentSnapshot, Latest, RetiredSnapshot, read_manifest};
+pub use table::manifest::{BlobCounts, Manifest};
+pub use table::settings::{TableFormat, TableSettings};
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use dataset::SnapshotId;
 use serde::Serialize;
-use writer::{Lake, Latest, Manifest, Problem};
+use writer::{Lake, Latest, Problem};
 
 use crate::error::PipelineError;
 use crate::settings::Settings;
@@ -64,7 +64,7 @@ pub async fn verify(
     }
     let mut snapshots = Vec::with_capacity(current.len());
     for snapshot in current {
-        let Some(manifest) = Manifest::read(&lake, &dataset.name, &snapshot).await? else {
+        let Some(manifest) = writer::read_manifest(&lake, &dataset.name, &snapshot).await? else {
             let dataset = dataset.name.clone();
             return Err(PipelineError::NotPublished { dataset, snapshot });
         };

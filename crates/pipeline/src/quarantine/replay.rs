@@ -78,7 +78,7 @@ pub(super) async fn replay(
     }
     let mut replayed = Vec::new();
     for snapshot in current {
-        let manifest = Manifest::read(lake, dataset, &snapshot).await?;
+        let manifest = writer::read_manifest(lake, dataset, &snapshot).await?;
         let published = manifest.ok_or_else(|| PipelineError::NotPublished {
             dataset: dataset.clone(),
             snapshot,

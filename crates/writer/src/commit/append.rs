@@ -14,25 +14,34 @@
 //! set aside, so that rows and records set aside change places in one act: amending again adds nothing. What a crash leaves is
 //! finished or undone as after a commit's.
 
+use crate::commit::record::info;
+use crate::commit::record::undecided;
+use crate::commit::recover::delete_unlisted;
+use crate::commit::recover::recover;
+use crate::commit::recover::roll_back;
+use crate::commit::request::sorted;
+use crate::commit::uploads::abort;
+use crate::commit::uploads::complete_uploads;
+use crate::stage::leftovers;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 
-use crate::table::intent::Begun;
-use crate::commit::publish::{abort, complete_uploads, info, sorted, undecided};
-use crate::store::contention::Contention;
 use crate::delta::log::{EntryOfSnapshot, LogEntry};
 use crate::error::{Error, Result};
-use crate::store::failpoint;
-use crate::table::latest::{CurrentSnapshot, Latest};
 use crate::layout;
 use crate::parquet::data_file::DataFile;
-use crate::table::manifest::{BlobCounts, Manifest};
-use crate::store::remote::ConditionalPut;
-use crate::stage::staged_file::StagedFile;
 use crate::stage::run_lease;
+use crate::stage::staged_file::StagedFile;
+use crate::store::contention::Contention;
+use crate::store::failpoint;
 use crate::store::lake::Lake;
-use crate::table::state::{Table, TableFormat, TableSettings, TableState};
+use crate::store::remote::ConditionalPut;
+use crate::table::intent::Intent;
+use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::table::manifest::{BlobCounts, Manifest};
+use crate::table::settings::{TableFormat, TableSettings};
+use crate::table::state::{Table, TableState};
 
 /// What is to be added to a snapshot.
 #[derive(Debug, Clone)]
@@ -90,12 +99,12 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         abort(lake, dataset, &request.run_id, &request.files).await?;
         return Ok(AmendOutcome::Outdated);
     }
-    let begun = Begun::amending(&request.published, manifest.clone());
+    let begun = Intent::amending(&request.published, manifest.clone());
     begun.write(lake).await?;
     failpoint::reached("begun");
-    if !staging::may_commit(lake, dataset, &request.run_id, request.table).await? {
+    if !run_lease::may_commit(lake, dataset, &request.run_id, request.table).await? {
         abort(lake, dataset, &request.run_id, &request.files).await?;
-        table.undo(&begun, &table.read(now).await?).await?;
+        roll_back(&table, &begun, &table.read(now).await?).await?;
         return Ok(AmendOutcome::Outdated);
     }
     if let Err(error) = complete_uploads(lake, &request.files).await {
@@ -104,13 +113,13 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         }
         // Without a lock somebody else may be completing the same names.
         if lock.is_some() || request.table.single_writer {
-            table.undo(&begun, &table.read(now).await?).await?;
+            roll_back(&table, &begun, &table.read(now).await?).await?;
         }
         return Err(error);
     }
     failpoint::reached("uploads-completed");
     let Some(state) = publish(&table, request, &manifest, &begun, state).await? else {
-        staging::clear(lake, dataset, &request.run_id).await?;
+        leftovers::clear(lake, dataset, &request.run_id).await?;
         return Ok(AmendOutcome::Outdated);
     };
     let alone = lock.is_some() || request.table.single_writer;
@@ -136,7 +145,7 @@ async fn finish(
     table: &Table<'_>,
     request: &AmendRequest,
     manifest: &Manifest,
-    begun: &Begun,
+    begun: &Intent,
     state: TableState,
     alone: bool,
 ) -> Result<()> {
@@ -147,14 +156,13 @@ async fn finish(
         failpoint::reached("manifest");
     }
     let state = table.read_again(state.log, Some(manifest), now).await?;
-    let state = table.publish(state, None, now).await?;
+    let state = table.update_pointer(state, None, now).await?;
     failpoint::reached("latest");
-    table.delete_strays(&state, manifest).await?;
-    table.undo(begun, &state).await?;
+    delete_unlisted(table, &state, manifest).await?;
+    roll_back(table, begun, &state).await?;
     failpoint::reached("struck-off");
-    staging::clear(table.lake, &manifest.dataset, &request.run_id).await?;
-    table
-        .tidy(table.read(now).await?, alone, now)
+    leftovers::clear(table.lake, &manifest.dataset, &request.run_id).await?;
+    recover(table, table.read(now).await?, alone, now)
         .await
         .map(drop)
 }
@@ -251,7 +259,7 @@ async fn publish(
     table: &Table<'_>,
     request: &AmendRequest,
     manifest: &Manifest,
-    begun: &Begun,
+    begun: &Intent,
     mut state: TableState,
 ) -> Result<Option<TableState>> {
     let now = request.committed_at;
@@ -305,7 +313,7 @@ async fn publish(
         }
         let is_outdated = !is_current(&state.latest, &request.published);
         if is_outdated || !goes_on {
-            table.undo(begun, &state).await?;
+            roll_back(table, begun, &state).await?;
         }
         if is_outdated {
             return Ok(None);
@@ -326,6 +334,7 @@ fn added<'a>(request: &AmendRequest, manifest: &'a Manifest) -> Vec<&'a DataFile
 mod tests {
     use super::*;
     use crate::fixtures::{committed, dataset, lakes, paths, settings_of, snapshot, stage};
+    use crate::read_manifest;
 
     /// An amendment of the one snapshot of `lake` by two rows of group 1.
     async fn request(lake: &Lake, run_id: &str) -> AmendRequest {
@@ -434,7 +443,7 @@ mod tests {
         let (_folder, [_, lake, ..]) = lakes();
         committed(&lake, &snapshot(26, 10), "run", 20).await;
         let request = request(&lake, "silent").await;
-        staging::revoke(&lake, "devices", "silent").await.unwrap();
+        run_lease::revoke(&lake, "devices", "silent").await.unwrap();
         let before = paths(&lake, "devices").await;
         assert_eq!(
             amend(&lake, &request).await.unwrap(),
@@ -468,7 +477,7 @@ mod tests {
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
             let dead = request(&lake, "dead").await;
-            Begun::new(amended(&dead), false)
+            Intent::new(amended(&dead), false)
                 .write(&lake)
                 .await
                 .unwrap();

@@ -1,11 +1,11 @@
 //! What must hold of a snapshot before it is committed. Checked in release builds, before the lake is touched.
 
+use crate::commit::request::CommitRequest;
 use std::collections::HashSet;
 
-use crate::commit::publish::CommitRequest;
 use crate::error::{Error, Result};
-use crate::table::latest::Latest;
 use crate::layout;
+use crate::table::latest::Latest;
 
 /// Runs every check that needs nothing but the request.
 pub(crate) fn check(request: &CommitRequest) -> Result<()> {

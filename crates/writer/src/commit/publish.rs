@@ -20,173 +20,35 @@
 //! is no lock: a log entry is put only where there is none, `latest` only over the one that was read, and who loses
 //! either decides again. There a commit counts as dead when its snapshot is current or overtaken, when it began an
 //! hour ago, or when the lake has a single writer. A run that was taken for dead before step 1 finds no lease after it, and
-//! commits nothing ([`staging::may_commit`]).
+//! commits nothing ([`run_lease::may_commit`]).
 
+use crate::commit::record::info;
+use crate::commit::record::undecided;
+use crate::commit::recover::delete_unlisted;
+use crate::commit::recover::recover;
+use crate::commit::recover::roll_back;
+use crate::commit::request::CommitOutcome;
+use crate::commit::request::CommitRequest;
+use crate::commit::request::manifest_of;
+use crate::commit::standing::refusal;
+use crate::commit::uploads::abort;
+use crate::commit::uploads::complete_uploads;
+use crate::stage::leftovers;
 use chrono::{DateTime, Utc};
-use dataset::{Dataset, Snapshot, SnapshotId};
-use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::{Map, Value, json};
 
-use crate::table::intent::Begun;
-use crate::store::contention::Contention;
+use crate::commit::invariants;
 use crate::delta::log::{EntryOfSnapshot, LogEntry};
 use crate::error::{Error, Result};
-use crate::store::failpoint;
-use crate::commit::invariants;
-use crate::table::latest::{CurrentSnapshot, Latest};
-use crate::parquet::data_file::DataFile;
-use crate::table::manifest::{self, BlobCounts, Manifest};
-use crate::store::remote::ConditionalPut;
-use crate::stage::staged_file::StagedFile;
 use crate::stage::run_lease;
+use crate::store::contention::Contention;
+use crate::store::failpoint;
 use crate::store::lake::Lake;
-use crate::table::state::{Table, TableFormat, TableSettings, TableState};
-use crate::stage::upload;
-
-/// Uploads completed or aborted side by side.
-const UPLOADS_AT_ONCE: usize = 16;
-/// Files for which folders are made at once, on local disk.
-const FOLDERS_AT_ONCE: usize = 256;
-
-/// How a snapshot stands to what the lake holds of its organisation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// The organisation has no snapshot of that date, and none of a later time.
-    New,
-    /// This very snapshot is current.
-    Unchanged(CurrentSnapshot),
-    /// It is later than the current one of its date and would take its place.
-    Replaces(CurrentSnapshot),
-    /// The organisation has a snapshot of a later time: that of the same date where there is one, else its newest.
-    OlderThan(CurrentSnapshot),
-    /// A rollback displaced it, or a later one of its date, for the one that is current.
-    RolledBack {
-        /// The current one.
-        current: CurrentSnapshot,
-        /// The latest one that was displaced.
-        displaced: SnapshotId,
-    },
-}
-
-/// What is to be committed.
-#[derive(Debug, Clone)]
-pub struct CommitRequest {
-    /// The snapshot.
-    pub snapshot: Snapshot,
-    /// Its columns.
-    pub dataset: Dataset,
-    /// The run.
-    pub run_id: String,
-    /// Version of the program.
-    pub program_version: String,
-    /// The time now.
-    pub committed_at: DateTime<Utc>,
-    /// Every staged file of the snapshot.
-    pub files: Vec<StagedFile>,
-    /// Every blob of the listing.
-    pub blobs: Vec<BlobCounts>,
-    /// Rows whose unique key another row has.
-    pub duplicate_keys: u64,
-    /// The files of the records set aside.
-    pub quarantine_files: Vec<String>,
-    /// Whether an older snapshot may be put in the place of its date.
-    pub backfill: bool,
-    /// How the table is committed.
-    pub table: TableSettings,
-}
-
-/// What became of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitOutcome {
-    /// The snapshot is current.
-    Committed {
-        /// What was published.
-        manifest: Box<Manifest>,
-        /// The snapshot whose place it took.
-        replaced: Option<CurrentSnapshot>,
-        /// Files of the replaced snapshot that could not be deleted. The commit stands all the same.
-        not_deleted: Vec<String>,
-        /// Why what follows the commit could not be finished, if it could not: `latest.json` may be old. The commit stands, and
-        /// the next run finishes it.
-        unfinished: Option<String>,
-    },
-    /// It was current already, or another run committed it meanwhile. The staged files were thrown away.
-    Unchanged(CurrentSnapshot),
-    /// The lake holds a later one and `backfill` was not asked for. The staged files were thrown away.
-    OlderThanCurrent(CurrentSnapshot),
-    /// A rollback displaced it and `backfill` was not asked for. The staged files were thrown away.
-    RolledBack {
-        /// The current one.
-        current: CurrentSnapshot,
-        /// The latest one that was displaced.
-        displaced: SnapshotId,
-    },
-    /// The store kept refusing the write that decides: others kept committing first, or it has another reason. Nothing was
-    /// committed.
-    Conflict {
-        /// Writes that it refused.
-        attempts: u32,
-        /// The store's words of the last refusal, without secrets.
-        message: String,
-    },
-    /// Another run took this one for dead: it was silent for too long. Nothing was committed.
-    TakenForDead,
-}
-
-/// How `snapshot` stands to the lake now. A commit decides again.
-///
-/// Finishes first what a run that died had committed, and undoes what it had not; writes nothing where there is
-/// nothing of the kind.
-///
-/// # Errors
-/// [`crate::Error::HasDeltaLog`]; what reading or writing the control documents gives.
-pub async fn standing(
-    lake: &Lake,
-    snapshot: &Snapshot,
-    settings: TableSettings,
-    now: DateTime<Utc>,
-) -> Result<Standing> {
-    let table = Table::new(lake, &snapshot.dataset, settings);
-    let state = table.settled(now).await?;
-    Ok(decide(&state.latest, snapshot))
-}
-
-/// Finishes what runs that died had committed, and undoes what they had not, as [`standing`] does.
-///
-/// # Errors
-/// Those of [`standing`].
-pub async fn settle(
-    lake: &Lake,
-    dataset: &str,
-    settings: TableSettings,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let table = Table::new(lake, dataset, settings);
-    table.settled(now).await.map(drop)
-}
-
-fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
-    let current = latest.current(&snapshot.org_id, snapshot.generated_date());
-    let newest = latest.newest(&snapshot.org_id);
-    let is_later = |other: &&CurrentSnapshot| other.generated_time > snapshot.generated_time;
-    match current {
-        Some(current) if current.snapshot == snapshot.id() => Standing::Unchanged(current.clone()),
-        current => match (
-            current.filter(is_later).or(newest.filter(is_later)),
-            current,
-        ) {
-            (Some(later), _) => Standing::OlderThan(later.clone()),
-            (None, Some(current)) => match &current.rolled_back {
-                Some(displaced) if *displaced >= snapshot.id() => Standing::RolledBack {
-                    current: current.clone(),
-                    displaced: displaced.clone(),
-                },
-                _ => Standing::Replaces(current.clone()),
-            },
-            (None, None) => Standing::New,
-        },
-    }
-}
+use crate::store::remote::ConditionalPut;
+use crate::table::intent::Intent;
+use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::table::manifest::Manifest;
+use crate::table::settings::TableFormat;
+use crate::table::state::{Table, TableState};
 
 /// Makes the staged files the current snapshot of their organisation and date.
 ///
@@ -216,127 +78,23 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 
     let commit = Commit {
         alone: lock.is_some() || request.table.single_writer,
-        begun: Begun::new(manifest_of(request), request.backfill),
+        begun: Intent::new(manifest_of(request), request.backfill),
         table,
         request,
     };
     let outcome = commit.run(state).await?;
-    if let Err(error) = staging::clear(lake, dataset, &request.run_id).await {
+    if let Err(error) = leftovers::clear(lake, dataset, &request.run_id).await {
         tracing::warn!(%error, "what the run staged could not be deleted");
     }
     drop(lock);
     Ok(outcome)
 }
 
-/// Throws staged files away, and the run's staging folder with all in it.
-///
-/// # Errors
-/// What the store answers.
-pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile]) -> Result<()> {
-    abort_files(lake, files).await?;
-    staging::clear(lake, dataset, run_id).await
-}
-
-/// Throws staged files away, and leaves whatever else the run has staged.
-///
-/// # Errors
-/// What the store answers.
-pub async fn abort_files(lake: &Lake, files: &[StagedFile]) -> Result<()> {
-    let aborts = files.iter().cloned().map(|file| {
-        let lake = lake.clone();
-        async move { file.upload.abort(&lake, &file.path).await }
-    });
-    stream::iter(aborts)
-        .buffer_unordered(UPLOADS_AT_ONCE)
-        .try_collect::<()>()
-        .await
-}
-
-async fn abort_quietly(lake: &Lake, request: &CommitRequest) {
-    // Reported as a warning: the error that led here is the one to return.
-    if let Err(error) = abort(
-        lake,
-        &request.snapshot.dataset,
-        &request.run_id,
-        &request.files,
-    )
-    .await
-    {
-        tracing::warn!(%error, "could not abort all uploads");
-    }
-}
-
-/// The outcome that ends a commit before it publishes anything.
-fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
-    match decide(latest, &request.snapshot) {
-        Standing::Unchanged(current) => Some(CommitOutcome::Unchanged(current)),
-        Standing::OlderThan(current) if !request.backfill => {
-            Some(CommitOutcome::OlderThanCurrent(current))
-        }
-        Standing::RolledBack { current, displaced } if !request.backfill => {
-            Some(CommitOutcome::RolledBack { current, displaced })
-        }
-        _ => None,
-    }
-}
-
-pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
-    for files in files.chunks(FOLDERS_AT_ONCE) {
-        let files = files.iter().map(|file| (&file.upload, &*file.path));
-        upload::create_folders(lake, files).await?;
-    }
-    // Made one by one: of thousands of files, those that are not under way take no memory.
-    let completions = files.iter().cloned().map(|file| {
-        let lake = lake.clone();
-        async move {
-            file.upload
-                .complete(&lake, &file.path, &file.sha256)
-                .await?;
-            failpoint::reached("upload-completed");
-            Ok(())
-        }
-    });
-    stream::iter(completions)
-        .buffer_unordered(UPLOADS_AT_ONCE)
-        .try_collect()
-        .await
-}
-
-pub(crate) fn manifest_of(request: &CommitRequest) -> Manifest {
-    let mut files: Vec<DataFile> = request.files.iter().map(DataFile::from).collect();
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Manifest {
-        version: manifest::VERSION,
-        dataset: request.snapshot.dataset.clone(),
-        snapshot: request.snapshot.id(),
-        org_id: request.snapshot.org_id.clone(),
-        generated_time: request.snapshot.generated_time,
-        schema_fingerprint: request.dataset.fingerprint(),
-        run_id: request.run_id.clone(),
-        program_version: request.program_version.clone(),
-        committed_at: request.committed_at,
-        rows: files.iter().map(|file| file.rows).sum(),
-        bytes: files.iter().map(|file| file.bytes).sum(),
-        records_read: request.blobs.iter().map(|blob| blob.records).sum(),
-        records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
-        duplicate_keys: request.duplicate_keys,
-        amendment: 0,
-        quarantine_files: sorted(request.quarantine_files.clone()),
-        files,
-        blobs: request.blobs.clone(),
-    }
-}
-
-pub(crate) fn sorted(mut paths: Vec<String>) -> Vec<String> {
-    paths.sort();
-    paths
-}
-
 /// A commit that was not refused.
 struct Commit<'a> {
     table: Table<'a>,
     request: &'a CommitRequest,
-    begun: Begun,
+    begun: Intent,
     /// Whether no other commit can be under way.
     alone: bool,
 }
@@ -357,10 +115,10 @@ impl Commit<'_> {
         self.begun.write(lake).await?;
         failpoint::reached("begun");
         let (dataset, run_id) = (self.table.dataset, &self.request.run_id);
-        if !staging::may_commit(lake, dataset, run_id, self.table.settings).await? {
+        if !run_lease::may_commit(lake, dataset, run_id, self.table.settings).await? {
             abort_quietly(lake, self.request).await;
             let state = self.table.read(now).await?;
-            self.table.undo(&self.begun, &state).await?;
+            roll_back(&self.table, &self.begun, &state).await?;
             return Ok(CommitOutcome::TakenForDead);
         }
         if let Err(error) = complete_uploads(lake, &self.request.files).await {
@@ -377,7 +135,7 @@ impl Commit<'_> {
             // By now another run of the snapshot may have files of the same names.
             Recorded::StruckOff => return Ok(CommitOutcome::TakenForDead),
             Recorded::Lost(state, outcome) => {
-                self.table.undo(&self.begun, &state).await?;
+                roll_back(&self.table, &self.begun, &state).await?;
                 return Ok(outcome);
             }
         };
@@ -399,7 +157,7 @@ impl Commit<'_> {
         let refused = refusal(&state.latest, self.request);
         let overtaken = matches!(refused, Some(CommitOutcome::OlderThanCurrent(_)));
         if self.alone || overtaken || refused.is_some() {
-            self.table.undo(&self.begun, &state).await?;
+            roll_back(&self.table, &self.begun, &state).await?;
         }
         refused.ok_or(error)
     }
@@ -532,13 +290,13 @@ impl Commit<'_> {
             failpoint::reached("manifest");
             state = table.read_again(state.log, Some(manifest), now).await?;
         }
-        let state = table.publish(state, Some(manifest), now).await?;
+        let state = table.update_pointer(state, Some(manifest), now).await?;
         failpoint::reached("latest");
-        table.delete_strays(&state, manifest).await?;
+        delete_unlisted(table, &state, manifest).await?;
         self.begun.delete(table.lake).await?;
         failpoint::reached("struck-off");
         let state = table.read_again(state.log, Some(manifest), now).await?;
-        table.tidy(state, self.alone, now).await
+        recover(&table, state, self.alone, now).await
     }
 
     fn replaced_in(&self, latest: &Latest) -> Option<CurrentSnapshot> {
@@ -549,42 +307,24 @@ impl Commit<'_> {
     }
 }
 
+async fn abort_quietly(lake: &Lake, request: &CommitRequest) {
+    // Reported as a warning: the error that led here is the one to return.
+    if let Err(error) = abort(
+        lake,
+        &request.snapshot.dataset,
+        &request.run_id,
+        &request.files,
+    )
+    .await
+    {
+        tracing::warn!(%error, "could not abort all uploads");
+    }
+}
+
 fn conflict(contention: &Contention) -> CommitOutcome {
     CommitOutcome::Conflict {
         attempts: contention.refusals(),
         message: contention.last().to_owned(),
-    }
-}
-
-/// An error of the write that decides. Where no answer came, the store may have taken it.
-pub(crate) fn undecided(manifest: &Manifest, error: Error) -> Error {
-    match error {
-        Error::Store { .. } | Error::Stopped { .. } => Error::Undecided {
-            snapshot: manifest.snapshot.to_string(),
-            source: Box::new(error),
-        },
-        error => error,
-    }
-}
-
-/// What a log entry tells of the snapshot.
-pub(crate) fn info(manifest: &Manifest) -> Map<String, Value> {
-    let info = json!({
-        "runId": manifest.run_id,
-        "snapshot": manifest.snapshot,
-        "orgId": manifest.org_id,
-        "generatedTime": manifest.generated_time,
-        "recordsRead": manifest.records_read,
-        "recordsQuarantined": manifest.records_quarantined,
-        "operationMetrics": {
-            "numFiles": manifest.files.len().to_string(),
-            "numOutputRows": manifest.rows.to_string(),
-            "numOutputBytes": manifest.bytes.to_string(),
-        },
-    });
-    match info {
-        Value::Object(info) => info,
-        _ => Map::new(),
     }
 }
 

@@ -96,7 +96,10 @@ impl KernelLog {
     }
 
     /// Writes what a checkpoint of the log holds into a document, which is then to be put in its place.
-    pub(crate) fn write_checkpoint(&self, document: &mut DocumentWriter) -> DeltaResult<WrittenCheckpoint> {
+    pub(crate) fn write_checkpoint(
+        &self,
+        document: &mut DocumentWriter,
+    ) -> DeltaResult<WrittenCheckpoint> {
         let engine = self.engine.as_ref();
         let writer = Arc::clone(&self.snapshot).create_checkpoint_writer(engine)?;
         let mut actions = writer.checkpoint_data(engine)?;

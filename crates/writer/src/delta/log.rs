@@ -3,6 +3,8 @@
 //! Protocol reader 1, writer 2; no DataFusion, and the lake's own store, with its options and retries. Decides
 //! nothing: which snapshot takes whose place is [`crate::commit::publish`]'s work, and a lost race is an outcome.
 
+use crate::delta::kernel;
+use crate::delta::schema;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +24,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::store::document_writer::DocumentWriter;
+use crate::delta::kernel::KernelLog;
+use crate::delta::sorted_listing::SortedFolder;
 use crate::error::{Error, Result};
 use crate::layout;
-use crate::delta::kernel::{self, KernelLog};
 use crate::parquet::data_file::DataFile;
-use crate::store::remote::ConditionalPut;
-use crate::delta::sorted_listing::SortedFolder;
 use crate::parquet::statistics::Bounds;
 use crate::store::backend::{Store, blocking};
+use crate::store::document_writer::DocumentWriter;
 use crate::store::lake::Lake;
-use crate::delta::schema;
+use crate::store::remote::ConditionalPut;
 
 /// A checkpoint is written with every entry that makes this many.
 const CHECKPOINT_INTERVAL: u64 = 10;
@@ -308,14 +309,14 @@ impl DeltaLog {
 
     /// The log as Delta's kernel reads it.
     async fn kernel(&self) -> Result<KernelLog> {
-        let engine = log_kernel::engine(self.objects().await?);
+        let engine = kernel::engine(self.objects().await?);
         self.on_kernel("read", move || KernelLog::read(engine, TABLE_URL, None))
             .await
     }
 
     /// Files of the table at a version, from the lake's root. `None`: the log can no longer be read at that version.
     pub(crate) async fn paths_at(&self, version: u64) -> Result<Option<BTreeSet<String>>> {
-        let engine = log_kernel::engine(self.objects().await?);
+        let engine = kernel::engine(self.objects().await?);
         let table = layout::table(&self.dataset);
         let paths = self.on_kernel("read", move || {
             let log = KernelLog::read(engine, TABLE_URL, Some(version))?;
@@ -379,7 +380,8 @@ impl DeltaLog {
         let added = added.collect::<Result<_>>()?;
         let version = state.version.map_or(0, |version| version + 1);
         let path = format!("{}/{version:020}.json", layout::delta_log(&self.dataset));
-        let mut document = DocumentWriter::new(&self.lake.store, &layout::control(&self.dataset)).await?;
+        let mut document =
+            DocumentWriter::new(&self.lake.store, &layout::control(&self.dataset)).await?;
         self.actions(state, &entry, declared.as_ref(), |action| {
             document.push(&action, &path)
         })?;
@@ -505,7 +507,8 @@ impl DeltaLog {
     async fn checkpoint(&self) -> Result<()> {
         let kernel = self.kernel().await?;
         let version = kernel.snapshot().version();
-        let mut document = DocumentWriter::new(&self.lake.store, &layout::control(&self.dataset)).await?;
+        let mut document =
+            DocumentWriter::new(&self.lake.store, &layout::control(&self.dataset)).await?;
         let written = self.on_kernel("checkpoint", move || {
             let checkpoint = kernel.write_checkpoint(&mut document)?;
             Ok((kernel, document, checkpoint))
@@ -593,7 +596,7 @@ impl DeltaLog {
         now: DateTime<Utc>,
     ) -> Result<Option<Declared>> {
         let malformed = |error: serde_json::Error| self.malformed(&error);
-        let wanted = table_schema::fields(columns)?;
+        let wanted = schema::fields(columns)?;
         let schema = |fields: Vec<Value>| json!({"type": "struct", "fields": fields}).to_string();
         let Some(table) = &state.table else {
             let protocol = json!({"minReaderVersion": 1, "minWriterVersion": 2});
@@ -603,7 +606,7 @@ impl DeltaLog {
                 "description": columns.meaning,
                 "format": {"provider": "parquet", "options": {}},
                 "schemaString": schema(wanted),
-                "partitionColumns": table_schema::partition_columns(columns),
+                "partitionColumns": schema::partition_columns(columns),
                 "configuration": {"delta.checkpointInterval": CHECKPOINT_INTERVAL.to_string()},
                 "createdTime": now.timestamp_millis(),
             });
@@ -616,7 +619,7 @@ impl DeltaLog {
         let declared = metadata["schemaString"].as_str().unwrap_or_default();
         let declared: Value = serde_json::from_str(declared).map_err(malformed)?;
         let current = declared["fields"].as_array().cloned().unwrap_or_default();
-        let Some(fields) = table_schema::evolved(columns, &current, wanted)? else {
+        let Some(fields) = schema::evolved(columns, &current, wanted)? else {
             return Ok(None);
         };
         metadata["schemaString"] = schema(fields).into();

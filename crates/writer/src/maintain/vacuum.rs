@@ -8,20 +8,26 @@
 //! | manifest | its snapshot is current or kept, or being committed |
 //! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
 
+use crate::commit::recover::abandoned_runs;
+use crate::commit::recover::discard_run;
+use crate::commit::recover::recover;
+use crate::commit::retire::is_overdue;
+use crate::table::intent::is_over;
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use dataset::SnapshotId;
 use serde::Serialize;
 
-use crate::table::intent::Begun;
 use crate::error::Result;
 use crate::layout;
-use crate::table::manifest::Manifest;
 use crate::stage::run_lease;
 use crate::store::lake::Lake;
 use crate::store::object::ObjectInfo;
-use crate::table::state::{Table, TableSettings, delete_files, is_over};
+use crate::table::intent::Intent;
+use crate::table::manifest::Manifest;
+use crate::table::settings::TableSettings;
+use crate::table::state::Table;
 
 /// What a vacuum found, and deleted if it was told to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -77,12 +83,12 @@ pub async fn vacuum(
     let table = Table::new(lake, dataset, settings);
     if apply {
         // What a dead commit has written down may be all that tells what is current.
-        table.finish(table.read(now).await?, now).await?;
+        table.roll_forward(table.read(now).await?, now).await?;
     }
     // Files before what holds them: a commit writes down what it begins before its files appear.
     let files = lake.list(&layout::table(dataset)).await?;
     let control = lake.list(&layout::control(dataset)).await?;
-    let begun = Begun::list(lake, dataset).await?;
+    let begun = Intent::list(lake, dataset).await?;
     let state = table.read(now).await?;
     let alone = lock.is_some() || settings.single_writer;
 
@@ -100,7 +106,7 @@ pub async fn vacuum(
     }
     for retired in &state.latest.retired {
         let files = files_of(lake, &retired.was.manifest).await?;
-        if table.is_overdue(retired, now) {
+        if is_overdue(&table, retired, now) {
             retired_files.extend(files);
         } else {
             kept_snapshots.insert(&retired.was.snapshot);
@@ -130,7 +136,7 @@ pub async fn vacuum(
         .iter()
         .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
         .collect();
-    let mut abandoned_runs = table.abandoned_runs(now).await?;
+    let mut abandoned_runs = abandoned_runs(&table, now).await?;
     abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
     for object in control {
         if held.contains(&object.path) {
@@ -139,7 +145,7 @@ pub async fn vacuum(
         if let Some((snapshot, run)) = layout::run_of_set_aside(dataset, &object.path) {
             let is_stale = abandoned_runs.contains(run)
                 || (kept_snapshots.contains(&snapshot)
-                    && staging::is_dead(lake, dataset, run, settings, now).await?);
+                    && run_lease::is_dead(lake, dataset, run, settings, now).await?);
             if is_stale {
                 found.push(orphan(object, OrphanKind::Control));
             }
@@ -155,14 +161,14 @@ pub async fn vacuum(
             .iter()
             .map(|orphan| orphan.path.clone())
             .partition(|path| path.starts_with(&format!("{}/", layout::table(dataset))));
-        delete_files(lake, &table_files).await?;
+        lake.delete_files(&table_files).await?;
         let over: Vec<String> = over.into_iter().collect();
         lake.delete(&over).await?;
         for run_id in &abandoned_runs {
-            table.discard(run_id, now).await?;
+            discard_run(&table, run_id, now).await?;
         }
         lake.delete(&documents).await?;
-        table.tidy(table.read(now).await?, alone, now).await?;
+        recover(&table, table.read(now).await?, alone, now).await?;
     }
     Ok(VacuumReport {
         applied: apply,
@@ -320,7 +326,7 @@ mod tests {
     async fn what_a_living_commit_has_begun_is_held() {
         let (_folder, [_, lake, ..]) = lakes();
         let request = crate::fixtures::staged(&lake, &snapshot(26, 10), "alive", 5).await;
-        let begun = Begun::new(crate::commit::publish::manifest_of(&request), false);
+        let begun = Intent::new(crate::commit::request::manifest_of(&request), false);
         begun.write(&lake).await.unwrap();
         for file in &request.files {
             file.upload

@@ -21,9 +21,9 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::parquet::data_file::DataFile;
-use crate::table::manifest::Manifest;
 use crate::store::lake::Lake;
 use crate::store::object::sha256;
+use crate::table::manifest::Manifest;
 
 const BATCH_ROWS: usize = 8192;
 /// Problems listed for one file; the rest is counted.
@@ -412,6 +412,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{committed, dataset, lakes, request, snapshot, stage};
+    use crate::read_manifest;
 
     async fn published(lake: &Lake) -> Manifest {
         committed(lake, &snapshot(26, 10), "run", 150).await;

@@ -24,30 +24,6 @@ pub struct DataFile {
     /// Bounds of the string columns of the unique key.
     pub key_ranges: Vec<KeyRange>,
     /// Bounds and null counts of the columns that readers filter by.
-    #[serde(default, with = "shared")]
+    #[serde(default, with = "crate::parquet::shared")]
     pub column_statistics: Arc<[ColumnStatistics]>,
-}
-
-/// What several owners share, written as if it had one.
-pub(crate) mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(crate) fn serialize<T, S>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error>
-    where
-        T: Serialize + ?Sized,
-        S: Serializer,
-    {
-        value.as_ref().serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Arc<T>, D::Error>
-    where
-        T: ?Sized,
-        Box<T>: Deserialize<'de>,
-        D: Deserializer<'de>,
-    {
-        Box::<T>::deserialize(deserializer).map(Arc::from)
-    }
 }

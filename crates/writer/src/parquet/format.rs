@@ -14,10 +14,10 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescriptor;
 
-use crate::parquet::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
 use crate::error::{Error, Result};
-use crate::parquet::buffers::KeptBuffers;
 use crate::layout::LAYOUT_VERSION;
+use crate::parquet::buffers::KeptBuffers;
+use crate::parquet::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
 use crate::parquet::footer::ParquetFileFormat;
 use crate::parquet::statistics;
 

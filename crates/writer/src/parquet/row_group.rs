@@ -14,10 +14,10 @@ use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 
-use crate::parquet::column_chunk::{ColumnChunkEncoder, SharedBuffers};
 use crate::error::{Error, Result};
-use crate::parquet::format::FileFormat;
 use crate::parquet::buffers::KeptBuffers;
+use crate::parquet::column_chunk::{ColumnChunkEncoder, SharedBuffers};
+use crate::parquet::format::FileFormat;
 use crate::parquet::statistics::Collected;
 
 /// Rows of a page: what a column holds uncompressed while it is written, 140 columns at a time.

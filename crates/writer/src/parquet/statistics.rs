@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnStatistics {
     /// Name of the column; files share it.
-    #[serde(with = "crate::store::document::shared")]
+    #[serde(with = "crate::parquet::shared")]
     pub column: Arc<str>,
     /// Rows without a value.
     pub nulls: u64,

@@ -93,9 +93,9 @@ pub(crate) async fn clear(lake: &Lake, dataset: &str, run_id: &str) -> Result<()
 mod tests {
     use std::time::Duration;
 
-use super::*;
-use crate::stage::run_lease::{begin_run, may_commit, revoke};
+    use super::*;
     use crate::fixtures::{lakes, paths, settings_of, snapshot, stage};
+    use crate::stage::run_lease::{begin_run, may_commit, revoke};
 
     const RUN: &str = "20260101T000000Z-1";
 

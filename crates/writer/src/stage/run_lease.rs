@@ -9,22 +9,19 @@
 //! A lake with a single writer has no leases: whatever is there is of a dead run. A run that was taken for dead and only
 //! slept finds its uploads aborted, and its lease gone when it asks for it before it commits ([`may_commit`]).
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use crate::store::document::parse;
 use crate::error::Result;
 use crate::layout;
-use crate::store::local_disk::{FileLock, LocalDisk};
 use crate::store::backend::{Store, blocking};
 use crate::store::lake::Lake;
-use crate::table::state::TableSettings;
+use crate::store::local_disk::{FileLock, LocalDisk};
+use crate::table::settings::TableSettings;
 
 /// Renewals of a lease in the time after which its run is taken for dead.
 const RENEWALS: u32 = 10;
@@ -157,4 +154,13 @@ pub(crate) async fn is_dead(
             silent.is_ok_and(|silent| silent > settings.dead_after)
         })),
     }
+}
+
+/// Proves that the store refuses to overwrite what a condition protects, by trying it.
+///
+/// # Errors
+/// [`crate::Error::NoConditionalPut`] if it overwrites all the same.
+pub async fn probe_conditional_put(lake: &Lake, dataset: &str, run_id: &str) -> Result<()> {
+    lake.probe_conditional_put(&layout::probe(dataset, run_id))
+        .await
 }

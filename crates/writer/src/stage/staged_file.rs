@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::store::failpoint;
-use crate::parquet::format::FileFormat;
 use crate::layout;
-use crate::stage::part_buffer::OpenPart;
-use crate::parquet::data_file::{self, DataFile};
+use crate::parquet::data_file::DataFile;
 use crate::parquet::footer::ParquetFile;
+use crate::parquet::format::FileFormat;
 use crate::parquet::row_group::{EncodedRowGroup, KeyRange, cover};
 use crate::parquet::statistics::{self, Collected, ColumnStatistics};
+use crate::stage::part_buffer::OpenPart;
+use crate::stage::upload::{OpenUpload, Upload};
+use crate::store::failpoint;
 use crate::store::lake::Lake;
 use crate::store::object::hexadecimal;
-use crate::stage::upload::{OpenUpload, Upload};
 
 /// A Parquet file that the store has whole and that no reader sees yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct StagedFile {
     /// Bounds of the string columns of the unique key.
     pub key_ranges: Vec<KeyRange>,
     /// Bounds and null counts of the columns that readers filter by.
-    #[serde(default, with = "data_file::shared")]
+    #[serde(default, with = "crate::parquet::shared")]
     pub column_statistics: Arc<[ColumnStatistics]>,
     /// What completes or aborts the upload.
     pub upload: OpenUpload,
@@ -256,8 +256,8 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{batch, format, lakes, partition, paths, snapshot, stage};
-    use crate::stage::part_buffer::PART_BYTES;
     use crate::parquet::row_group::RowGroupEncoder;
+    use crate::stage::part_buffer::PART_BYTES;
 
     async fn published(lake: &Lake, file: &StagedFile) -> Bytes {
         file.upload

@@ -6,6 +6,7 @@
 //! | Azure | uncommitted blocks of the blob | `Put Block List` | nothing: they expire after a week |
 //! | local disk | file in the control folder, fsynced | rename, fsync of the new folder | deletion |
 
+use crate::stage::leftovers;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -15,11 +16,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::store::local_disk::LocalDisk;
-use crate::store::remote::Remote;
-use crate::stage::run_lease;
 use crate::store::backend::{Store, blocking};
 use crate::store::lake::Lake;
+use crate::store::local_disk::LocalDisk;
+use crate::store::remote::Remote;
 
 /// Parts of one file in flight; with the one being filled, the memory of an upload is two parts.
 const PARTS_IN_FLIGHT: usize = 1;
@@ -150,7 +150,7 @@ impl Upload {
                 let upload_id = remote.open_upload(path).await?;
                 // Azure's have no id, and expire by themselves.
                 if !upload_id.is_empty() {
-                    staging::note_upload(lake, staging_path, path, &upload_id).await?;
+                    leftovers::note_upload(lake, staging_path, path, &upload_id).await?;
                 }
                 Ok(Self::Multipart {
                     remote: remote.clone(),

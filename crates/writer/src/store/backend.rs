@@ -42,4 +42,3 @@ where
     };
     disk.patience.wait(action, path, operation).await
 }
-

@@ -9,12 +9,12 @@ use object_store::PutPayloadMut;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::store::document::malformed;
 use crate::error::{Error, Result};
-use crate::store::local_disk::LocalDisk;
-use crate::store::remote::{ConditionalPut, Remote};
 use crate::layout;
 use crate::store::backend::{Store, blocking};
+use crate::store::document::malformed;
+use crate::store::local_disk::LocalDisk;
+use crate::store::remote::{ConditionalPut, Remote};
 
 /// Size of the pieces: small ones leave no holes in memory that nothing else fits in.
 const PIECE_BYTES: usize = 32 << 10;

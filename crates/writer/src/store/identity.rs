@@ -163,6 +163,7 @@ mod tests {
 
     use super::*;
     use crate::store::environment::Environment;
+    use crate::store::lake::Lake;
     use crate::store::options::open_in;
 
     /// A storage account, a sign-in authority and a metadata endpoint on loopback, which write down who asks them.
@@ -236,7 +237,10 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), SecretString::from(here(value))))
                 .collect();
             let read = match open_in(&environment, "az://container/lake", &options) {
-                Ok(lake) => lake.get("x").await.map(|found| assert!(found.is_none())),
+                Ok((shown, store)) => Lake::new(shown, store)
+                    .get("x")
+                    .await
+                    .map(|found| assert!(found.is_none())),
                 Err(error) => Err(error),
             };
             let error = read

@@ -3,7 +3,7 @@
 //! Small objects go in and out whole; Parquet files go through [`crate::StagedFileWriter`]. Paths are those of
 //! [`crate::layout`]: from the lake's root, `/` between names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -58,7 +58,7 @@ impl Lake {
     /// [`Error::Configuration`] for a root or an option that cannot be right.
     pub fn open(root: &str, options: &BTreeMap<String, SecretString>) -> Result<Self> {
         let (shown, store) = options::open(root, options)?;
-        Ok(Self { shown, store })
+        Ok(Self::new(shown, store))
     }
 
     pub(crate) fn new(shown: String, store: Store) -> Self {
@@ -182,6 +182,51 @@ impl Lake {
         }
     }
 
+    /// Deletes files of the table, and where a store has folders those that they leave empty: of group and date.
+    ///
+    /// # Errors
+    /// Those of [`Lake::delete`].
+    pub(crate) async fn delete_files(&self, paths: &[String]) -> Result<()> {
+        self.delete(paths).await?;
+        if let Store::Local(disk) = &self.store {
+            let folders: BTreeSet<&str> =
+                paths.iter().map(|path| layout::folder_of(path)).collect();
+            for folder in folders {
+                let group_and_date = 2;
+                blocking(disk, "delete", folder, move |disk, folder| {
+                    disk.delete_empty_folders(folder, group_and_date);
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a document is being written to one of the folders, or was when its process died. Only on local disk are there
+    /// such files.
+    pub(crate) async fn has_temporary_files(&self, folders: &[String]) -> Result<bool> {
+        if let Store::Local(disk) = &self.store {
+            for folder in folders {
+                let temporary = blocking(disk, "list", folder, LocalDisk::temporary_files);
+                if !temporary.await?.is_empty() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Deletes what [`Lake::has_temporary_files`] looks for.
+    pub(crate) async fn delete_temporary_files(&self, folders: &[String]) -> Result<()> {
+        if let Store::Local(disk) = &self.store {
+            for folder in folders {
+                blocking(disk, "delete", folder, LocalDisk::delete_temporary).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a small object with the version that [`Lake::compare_and_swap`] compares.
     pub(crate) async fn get_versioned(&self, path: &str) -> Result<(Option<Bytes>, Version)> {
         layout::check(path)?;
@@ -285,4 +330,3 @@ impl Lake {
         }
     }
 }
-

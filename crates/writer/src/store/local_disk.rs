@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::store::failpoint;
 use crate::parquet::buffers::KeptBuffers;
-use crate::store::patience::Patience;
+use crate::store::failpoint;
 use crate::store::object::ObjectInfo;
+use crate::store::patience::Patience;
 
 /// The root folder, absolute.
 #[derive(Debug, Clone)]

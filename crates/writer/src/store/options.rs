@@ -5,6 +5,7 @@
 //! `ClientConfigKey`), long (`aws_access_key_id`) or short (`access_key_id`). S3 requests are path-style unless
 //! `virtual_hosted_style_request` is true, and then `endpoint` holds the bucket's own host.
 
+use crate::store::identity;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,13 +21,12 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use crate::error::{Error, Result};
-use crate::store::local_disk::LocalDisk;
-use crate::store::remote::Remote;
 use crate::store::backend::Store;
 use crate::store::environment::Environment;
-use crate::store::identity;
-use crate::store::value::{Form, Given, Origin, StoreKey, checked};
+use crate::store::local_disk::LocalDisk;
+use crate::store::remote::Remote;
 use crate::store::text_flaw::TextFlaw;
+use crate::store::value::{Form, Given, Origin, StoreKey, checked};
 
 type Options = BTreeMap<String, SecretString>;
 /// How the lake's root is shown, without secrets, and where it is.
@@ -130,11 +130,17 @@ pub(crate) fn open_in(environment: &Environment, root: &str, options: &Options) 
         }
         "s3" | "s3a" => {
             let store = s3(environment, &shown, options)?;
-            Ok((shown.clone(), Store::Remote(Remote::new(Arc::new(store), prefix()?))))
+            Ok((
+                shown.clone(),
+                Store::Remote(Remote::new(Arc::new(store), prefix()?)),
+            ))
         }
         "az" | "azure" | "abfs" | "abfss" => {
             let store = azure(environment, &shown, options)?;
-            Ok((shown.clone(), Store::Remote(Remote::new(Arc::new(store), prefix()?))))
+            Ok((
+                shown.clone(),
+                Store::Remote(Remote::new(Arc::new(store), prefix()?)),
+            ))
         }
         other => {
             let message =
@@ -155,7 +161,10 @@ fn open_local(shown: &str, root: PathBuf, options: &Options) -> Result<Opened> {
     if root.exists() && !root.is_dir() {
         return Err(wrong(shown, "is a file, not a folder".to_owned()));
     }
-    Ok((root.display().to_string(), Store::Local(LocalDisk::new(root))))
+    Ok((
+        root.display().to_string(),
+        Store::Local(LocalDisk::new(root)),
+    ))
 }
 
 fn s3(environment: &Environment, root: &str, options: &Options) -> Result<AmazonS3> {
@@ -231,7 +240,7 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Mic
             checked_value(root, &header.origin, Form::Word, &header.value)?;
         }
         let variables = from_variables(root, environment.azure())?;
-        store_identity::of_lake(variables, &options)
+        identity::of_lake(variables, &options)
     };
     let builder = from_environment
         .iter()
@@ -269,7 +278,7 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Mic
         endpoint
     };
     let http = is_http_on_loopback(root, endpoint.iter())?;
-    store_identity::build(root, builder.with_allow_http(http), retries())
+    identity::build(root, builder.with_allow_http(http), retries())
 }
 
 fn is_given<K: PartialEq>(given: &[Given<K>], keys: &[K]) -> bool {
@@ -373,6 +382,15 @@ fn wrong(root: &str, message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Lake;
+
+    fn open(root: &str, options: &Options) -> Result<Lake> {
+        super::open(root, options).map(|(shown, store)| Lake::new(shown, store))
+    }
+
+    fn open_in(environment: &Environment, root: &str, options: &Options) -> Result<Lake> {
+        super::open_in(environment, root, options).map(|(shown, store)| Lake::new(shown, store))
+    }
 
     fn options(pairs: &[(&str, &str)]) -> Options {
         pairs

@@ -13,8 +13,8 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 
 use crate::error::{Error, Result, shown};
-use crate::store::patience::Patience;
 use crate::store::object::ObjectInfo;
+use crate::store::patience::Patience;
 
 /// What became of a put under a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]

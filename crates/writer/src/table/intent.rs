@@ -1,16 +1,18 @@
 //! What a commit is about to publish, written down before it touches the table: a later run can finish it or undo it.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::store::document::parse;
 use crate::error::Result;
 use crate::layout;
-use crate::table::manifest::Manifest;
+use crate::store::document::parse;
 use crate::store::lake::Lake;
+use crate::table::latest::Latest;
+use crate::table::manifest::Manifest;
 
 /// A commit that is under way, or that was when its process died.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Begun {
+pub(crate) struct Intent {
     /// Version of this document's form.
     pub(crate) version: u32,
     /// Whether it may put an older snapshot in the place of a later one.
@@ -23,8 +25,10 @@ pub(crate) struct Begun {
 }
 
 const VERSION: u32 = 1;
+/// A commit takes seconds. One that was begun this long ago is taken for dead where no lock tells.
+const ABANDONED_AFTER: TimeDelta = TimeDelta::hours(1);
 
-impl Begun {
+impl Intent {
     pub(crate) fn new(manifest: Manifest, backfill: bool) -> Self {
         Self {
             version: VERSION,
@@ -102,4 +106,21 @@ impl Begun {
             .or(manifest.foreign_path())
             .or((!is_own).then_some(path))
     }
+}
+
+/// Whether a commit can no longer succeed, or has, or has taken so long that it must be dead.
+pub(crate) fn is_over(begun: &Intent, latest: &Latest, now: DateTime<Utc>) -> bool {
+    let manifest = &begun.manifest;
+    let date = manifest.identity().generated_date();
+    let is_late = now.signed_duration_since(manifest.committed_at) > ABANDONED_AFTER;
+    let is_overtaken = latest
+        .current(&manifest.org_id, date)
+        .is_some_and(|current| match &begun.amends {
+            Some(amended) => current.manifest != *amended,
+            None => {
+                current.snapshot == manifest.snapshot
+                    || (current.generated_time > manifest.generated_time && !begun.backfill)
+            }
+        });
+    is_late || is_overtaken
 }

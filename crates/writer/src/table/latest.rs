@@ -6,13 +6,13 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::store::document::{parse, to_pretty_json};
 use crate::error::{Error, Result};
 use crate::layout;
-use crate::table::manifest::Manifest;
-use crate::store::remote::ConditionalPut;
+use crate::store::document::{parse, to_pretty_json};
 use crate::store::lake::Lake;
 use crate::store::object::Version;
+use crate::store::remote::ConditionalPut;
+use crate::table::manifest::Manifest;
 
 const VERSION: u32 = 1;
 /// The last second that every reader of times can name: the end of the year 9999.

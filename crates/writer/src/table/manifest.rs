@@ -1,13 +1,13 @@
 //! The manifest: one JSON document a snapshot that lists its files, and the counts that the gate looked at.
 
 use chrono::{DateTime, Utc};
-use dataset::{OrgId, Partition, Snapshot, SnapshotId};
+use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::store::document::parse;
 use crate::error::Result;
 use crate::layout;
 use crate::parquet::data_file::DataFile;
+use crate::store::document::parse;
 use crate::store::lake::Lake;
 
 /// Version of the manifest that this program writes, and the newest that it reads.

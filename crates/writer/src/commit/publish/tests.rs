@@ -1,13 +1,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{standing as standing_now, *};
+use super::*;
 use crate::Error;
+use crate::Standing;
+use crate::commit::recover::discard_run;
+use crate::commit::standing::standing as standing_now;
 use crate::fixtures::{
     OTHER_ORG, commit, committed, dataset, lakes, now, paths, request, settings_of, snapshot,
     snapshot_of, stage, staged, with_settings_of,
 };
 use crate::layout;
+use crate::read_manifest;
+use dataset::Snapshot;
 
 fn manifest(outcome: &CommitOutcome) -> &Manifest {
     match outcome {
@@ -402,11 +407,11 @@ async fn a_silent_run_that_has_begun_to_commit_is_not_disturbed() {
     let (_folder, [_, delta, _, parquet]) = lakes();
     for lake in [delta, parquet] {
         let request = with_settings_of(&lake, staged(&lake, &snapshot(26, 10), "silent", 5).await);
-        let begun = Begun::new(manifest_of(&request), false);
+        let begun = Intent::new(manifest_of(&request), false);
         begun.write(&lake).await.unwrap();
         let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
         let table = Table::new(&lake, "devices", request.table);
-        table.discard("silent", later).await.unwrap();
+        discard_run(&table, "silent", later).await.unwrap();
         complete_uploads(&lake, &request.files).await.unwrap();
         assert!(begun.is_there(&lake).await.unwrap());
     }
@@ -452,8 +457,8 @@ async fn a_planted_intent_deletes_and_publishes_nothing() {
         committed(&lake, &snapshot(26, 10), "run", 5).await;
         let table = paths(&lake, "devices").await;
         let honest = manifest_of(&staged(&lake, &snapshot(25, 10), "planted", 5).await);
-        let plant = async |change: &dyn Fn(&mut Begun)| {
-            let mut begun = Begun::new(honest.clone(), false);
+        let plant = async |change: &dyn Fn(&mut Intent)| {
+            let mut begun = Intent::new(honest.clone(), false);
             change(&mut begun);
             let path = layout::begun("devices", "planted");
             lake.put_json(&path, &begun).await.unwrap();
@@ -489,7 +494,10 @@ async fn a_pointer_that_names_no_manifest_is_refused() {
         let mut retired = latest.snapshots[0].clone();
         retired.manifest = "devices/notes.txt".to_owned();
         let kept_for = settings_of(&lake).retire_after;
-        latest.put(retired, crate::latest::Retirement::new(now(), kept_for));
+        latest.put(
+            retired,
+            crate::table::latest::Retirement::new(now(), kept_for),
+        );
         let content = serde_json::to_vec(&latest).unwrap();
         let path = layout::latest("devices");
         lake.put(&path, content.into()).await.unwrap();

@@ -1,7 +1,8 @@
 use super::*;
 use crate::fixtures::{committed, dataset, lakes, now, settings_of, snapshot, table_settings};
+use crate::read_manifest;
 use crate::table::manifest::Manifest;
-use crate::table::state::TableFormat;
+use crate::table::settings::TableFormat;
 
 type Told = (Option<u64>, BTreeSet<String>, Option<Value>, Option<i64>);
 

@@ -307,7 +307,10 @@ fn only_chunks_that_may_become_shorter_are_compressed() {
         assert_eq!(codecs(1, column), (zstd, true), "{column}");
     }
     // The codec is one for all pages of a chunk, and those of the full ones are compressed already.
-    let long = [vec![numbered(0..crate::parquet::row_group::PAGE_ROWS as i64 + 1, 1)]];
+    let long = [vec![numbered(
+        0..crate::parquet::row_group::PAGE_ROWS as i64 + 1,
+        1,
+    )]];
     assert_same(&long);
 }
 

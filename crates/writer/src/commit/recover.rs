@@ -1,0 +1,196 @@
+//! Recovery: what a crashed run left is rolled forward if its commit is decided, and rolled back if not.
+
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::{DateTime, Utc};
+use dataset::SnapshotId;
+
+use crate::commit::retire;
+use crate::error::Result;
+use crate::layout;
+use crate::stage::{leftovers, run_lease};
+use crate::store::failpoint;
+use crate::table::intent::{Intent, is_over};
+use crate::table::manifest::Manifest;
+use crate::table::state::{Table, TableState, kept_manifest};
+
+/// Whether [`recover`] would have anything to do.
+pub(crate) async fn needs_recovery(
+    table: &Table<'_>,
+    state: &TableState,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let overdue = state
+        .latest
+        .retired
+        .iter()
+        .any(|retired| retire::is_overdue(table, retired, now));
+    if state.is_behind || overdue {
+        return Ok(true);
+    }
+    let begun = table
+        .lake
+        .list(&layout::begun_folder(table.dataset))
+        .await?;
+    Ok(!begun.is_empty()
+        || !abandoned_runs(table, now).await?.is_empty()
+        || table
+            .lake
+            .has_temporary_files(&layout::folders_of_documents(table.dataset))
+            .await?)
+}
+
+/// Runs that died with something staged.
+pub(crate) async fn abandoned_runs(
+    table: &Table<'_>,
+    now: DateTime<Utc>,
+) -> Result<BTreeSet<String>> {
+    leftovers::abandoned_runs(table.lake, table.dataset, table.settings, now).await
+}
+
+/// Deletes what a dead run has staged and quarantined. One that has written its intent is left to the fate of its commit.
+pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str, now: DateTime<Utc>) -> Result<()> {
+    // In this order: a run that was only silent writes down what it begins, and then looks for its lease.
+    let Some(_lease) = run_lease::seize(table.lake, table.dataset, run_id).await? else {
+        return Ok(());
+    };
+    if Intent::has(table.lake, table.dataset, run_id).await? {
+        return Ok(());
+    }
+    let state = table.read(now).await?;
+    let mut quarantined = Vec::new();
+    for object in table.lake.list(&layout::quarantines(table.dataset)).await? {
+        if let Some((snapshot, run)) = layout::run_of_set_aside(table.dataset, &object.path)
+            && run == run_id
+            && !kept_files(table, &state, &snapshot)
+                .await?
+                .contains(&object.path)
+        {
+            quarantined.push(object.path);
+        }
+    }
+    table.lake.delete(&quarantined).await?;
+    leftovers::discard(table.lake, table.dataset, run_id).await
+}
+
+/// What the table holds, after what dead runs left was rolled forward or back.
+pub(crate) async fn recovered(table: &Table<'_>, now: DateTime<Utc>) -> Result<TableState> {
+    let state = table.read(now).await?;
+    if !needs_recovery(table, &state, now).await? {
+        return Ok(state);
+    }
+    let lock = table.lake.lock_commits(table.dataset).await?;
+    let alone = lock.is_some() || table.settings.single_writer;
+    recover(
+        table,
+        table.read_again(state.log, None, now).await?,
+        alone,
+        now,
+    )
+    .await?;
+    table.read(now).await
+}
+
+/// Rolls forward what died after its commit, rolls back what died before it, and deletes the files of snapshots that
+/// were retired long enough ago. `alone`: no other commit can be under way. Returns files that could not be
+/// deleted.
+pub(crate) async fn recover(
+    table: &Table<'_>,
+    state: TableState,
+    alone: bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>> {
+    let state = table.roll_forward(state, now).await?;
+    for begun in Intent::list(table.lake, table.dataset).await? {
+        if alone || is_over(&begun, &state.latest, now) {
+            roll_back(table, &begun, &state).await?;
+        }
+    }
+    for run_id in abandoned_runs(table, now).await? {
+        discard_run(table, &run_id, now).await?;
+    }
+    // Under the lock nobody else writes the documents of commits; a run report is only a report.
+    let folders = layout::folders_of_documents(table.dataset);
+    table.lake.delete_temporary_files(&folders).await?;
+    retire::delete_retired(table, state, now).await
+}
+
+/// Takes back what a commit has put into the lake and the commit record does not hold: what it has not published, and
+/// what an append that it has published replaced.
+pub(crate) async fn roll_back(table: &Table<'_>, begun: &Intent, state: &TableState) -> Result<()> {
+    let manifest = &begun.manifest;
+    let snapshot = &manifest.snapshot;
+    let mut kept = kept_files(table, state, snapshot).await?;
+    // Runs of one snapshot give their files the same names.
+    for other in Intent::list(table.lake, table.dataset).await? {
+        if other.manifest.run_id != manifest.run_id {
+            kept.extend(other.manifest.files.into_iter().map(|file| file.path));
+        }
+    }
+    let is_stale = |path: &String| !kept.contains(path);
+    let files = manifest.files.iter().map(|file| file.path.clone());
+    let files: Vec<String> = files.filter(is_stale).collect();
+    table.lake.delete_files(&files).await?;
+    let current = kept_manifest(&state.latest, snapshot);
+    let mut documents = manifest.quarantine_files.clone();
+    if let Some(amended) = &begun.amends
+        && current != Some(amended)
+    {
+        let replaced = Manifest::read_at(table.lake, amended).await?;
+        documents.extend(
+            replaced
+                .into_iter()
+                .flat_map(|replaced| replaced.quarantine_files),
+        );
+        documents.push(amended.clone());
+    }
+    documents.retain(is_stale);
+    if current != Some(&manifest.path()) {
+        documents.push(manifest.path());
+    }
+    table.lake.delete(&documents).await?;
+    failpoint::reached("taken-back");
+    begun.delete(table.lake).await
+}
+
+/// Deletes files under a current snapshot's names that a run with other settings left.
+pub(crate) async fn delete_unlisted(
+    table: &Table<'_>,
+    state: &TableState,
+    manifest: &Manifest,
+) -> Result<()> {
+    if kept_manifest(&state.latest, &manifest.snapshot) != Some(&manifest.path()) {
+        return Ok(());
+    }
+    let folder = layout::date_folder(table.dataset, manifest.identity().generated_date());
+    let listed: HashSet<&str> = manifest
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .collect();
+    let found = table.lake.list(&folder).await?.into_iter();
+    let unlisted: Vec<String> = found
+        .map(|object| object.path)
+        .filter(|path| {
+            layout::snapshot_of_part(path).as_ref() == Some(&manifest.snapshot)
+                && !listed.contains(path.as_str())
+        })
+        .collect();
+    table.lake.delete_files(&unlisted).await
+}
+
+/// Files of the snapshot that are part of the table, or kept after they were, and of its records set aside.
+async fn kept_files(
+    table: &Table<'_>,
+    state: &TableState,
+    snapshot: &SnapshotId,
+) -> Result<HashSet<String>> {
+    let mut kept: HashSet<String> = state.log.paths().map(str::to_owned).collect();
+    if let Some(path) = kept_manifest(&state.latest, snapshot)
+        && let Some(manifest) = Manifest::read_at(table.lake, path).await?
+    {
+        kept.extend(manifest.quarantine_files);
+        kept.extend(manifest.files.into_iter().map(|file| file.path));
+    }
+    Ok(kept)
+}

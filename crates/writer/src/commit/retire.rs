@@ -1,0 +1,102 @@
+//! The end of a retired snapshot: once it was kept for as long as was promised, its files are deleted, then its manifest, and last its
+//! place in the pointer.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use dataset::SnapshotId;
+
+use crate::delta::log::LogState;
+use crate::error::Result;
+use crate::layout;
+use crate::store::failpoint;
+use crate::store::remote::ConditionalPut;
+use crate::table::latest::{CurrentSnapshot, RetiredSnapshot};
+use crate::table::manifest;
+use crate::table::state::{Table, TableState};
+
+const POINTER_ATTEMPTS: u32 = 3;
+
+pub(crate) fn is_overdue(table: &Table<'_>, retired: &RetiredSnapshot, now: DateTime<Utc>) -> bool {
+    now >= retired.kept_until(table.settings.retire_after)
+}
+
+/// Deletes the files of overdue snapshots, their manifests after them, and takes them off the pointer last.
+pub(crate) async fn delete_retired(
+    table: &Table<'_>,
+    state: TableState,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>> {
+    let (mut not_deleted, mut deleted) = (Vec::new(), Vec::new());
+    for retired in &state.latest.retired {
+        if !is_overdue(table, retired, now) {
+            continue;
+        }
+        let paths = files_of_retired(table, &state, &retired.was).await?;
+        match delete_snapshot(table, &paths, &retired.was).await {
+            Ok(()) => deleted.push(retired.was.snapshot.clone()),
+            Err(error) => {
+                tracing::warn!(%error, "could not delete the files of a replaced snapshot");
+                not_deleted.extend(paths);
+            }
+        }
+    }
+    if deleted.is_empty() {
+        return Ok(not_deleted);
+    }
+    if let Err(error) = remove_from_pointer(table, &deleted, state.log, now).await {
+        tracing::warn!(%error, "deleted snapshots are still listed as retired");
+    }
+    Ok(not_deleted)
+}
+
+/// Takes deleted snapshots off the pointer. Where others keep replacing it, one of them does it.
+async fn remove_from_pointer(
+    table: &Table<'_>,
+    deleted: &[SnapshotId],
+    mut known: LogState,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    for _ in 0..POINTER_ATTEMPTS {
+        let mut state = table.read_again(known, None, now).await?;
+        let listed = state.latest.retired.len();
+        state
+            .latest
+            .retired
+            .retain(|retired| !deleted.contains(&retired.was.snapshot));
+        let (lake, alone) = (table.lake, table.settings.single_writer);
+        if state.latest.retired.len() == listed
+            || state.latest.swap(lake, &state.seen, alone).await? == ConditionalPut::Done
+        {
+            break;
+        }
+        known = state.log;
+    }
+    Ok(())
+}
+
+async fn files_of_retired(
+    table: &Table<'_>,
+    state: &TableState,
+    was: &CurrentSnapshot,
+) -> Result<Vec<String>> {
+    let files = manifest::paths_at(table.lake, &was.manifest).await?;
+    let in_log: HashSet<&str> = state.log.paths().collect();
+    let date = layout::date_folder(table.dataset, was.generated_date) + "/";
+    let in_table = |path: &String| {
+        path.starts_with(&date)
+            && layout::snapshot_of_part(path).as_ref() == Some(&was.snapshot)
+            && !in_log.contains(path.as_str())
+    };
+    Ok(files.into_iter().filter(in_table).collect())
+}
+
+async fn delete_snapshot(table: &Table<'_>, paths: &[String], was: &CurrentSnapshot) -> Result<()> {
+    if let [first, rest @ ..] = paths {
+        table.lake.delete_files(std::slice::from_ref(first)).await?;
+        failpoint::reached("file-deleted");
+        table.lake.delete_files(rest).await?;
+    }
+    failpoint::reached("files-deleted");
+    table.lake.delete(std::slice::from_ref(&was.manifest)).await
+}

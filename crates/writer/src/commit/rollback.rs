@@ -1,0 +1,474 @@
+//! A kept snapshot made current again, in one act as of a commit. What a crash after it leaves, the next command rolls forward.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use dataset::SnapshotId;
+use serde_json::{Map, json};
+
+use crate::commit::record::undecided;
+use crate::commit::recover::{recover, recovered};
+use crate::commit::retire::is_overdue;
+use crate::delta::log::{EntryOfSnapshot, LogEntry};
+use crate::error::Result;
+use crate::layout;
+use crate::parquet::data_file::DataFile;
+use crate::store::contention::Contention;
+use crate::store::failpoint;
+use crate::store::lake::Lake;
+use crate::store::remote::ConditionalPut;
+use crate::table::latest::CurrentSnapshot;
+use crate::table::manifest::Manifest;
+use crate::table::settings::{TableFormat, TableSettings};
+use crate::table::state::{Table, TableState};
+
+/// What became of a rollback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RollbackOutcome {
+    /// The snapshot is current again.
+    RolledBack {
+        /// It.
+        current: CurrentSnapshot,
+        /// The snapshot whose place it took; it is retired.
+        replaced: Option<CurrentSnapshot>,
+        /// Why what follows could not be finished, if it could not: `latest.json` may be old. The next run finishes it.
+        unfinished: Option<String>,
+    },
+    /// It was current already.
+    Unchanged(CurrentSnapshot),
+    /// The lake does not know it, or no longer.
+    Unknown,
+    /// Files of it are gone.
+    Incomplete {
+        /// Files that are missing or have another size.
+        missing: Vec<String>,
+    },
+    /// The store kept refusing the write that decides: others kept committing first, or it has another reason. Nothing was
+    /// changed.
+    Conflict {
+        /// Writes that it refused.
+        attempts: u32,
+        /// The store's words of the last refusal, without secrets.
+        message: String,
+    },
+}
+
+/// Makes a retired snapshot current again while its files are kept. What it replaces is retired. One act, as of a commit:
+/// the log entry, or without a log the swap of `latest`; what a crash after it leaves, whoever comes next finishes.
+///
+/// # Errors
+/// [`crate::Error::HasDeltaLog`]; what the store answers.
+pub async fn rollback(
+    lake: &Lake,
+    dataset: &str,
+    settings: TableSettings,
+    to: &SnapshotId,
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<RollbackOutcome> {
+    let table = Table::new(lake, dataset, settings);
+    recovered(&table, now).await?;
+    let lock = lake.lock_commits(dataset).await?;
+    let mut contention = Contention::new();
+    loop {
+        let mut state = table.read(now).await?;
+        if let Some(current) = state
+            .latest
+            .snapshots
+            .iter()
+            .find(|current| current.snapshot == *to)
+        {
+            return Ok(match contention.refusals() {
+                0 => RollbackOutcome::Unchanged(current.clone()),
+                // The store took the entry and its answer was lost.
+                _ => RollbackOutcome::RolledBack {
+                    current: current.clone(),
+                    replaced: None,
+                    unfinished: None,
+                },
+            });
+        }
+        let Some(retired) = state.latest.retired(to) else {
+            return Ok(RollbackOutcome::Unknown);
+        };
+        let manifest = Manifest::read_at(lake, &retired.was.manifest).await?;
+        let Some(manifest) = manifest.filter(|_| !is_overdue(&table, retired, now)) else {
+            return Ok(RollbackOutcome::Unknown);
+        };
+        let missing = missing_files(lake, &manifest).await?;
+        if !missing.is_empty() {
+            return Ok(RollbackOutcome::Incomplete { missing });
+        }
+        let mut current = CurrentSnapshot::from(&manifest);
+        let replaced = state
+            .latest
+            .current(&current.org_id, current.generated_date)
+            .cloned();
+        let replaces = replaced.as_ref();
+        current.rolled_back = replaces.and_then(|replaced| replaced.displaced_by_rollback(to));
+        let put = make_current(
+            &table, &mut state, &manifest, &current, replaces, run_id, now,
+        );
+        let why = match put.await.map_err(|error| undecided(&manifest, error))? {
+            ConditionalPut::Refused(why) => why,
+            ConditionalPut::Done => {
+                failpoint::reached("log-entry");
+                let alone = lock.is_some() || settings.single_writer;
+                let finished = finish(&table, state, &manifest, &current, alone, now).await;
+                return Ok(RollbackOutcome::RolledBack {
+                    current,
+                    replaced,
+                    unfinished: finished.err().map(|error| error.to_string()),
+                });
+            }
+        };
+        if !contention.refused(why).await {
+            return Ok(RollbackOutcome::Conflict {
+                attempts: contention.refusals(),
+                message: contention.last().to_owned(),
+            });
+        }
+    }
+}
+
+/// What follows the write that decides: a checkpoint that is due, the pointer, and what others left.
+async fn finish(
+    table: &Table<'_>,
+    state: TableState,
+    manifest: &Manifest,
+    current: &CurrentSnapshot,
+    alone: bool,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if table.settings.format == TableFormat::Delta {
+        table.log.maintain(state.log.version).await;
+    }
+    let mut state = table.read_again(state.log, None, now).await?;
+    if !state.latest.is_current(&current.snapshot) {
+        // The log does not show a snapshot without files.
+        state.latest.put(current.clone(), table.retirement(now));
+        state.is_behind = true;
+    }
+    let state = table.update_pointer(state, Some(manifest), now).await?;
+    failpoint::reached("latest");
+    recover(table, state, alone, now).await.map(drop)
+}
+
+async fn make_current(
+    table: &Table<'_>,
+    state: &mut TableState,
+    manifest: &Manifest,
+    current: &CurrentSnapshot,
+    replaced: Option<&CurrentSnapshot>,
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<ConditionalPut> {
+    let retirement = table.retirement(now);
+    if table.settings.format == TableFormat::Parquet {
+        state.latest.put(current.clone(), retirement);
+        let alone = table.settings.single_writer;
+        return state.latest.swap(table.lake, &state.seen, alone).await;
+    }
+    let mut info = Map::new();
+    info.insert("runId".to_owned(), json!(run_id));
+    info.insert("snapshot".to_owned(), json!(manifest.snapshot));
+    info.insert("orgId".to_owned(), json!(manifest.org_id));
+    let kept_until = replaced.map(|_| retirement.kept_until);
+    EntryOfSnapshot::write(&mut info, current.rolled_back.as_ref(), kept_until);
+    let entry = LogEntry {
+        columns: None,
+        add: manifest.files.iter().collect(),
+        remove: replaced
+            .iter()
+            .map(|replaced| replaced.snapshot.clone())
+            .collect(),
+        transaction: None,
+        operation: "RESTORE",
+        info,
+        committed_at: now,
+    };
+    table.log.commit(&mut state.log, entry).await
+}
+
+async fn missing_files(lake: &Lake, manifest: &Manifest) -> Result<Vec<String>> {
+    let folder = layout::date_folder(&manifest.dataset, manifest.identity().generated_date());
+    let found = lake.list(&folder).await?.into_iter();
+    let found: HashMap<String, u64> = found.map(|object| (object.path, object.bytes)).collect();
+    let is_missing = |file: &&DataFile| found.get(&file.path) != Some(&file.bytes);
+    let missing = manifest.files.iter().filter(is_missing);
+    Ok(missing.map(|file| file.path.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SnapshotState;
+    use crate::fixtures::{lakes, now, paths, settings_of, snapshot, staged};
+    use crate::probe_conditional_put;
+    use crate::read_manifest;
+    use crate::snapshots;
+    use crate::table::latest::Latest;
+    use crate::{CommitOutcome, CommitRequest, Standing};
+    use std::time::Duration;
+
+    fn keeping(lake: &Lake) -> TableSettings {
+        TableSettings {
+            retire_after: Duration::from_secs(3600),
+            ..settings_of(lake)
+        }
+    }
+
+    async fn commit(lake: &Lake, hour: u32, run_id: &str) {
+        let request = CommitRequest {
+            table: keeping(lake),
+            ..staged(lake, &snapshot(26, hour), run_id, 5).await
+        };
+        let outcome = crate::commit(lake, &request).await.unwrap();
+        assert!(
+            matches!(outcome, CommitOutcome::Committed { .. }),
+            "{outcome:?}"
+        );
+    }
+
+    async fn standing(lake: &Lake, hour: u32, settings: TableSettings) -> Standing {
+        let asked = crate::standing(lake, &snapshot(26, hour), settings, now()).await;
+        asked.unwrap()
+    }
+
+    async fn back(lake: &Lake, hour: u32) {
+        let to = snapshot(26, hour).id();
+        let outcome = rollback(lake, "devices", keeping(lake), &to, "back", now()).await;
+        let outcome = outcome.unwrap();
+        assert!(
+            matches!(outcome, RollbackOutcome::RolledBack { .. }),
+            "{outcome:?}"
+        );
+    }
+
+    async fn states(lake: &Lake, now: DateTime<Utc>) -> Vec<SnapshotState> {
+        let kept = snapshots(lake, "devices", keeping(lake), now)
+            .await
+            .unwrap();
+        kept.into_iter().map(|kept| kept.state).collect()
+    }
+
+    #[tokio::test]
+    async fn a_kept_snapshot_becomes_current_again_and_back() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let retired = SnapshotState::Retired {
+                retired_at: now(),
+                kept_until: now() + Duration::from_secs(3600),
+            };
+            assert_eq!(
+                states(&lake, now()).await,
+                [retired, SnapshotState::Current]
+            );
+            for (to, expected) in [
+                (10, [SnapshotState::Current, retired]),
+                (11, [retired, SnapshotState::Current]),
+            ] {
+                let to = snapshot(26, to).id();
+                let outcome = rollback(&lake, "devices", keeping(&lake), &to, "back", now()).await;
+                let RollbackOutcome::RolledBack {
+                    current, replaced, ..
+                } = outcome.unwrap()
+                else {
+                    panic!("not rolled back");
+                };
+                assert_eq!(current.snapshot, to);
+                assert!(replaced.is_some());
+                assert_eq!(states(&lake, now()).await, expected);
+                let manifest = read_manifest(&lake, "devices", &to).await.unwrap().unwrap();
+                let report = crate::verify(&lake, &manifest, &crate::fixtures::dataset()).await;
+                assert!(report.unwrap().is_proven());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_whose_time_is_over_cannot_come_back_and_goes_with_the_next_commit() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let later = now() + Duration::from_secs(3600);
+            let gone = snapshot(26, 10);
+            let outcome =
+                rollback(&lake, "devices", keeping(&lake), &gone.id(), "back", later).await;
+            assert_eq!(outcome.unwrap(), RollbackOutcome::Unknown);
+            let current = snapshot(26, 11);
+            crate::standing(&lake, &current, keeping(&lake), later)
+                .await
+                .unwrap();
+            assert_eq!(states(&lake, later).await, [SnapshotState::Current]);
+            let left = paths(&lake, "devices/generated_date=2022-07-26").await;
+            assert_eq!(left.len(), 2, "{left:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_displaced_snapshot_stays_displaced_until_there_is_a_newer_one() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            for (hour, run_id) in [(10, "run 1"), (11, "run 2"), (12, "run 3")] {
+                commit(&lake, hour, run_id).await;
+            }
+            let standing = async |hour| standing(&lake, hour, keeping(&lake)).await;
+            let displaced = snapshot(26, 12).id();
+            let is_displaced = |standing: &Standing| matches!(standing, Standing::RolledBack { displaced: by, .. } if *by == displaced);
+            // The second rollback goes further back, and what the first one displaced stays so.
+            for to in [11, 10] {
+                back(&lake, to).await;
+                for hour in to + 1..=12 {
+                    assert!(is_displaced(&standing(hour).await), "{hour} after {to}");
+                }
+                let request = CommitRequest {
+                    table: keeping(&lake),
+                    ..staged(&lake, &snapshot(26, 12), "again", 5).await
+                };
+                let refused = crate::commit(&lake, &request).await.unwrap();
+                assert!(matches!(refused, CommitOutcome::RolledBack { .. }));
+            }
+            // A user may ask for one, and the later one stays displaced.
+            back(&lake, 11).await;
+            assert!(is_displaced(&standing(12).await));
+            let request = CommitRequest {
+                table: keeping(&lake),
+                backfill: true,
+                ..staged(&lake, &snapshot(26, 10), "backfill", 5).await
+            };
+            crate::commit(&lake, &request).await.unwrap();
+            assert!(is_displaced(&standing(12).await));
+            back(&lake, 12).await;
+            assert!(matches!(standing(12).await, Standing::Unchanged(_)));
+            back(&lake, 11).await;
+            commit(&lake, 13, "newer").await;
+            assert!(matches!(standing(12).await, Standing::OlderThan(_)));
+            let latest = Latest::read(&lake, "devices").await.unwrap();
+            assert_eq!(latest.snapshots[0].rolled_back, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_rollback_displaced_and_promised_is_in_the_log_where_the_pointer_lags() {
+        let (_folder, [disk, memory, ..]) = lakes();
+        for lake in [disk, memory] {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let pointer = layout::latest("devices");
+            let before = lake.get(&pointer).await.unwrap().unwrap();
+            back(&lake, 10).await;
+            let after = Latest::read(&lake, "devices").await.unwrap();
+            // As if the process had died after the log entry; the next run keeps nothing.
+            lake.put(&pointer, before).await.unwrap();
+            let asked = standing(&lake, 11, settings_of(&lake)).await;
+            assert!(matches!(asked, Standing::RolledBack { .. }));
+            assert_eq!(Latest::read(&lake, "devices").await.unwrap(), after);
+            assert_eq!(after.retired.len(), 1);
+            back(&lake, 11).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_kept_as_promised_whatever_later_runs_are_set_to() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let keeps_nothing = settings_of(&lake);
+            let promised = states(&lake, now()).await;
+            let later = now() + Duration::from_secs(3599);
+            for settings in [keeps_nothing, keeping(&lake)] {
+                crate::standing(&lake, &snapshot(26, 11), settings, later)
+                    .await
+                    .unwrap();
+                let vacuum = crate::vacuum(&lake, "devices", settings, true, later).await;
+                assert_eq!(vacuum.unwrap().found, []);
+                let kept = snapshots(&lake, "devices", settings, later).await.unwrap();
+                let kept: Vec<_> = kept.into_iter().map(|kept| kept.state).collect();
+                assert_eq!(kept, promised);
+            }
+            // A commit that keeps nothing deletes what it replaces, and not what was promised.
+            let request = CommitRequest {
+                committed_at: later,
+                ..staged(&lake, &snapshot(26, 12), "run 3", 5).await
+            };
+            crate::fixtures::commit(&lake, request).await;
+            assert_eq!(
+                states(&lake, later).await,
+                [promised[0], SnapshotState::Current]
+            );
+            let to = snapshot(26, 10).id();
+            let outcome = rollback(&lake, "devices", keeps_nothing, &to, "back", later).await;
+            assert!(matches!(
+                outcome.unwrap(),
+                RollbackOutcome::RolledBack { .. }
+            ));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_version_retired_is_kept_as_the_setting_says() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let (mut latest, seen) = Latest::read_versioned(&lake, "devices").await.unwrap();
+            latest.retired[0].kept_until = None;
+            let swapped = latest.swap(&lake, &seen, false).await.unwrap();
+            assert_eq!(swapped, ConditionalPut::Done);
+            assert_eq!(states(&lake, now()).await.len(), 2);
+            standing(&lake, 11, settings_of(&lake)).await;
+            assert_eq!(states(&lake, now()).await, [SnapshotState::Current]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rollback_to_a_snapshot_without_rows_displaces_too() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let empty = CommitRequest {
+                table: keeping(&lake),
+                ..crate::fixtures::request(&snapshot(26, 10), "run 1", Vec::new())
+            };
+            crate::fixtures::lease(&lake, "run 1").await;
+            crate::commit(&lake, &empty).await.unwrap();
+            commit(&lake, 11, "run 2").await;
+            back(&lake, 10).await;
+            let asked = standing(&lake, 11, keeping(&lake)).await;
+            assert!(matches!(asked, Standing::RolledBack { .. }));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_with_a_lost_file_does_not_come_back() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            commit(&lake, 10, "run 1").await;
+            commit(&lake, 11, "run 2").await;
+            let to = snapshot(26, 10).id();
+            let manifest = read_manifest(&lake, "devices", &to).await.unwrap().unwrap();
+            let lost = vec![manifest.files[1].path.clone()];
+            lake.delete(&lost).await.unwrap();
+            let outcome = rollback(&lake, "devices", keeping(&lake), &to, "back", now()).await;
+            assert_eq!(
+                outcome.unwrap(),
+                RollbackOutcome::Incomplete { missing: lost }
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn stores_that_keep_conditions_pass_the_probe_and_nothing_of_it_stays() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            probe_conditional_put(&lake, "devices", "run")
+                .await
+                .unwrap();
+            assert!(paths(&lake, "_lake").await.is_empty());
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What keeps a table in order: snapshots that are kept, files that nothing holds, and the proof of what is there.
+
+pub(crate) mod snapshots;
+pub(crate) mod vacuum;
+pub(crate) mod verify;

@@ -1,0 +1,9 @@
+//! What a table holds: manifests, the pointer to the current ones, intents of commits, and the state that they give together.
+//!
+//! Reads; writes no more than a document, or a pointer that lags behind the log. Commits and deletes nothing.
+
+pub(crate) mod intent;
+pub(crate) mod latest;
+pub(crate) mod manifest;
+pub(crate) mod settings;
+pub(crate) mod state;
