@@ -14,8 +14,7 @@
 //! set aside, so that rows and records set aside change places in one act: amending again adds nothing. What a crash leaves is
 //! finished or undone as after a commit's.
 
-use crate::commit::record::info;
-use crate::commit::record::undecided;
+use crate::commit::decide::{Decided, Entry, Request, decide, info};
 use crate::commit::recover::delete_unlisted;
 use crate::commit::recover::recover;
 use crate::commit::recover::roll_back;
@@ -26,17 +25,16 @@ use crate::stage::leftovers;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use dataset::Dataset;
 
-use crate::delta::log::{EntryOfSnapshot, LogEntry};
+use crate::delta::log::EntryOfSnapshot;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::parquet::data_file::DataFile;
 use crate::stage::run_lease;
 use crate::stage::staged_file::StagedFile;
-use crate::store::contention::Contention;
 use crate::store::failpoint;
 use crate::store::lake::Lake;
-use crate::store::remote::ConditionalPut;
 use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest};
 use crate::table::manifest::{BlobCounts, Manifest};
@@ -66,6 +64,12 @@ pub struct AmendRequest {
     pub quarantine_files: Vec<String>,
     /// How the table is committed.
     pub table: TableSettings,
+}
+
+/// Files to append to a snapshot, and the intent that says so.
+struct Append<'a> {
+    request: &'a AmendRequest,
+    intent: Intent,
 }
 
 /// What became of an amendment.
@@ -118,12 +122,30 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         return Err(error);
     }
     failpoint::reached("uploads-completed");
-    let Some(state) = publish(&table, request, &manifest, &begun, state).await? else {
-        leftovers::clear(lake, dataset, &request.run_id).await?;
-        return Ok(AmendOutcome::Outdated);
+    let append = Append {
+        request,
+        intent: begun,
+    };
+    let decided = decide(&table, &append, Some(&append.intent), state, now).await?;
+    let state = match decided {
+        Decided::Recorded(state, _) => state,
+        Decided::Withdrawn => {
+            leftovers::clear(lake, dataset, &request.run_id).await?;
+            return Ok(AmendOutcome::Outdated);
+        }
+        Decided::Refused(state, ()) => {
+            roll_back(&table, &append.intent, &state).await?;
+            leftovers::clear(lake, dataset, &request.run_id).await?;
+            return Ok(AmendOutcome::Outdated);
+        }
+        Decided::Contended(state, contention) => {
+            roll_back(&table, &append.intent, &state).await?;
+            return Err(contention.error(layout::latest(dataset)));
+        }
     };
     let alone = lock.is_some() || request.table.single_writer;
-    let not_deleted = match finish(&table, request, &manifest, &begun, state, alone).await {
+    let begun = &append.intent;
+    let not_deleted = match finish(&table, request, &manifest, begun, state, alone).await {
         Ok(()) => Vec::new(),
         Err(error) => {
             tracing::warn!(
@@ -254,80 +276,54 @@ fn is_current(latest: &Latest, manifest: &Manifest) -> bool {
         })
 }
 
-/// The act that makes the rows the snapshot's. `None`: the snapshot is no longer as it was read, and what was begun is undone.
-async fn publish(
-    table: &Table<'_>,
-    request: &AmendRequest,
-    manifest: &Manifest,
-    begun: &Intent,
-    mut state: TableState,
-) -> Result<Option<TableState>> {
-    let now = request.committed_at;
-    let has_log = request.table.format == TableFormat::Delta;
-    if !has_log {
-        manifest.write(table.lake).await?;
-        failpoint::reached("manifest");
-    }
-    let mut contention = Contention::new();
-    loop {
-        // Who took it for dead deletes its files; by now another amendment may have files of the same names.
-        if !begun.is_there(table.lake).await? {
-            return Ok(None);
-        }
-        let put = if has_log && state.log.version.is_some() {
-            let mut info = info(manifest);
-            let date = manifest.identity().generated_date();
-            let current = state.latest.current(&manifest.org_id, date);
-            let rolled_back = current.and_then(|current| current.rolled_back.as_ref());
-            EntryOfSnapshot::write(&mut info, rolled_back, None);
-            let entry = LogEntry {
-                columns: None,
-                add: added(request, manifest),
-                remove: Vec::new(),
-                transaction: None,
-                operation: "WRITE",
-                info,
-                committed_at: now,
-            };
-            table.log.commit(&mut state.log, entry).await
-        } else {
-            let retirement = table.retirement(now);
-            state
-                .latest
-                .put(CurrentSnapshot::from(manifest), retirement);
-            let alone = request.table.single_writer;
-            state.latest.swap(table.lake, &state.seen, alone).await
-        };
-        let why = match put.map_err(|error| undecided(manifest, error))? {
-            ConditionalPut::Done => {
-                failpoint::reached("log-entry");
-                return Ok(Some(state));
-            }
-            ConditionalPut::Refused(why) => why,
-        };
-        let goes_on = contention.refused(why).await;
-        state = table.read(now).await?;
-        if is_current(&state.latest, manifest) {
-            // The store took the entry or the swap, and its answer was lost.
-            return Ok(Some(state));
-        }
-        let is_outdated = !is_current(&state.latest, &request.published);
-        if is_outdated || !goes_on {
-            roll_back(table, begun, &state).await?;
-        }
-        if is_outdated {
-            return Ok(None);
-        }
-        if !goes_on {
-            return Err(contention.error(layout::latest(table.dataset)));
-        }
-    }
-}
+impl Request for Append<'_> {
+    type Refusal = ();
 
-fn added<'a>(request: &AmendRequest, manifest: &'a Manifest) -> Vec<&'a DataFile> {
-    let paths: HashSet<&String> = request.files.iter().map(|file| &file.path).collect();
-    let files = manifest.files.iter();
-    files.filter(|file| paths.contains(&file.path)).collect()
+    fn manifest(&self) -> &Manifest {
+        &self.intent.manifest
+    }
+
+    fn refused(&self, state: &TableState) -> Option<()> {
+        (!is_current(&state.latest, &self.request.published)).then_some(())
+    }
+
+    async fn is_recorded(
+        &self,
+        _table: &Table<'_>,
+        state: &TableState,
+        _before: Option<u64>,
+    ) -> Result<bool> {
+        Ok(is_current(&state.latest, &self.intent.manifest))
+    }
+
+    fn current(&self, _replaced: Option<&CurrentSnapshot>) -> CurrentSnapshot {
+        CurrentSnapshot::from(&self.intent.manifest)
+    }
+
+    fn columns(&self) -> Option<&Dataset> {
+        None
+    }
+
+    async fn entry(
+        &self,
+        _table: &Table<'_>,
+        _state: &TableState,
+        replaced: Option<&CurrentSnapshot>,
+    ) -> Result<Entry<'_>> {
+        let manifest = &self.intent.manifest;
+        let mut info = info(manifest);
+        let rolled_back = replaced.and_then(|current| current.rolled_back.as_ref());
+        EntryOfSnapshot::write(&mut info, rolled_back, None);
+        let paths: HashSet<&String> = self.request.files.iter().map(|file| &file.path).collect();
+        let files = manifest.files.iter();
+        Ok(Entry {
+            add: files.filter(|file| paths.contains(&file.path)).collect(),
+            remove: None,
+            transaction: None,
+            operation: "WRITE",
+            info,
+        })
+    }
 }
 
 #[cfg(test)]

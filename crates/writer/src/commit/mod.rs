@@ -1,9 +1,9 @@
 //! The acts that change what a table holds: publish, append, roll back; and the recovery of those that crashed.
 
 pub(crate) mod append;
+pub(crate) mod decide;
 pub(crate) mod invariants;
 pub(crate) mod publish;
-pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod request;
 pub(crate) mod retire;

@@ -22,8 +22,6 @@
 //! hour ago, or when the lake has a single writer. A run that was taken for dead before step 1 finds no lease after it, and
 //! commits nothing ([`run_lease::may_commit`]).
 
-use crate::commit::record::info;
-use crate::commit::record::undecided;
 use crate::commit::recover::delete_unlisted;
 use crate::commit::recover::recover;
 use crate::commit::recover::roll_back;
@@ -35,15 +33,15 @@ use crate::commit::uploads::abort;
 use crate::commit::uploads::complete_uploads;
 use crate::stage::leftovers;
 use chrono::{DateTime, Utc};
+use dataset::Dataset;
 
+use crate::commit::decide::{Decided, Entry, Request, decide, info};
 use crate::commit::invariants;
-use crate::delta::log::{EntryOfSnapshot, LogEntry};
+use crate::delta::log::EntryOfSnapshot;
 use crate::error::{Error, Result};
 use crate::stage::run_lease;
-use crate::store::contention::Contention;
 use crate::store::failpoint;
 use crate::store::lake::Lake;
-use crate::store::remote::ConditionalPut;
 use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest};
 use crate::table::manifest::Manifest;
@@ -78,7 +76,7 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 
     let commit = Commit {
         alone: lock.is_some() || request.table.single_writer,
-        begun: Intent::new(manifest_of(request), request.backfill),
+        intent: Intent::new(manifest_of(request), request.backfill),
         table,
         request,
     };
@@ -94,31 +92,21 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 struct Commit<'a> {
     table: Table<'a>,
     request: &'a CommitRequest,
-    begun: Intent,
+    intent: Intent,
     /// Whether no other commit can be under way.
     alone: bool,
-}
-
-/// What became of the commit record.
-enum Recorded {
-    /// It has the snapshot, in the place of another. Of the state, what the log said is true; the pointer may be older.
-    Won(TableState, Option<CurrentSnapshot>),
-    /// It is settled without this commit.
-    Lost(TableState, CommitOutcome),
-    /// Another run has undone it.
-    StruckOff,
 }
 
 impl Commit<'_> {
     async fn run(self, state: TableState) -> Result<CommitOutcome> {
         let (lake, now) = (self.table.lake, self.request.committed_at);
-        self.begun.write(lake).await?;
+        self.intent.write(lake).await?;
         failpoint::reached("begun");
         let (dataset, run_id) = (self.table.dataset, &self.request.run_id);
         if !run_lease::may_commit(lake, dataset, run_id, self.table.settings).await? {
             abort_quietly(lake, self.request).await;
             let state = self.table.read(now).await?;
-            roll_back(&self.table, &self.begun, &state).await?;
+            roll_back(&self.table, &self.intent, &state).await?;
             return Ok(CommitOutcome::TakenForDead);
         }
         if let Err(error) = complete_uploads(lake, &self.request.files).await {
@@ -126,17 +114,21 @@ impl Commit<'_> {
             return self.give_up(error).await;
         }
         failpoint::reached("uploads-completed");
-        let recorded = match self.request.table.format {
-            TableFormat::Delta => self.record_in_log(state).await?,
-            TableFormat::Parquet => self.record_in_latest(state).await?,
-        };
-        let (state, replaced) = match recorded {
-            Recorded::Won(state, replaced) => (state, replaced),
+        let decided = decide(&self.table, &self, Some(&self.intent), state, now).await?;
+        let (state, replaced) = match decided {
+            Decided::Recorded(state, replaced) => (state, replaced),
             // By now another run of the snapshot may have files of the same names.
-            Recorded::StruckOff => return Ok(CommitOutcome::TakenForDead),
-            Recorded::Lost(state, outcome) => {
-                roll_back(&self.table, &self.begun, &state).await?;
+            Decided::Withdrawn => return Ok(CommitOutcome::TakenForDead),
+            Decided::Refused(state, outcome) => {
+                roll_back(&self.table, &self.intent, &state).await?;
                 return Ok(outcome);
+            }
+            Decided::Contended(state, contention) => {
+                roll_back(&self.table, &self.intent, &state).await?;
+                return Ok(CommitOutcome::Conflict {
+                    attempts: contention.refusals(),
+                    message: contention.last().to_owned(),
+                });
             }
         };
         let (not_deleted, unfinished) = match self.finish(state, now).await {
@@ -144,7 +136,7 @@ impl Commit<'_> {
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
         Ok(CommitOutcome::Committed {
-            manifest: Box::new(self.begun.manifest),
+            manifest: Box::new(self.intent.manifest),
             replaced,
             not_deleted,
             unfinished,
@@ -157,133 +149,14 @@ impl Commit<'_> {
         let refused = refusal(&state.latest, self.request);
         let overtaken = matches!(refused, Some(CommitOutcome::OlderThanCurrent(_)));
         if self.alone || overtaken || refused.is_some() {
-            roll_back(&self.table, &self.begun, &state).await?;
+            roll_back(&self.table, &self.intent, &state).await?;
         }
         refused.ok_or(error)
     }
 
-    async fn record_in_log(&self, mut state: TableState) -> Result<Recorded> {
-        let (table, request) = (&self.table, self.request);
-        let mut contention = Contention::new();
-        loop {
-            if !self.begun.is_there(table.lake).await? {
-                // Another run deletes these files: they must not become part of the table.
-                return Ok(Recorded::StruckOff);
-            }
-            let replaced = self.replaced_in(&state.latest);
-            let written = self.write_entry(&mut state, replaced.as_ref()).await?;
-            let why = match written {
-                ConditionalPut::Done => {
-                    failpoint::reached("log-entry");
-                    return Ok(Recorded::Won(state, replaced));
-                }
-                ConditionalPut::Refused(why) => why,
-            };
-            let goes_on = contention.refused(why).await;
-            let before = state.log.version;
-            state = table.read(request.committed_at).await?;
-            // The store took the entry and its answer was lost.
-            if table
-                .log
-                .was_written_by(&request.run_id, before)
-                .await?
-                .is_some()
-            {
-                return Ok(Recorded::Won(state, replaced));
-            }
-            if let Some(refused) = refusal(&state.latest, request) {
-                return Ok(Recorded::Lost(state, refused));
-            }
-            if !goes_on {
-                return Ok(Recorded::Lost(state, conflict(&contention)));
-            }
-        }
-    }
-
-    async fn write_entry(
-        &self,
-        state: &mut TableState,
-        replaced: Option<&CurrentSnapshot>,
-    ) -> Result<ConditionalPut> {
-        let (table, request, manifest) = (&self.table, self.request, &self.begun.manifest);
-        let mut earlier = Vec::new();
-        if state.log.version.is_none() {
-            // The log's first entry takes over what a table without a log held.
-            for current in &state.latest.snapshots {
-                if replaced.is_none_or(|replaced| replaced.snapshot != current.snapshot) {
-                    let read = Manifest::read_at(table.lake, &current.manifest);
-                    earlier.extend(read.await?);
-                }
-            }
-        }
-        let earlier_files = earlier.iter().flat_map(|manifest| &manifest.files);
-        let app_id = format!("{}/{}", manifest.dataset, manifest.org_id);
-        let number = manifest.generated_time.timestamp();
-        let last = table.log.transaction(&state.log, &app_id).await?;
-        let mut info = info(manifest);
-        let rolled_back =
-            replaced.and_then(|replaced| replaced.still_displaced(&manifest.snapshot));
-        let kept_until = replaced.map(|_| table.retirement(request.committed_at).kept_until);
-        EntryOfSnapshot::write(&mut info, rolled_back.as_ref(), kept_until);
-        let entry = LogEntry {
-            columns: Some(&request.dataset),
-            add: earlier_files.chain(&manifest.files).collect(),
-            remove: replaced
-                .iter()
-                .map(|replaced| replaced.snapshot.clone())
-                .collect(),
-            // It tells how far the organisation's data goes: a past day does not take it back.
-            transaction: last
-                .is_none_or(|last| last < number)
-                .then_some((app_id, number)),
-            operation: "WRITE",
-            info,
-            committed_at: request.committed_at,
-        };
-        let written = table.log.commit(&mut state.log, entry).await;
-        written.map_err(|error| undecided(manifest, error))
-    }
-
-    async fn record_in_latest(&self, mut state: TableState) -> Result<Recorded> {
-        let (table, request, manifest) = (&self.table, self.request, &self.begun.manifest);
-        manifest.write(table.lake).await?;
-        failpoint::reached("manifest");
-        let mut contention = Contention::new();
-        loop {
-            if !self.begun.is_there(table.lake).await? {
-                return Ok(Recorded::StruckOff);
-            }
-            let replaced = self.replaced_in(&state.latest);
-            let retirement = table.retirement(request.committed_at);
-            state
-                .latest
-                .put(CurrentSnapshot::from(manifest), retirement);
-            let alone = request.table.single_writer;
-            let swapped = state.latest.swap(table.lake, &state.seen, alone).await;
-            let why = match swapped.map_err(|error| undecided(manifest, error))? {
-                ConditionalPut::Done => {
-                    state.is_behind = false;
-                    return Ok(Recorded::Won(state, replaced));
-                }
-                ConditionalPut::Refused(why) => why,
-            };
-            let goes_on = contention.refused(why).await;
-            state = table.read(request.committed_at).await?;
-            match refusal(&state.latest, request) {
-                // The store took the swap and its answer was lost.
-                Some(CommitOutcome::Unchanged(current)) if current.run_id == request.run_id => {
-                    return Ok(Recorded::Won(state, replaced));
-                }
-                Some(refused) => return Ok(Recorded::Lost(state, refused)),
-                None if goes_on => {}
-                None => return Ok(Recorded::Lost(state, conflict(&contention))),
-            }
-        }
-    }
-
     /// Steps 4 to 7.
     async fn finish(&self, mut state: TableState, now: DateTime<Utc>) -> Result<Vec<String>> {
-        let (table, manifest) = (&self.table, &self.begun.manifest);
+        let (table, manifest) = (&self.table, &self.intent.manifest);
         if table.settings.format == TableFormat::Delta {
             table.log.maintain(state.log.version).await;
             manifest.write(table.lake).await?;
@@ -293,17 +166,78 @@ impl Commit<'_> {
         let state = table.update_pointer(state, Some(manifest), now).await?;
         failpoint::reached("latest");
         delete_unlisted(table, &state, manifest).await?;
-        self.begun.delete(table.lake).await?;
+        self.intent.delete(table.lake).await?;
         failpoint::reached("struck-off");
         let state = table.read_again(state.log, Some(manifest), now).await?;
         recover(&table, state, self.alone, now).await
     }
+}
 
-    fn replaced_in(&self, latest: &Latest) -> Option<CurrentSnapshot> {
-        let snapshot = &self.request.snapshot;
-        latest
-            .current(&snapshot.org_id, snapshot.generated_date())
-            .cloned()
+impl Request for Commit<'_> {
+    type Refusal = CommitOutcome;
+
+    fn manifest(&self) -> &Manifest {
+        &self.intent.manifest
+    }
+
+    fn refused(&self, state: &TableState) -> Option<CommitOutcome> {
+        refusal(&state.latest, self.request)
+    }
+
+    async fn is_recorded(
+        &self,
+        table: &Table<'_>,
+        state: &TableState,
+        before: Option<u64>,
+    ) -> Result<bool> {
+        let run_id = &self.request.run_id;
+        if table.settings.format == TableFormat::Delta {
+            return table.log.was_written_by(run_id, before).await;
+        }
+        let (snapshot, date) = (
+            &self.request.snapshot,
+            self.request.snapshot.generated_date(),
+        );
+        let current = state.latest.current(&snapshot.org_id, date);
+        Ok(current.is_some_and(|current| {
+            current.snapshot == self.intent.manifest.snapshot && current.run_id == *run_id
+        }))
+    }
+
+    fn current(&self, _replaced: Option<&CurrentSnapshot>) -> CurrentSnapshot {
+        CurrentSnapshot::from(&self.intent.manifest)
+    }
+
+    fn columns(&self) -> Option<&Dataset> {
+        Some(&self.request.dataset)
+    }
+
+    async fn entry(
+        &self,
+        table: &Table<'_>,
+        state: &TableState,
+        replaced: Option<&CurrentSnapshot>,
+    ) -> Result<Entry<'_>> {
+        let manifest = &self.intent.manifest;
+        let app_id = format!("{}/{}", manifest.dataset, manifest.org_id);
+        let number = manifest.generated_time.timestamp();
+        let last = table.log.transaction(&state.log, &app_id).await?;
+        let mut info = info(manifest);
+        let rolled_back =
+            replaced.and_then(|replaced| replaced.still_displaced(&manifest.snapshot));
+        let retirement = table.retirement(self.request.committed_at);
+        let kept_until = replaced.map(|_| retirement.kept_until);
+        EntryOfSnapshot::write(&mut info, rolled_back.as_ref(), kept_until);
+        Ok(Entry {
+            add: manifest.files.iter().collect(),
+            remove: replaced.map(|replaced| replaced.snapshot.clone()),
+            // It tells how far the organisation's data goes: a past day does not take it back.
+            transaction: last
+                .is_none_or(|last| last < number)
+                .then_some((app_id, number)),
+            operation: "WRITE",
+            info,
+        })
     }
 }
 
@@ -318,13 +252,6 @@ async fn abort_quietly(lake: &Lake, request: &CommitRequest) {
     .await
     {
         tracing::warn!(%error, "could not abort all uploads");
-    }
-}
-
-fn conflict(contention: &Contention) -> CommitOutcome {
-    CommitOutcome::Conflict {
-        attempts: contention.refusals(),
-        message: contention.last().to_owned(),
     }
 }
 

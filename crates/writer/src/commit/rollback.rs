@@ -3,20 +3,18 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use dataset::SnapshotId;
+use dataset::{Dataset, SnapshotId};
 use serde_json::{Map, json};
 
-use crate::commit::record::undecided;
+use crate::commit::decide::{Decided, Entry, Request, decide};
 use crate::commit::recover::{recover, recovered};
 use crate::commit::retire::is_overdue;
-use crate::delta::log::{EntryOfSnapshot, LogEntry};
+use crate::delta::log::EntryOfSnapshot;
 use crate::error::Result;
 use crate::layout;
 use crate::parquet::data_file::DataFile;
-use crate::store::contention::Contention;
 use crate::store::failpoint;
 use crate::store::lake::Lake;
-use crate::store::remote::ConditionalPut;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
 use crate::table::settings::{TableFormat, TableSettings};
@@ -69,65 +67,119 @@ pub async fn rollback(
     let table = Table::new(lake, dataset, settings);
     recovered(&table, now).await?;
     let lock = lake.lock_commits(dataset).await?;
-    let mut contention = Contention::new();
-    loop {
-        let mut state = table.read(now).await?;
-        if let Some(current) = state
-            .latest
-            .snapshots
-            .iter()
-            .find(|current| current.snapshot == *to)
-        {
-            return Ok(match contention.refusals() {
-                0 => RollbackOutcome::Unchanged(current.clone()),
-                // The store took the entry and its answer was lost.
-                _ => RollbackOutcome::RolledBack {
-                    current: current.clone(),
-                    replaced: None,
-                    unfinished: None,
-                },
-            });
-        }
-        let Some(retired) = state.latest.retired(to) else {
-            return Ok(RollbackOutcome::Unknown);
-        };
-        let manifest = Manifest::read_at(lake, &retired.was.manifest).await?;
-        let Some(manifest) = manifest.filter(|_| !is_overdue(&table, retired, now)) else {
-            return Ok(RollbackOutcome::Unknown);
-        };
-        let missing = missing_files(lake, &manifest).await?;
-        if !missing.is_empty() {
-            return Ok(RollbackOutcome::Incomplete { missing });
-        }
-        let mut current = CurrentSnapshot::from(&manifest);
-        let replaced = state
-            .latest
-            .current(&current.org_id, current.generated_date)
-            .cloned();
-        let replaces = replaced.as_ref();
-        current.rolled_back = replaces.and_then(|replaced| replaced.displaced_by_rollback(to));
-        let put = make_current(
-            &table, &mut state, &manifest, &current, replaces, run_id, now,
-        );
-        let why = match put.await.map_err(|error| undecided(&manifest, error))? {
-            ConditionalPut::Refused(why) => why,
-            ConditionalPut::Done => {
-                failpoint::reached("log-entry");
-                let alone = lock.is_some() || settings.single_writer;
-                let finished = finish(&table, state, &manifest, &current, alone, now).await;
-                return Ok(RollbackOutcome::RolledBack {
-                    current,
-                    replaced,
-                    unfinished: finished.err().map(|error| error.to_string()),
-                });
-            }
-        };
-        if !contention.refused(why).await {
+    let state = table.read(now).await?;
+    let is_it = |current: &&CurrentSnapshot| current.snapshot == *to;
+    if let Some(current) = state.latest.snapshots.iter().find(is_it) {
+        return Ok(RollbackOutcome::Unchanged(current.clone()));
+    }
+    let Some(retired) = state.latest.retired(to) else {
+        return Ok(RollbackOutcome::Unknown);
+    };
+    let manifest = Manifest::read_at(lake, &retired.was.manifest).await?;
+    let Some(manifest) = manifest.filter(|_| !is_overdue(&table, retired, now)) else {
+        return Ok(RollbackOutcome::Unknown);
+    };
+    let missing = missing_files(lake, &manifest).await?;
+    if !missing.is_empty() {
+        return Ok(RollbackOutcome::Incomplete { missing });
+    }
+    let rollback = Rollback {
+        manifest,
+        run_id,
+        now,
+    };
+    let (state, replaced) = match decide(&table, &rollback, None, state, now).await? {
+        Decided::Recorded(state, replaced) => (state, replaced),
+        Decided::Refused(_, outcome) => return Ok(outcome),
+        // Nothing was written down.
+        Decided::Withdrawn => return Ok(RollbackOutcome::Unknown),
+        Decided::Contended(_, contention) => {
             return Ok(RollbackOutcome::Conflict {
                 attempts: contention.refusals(),
                 message: contention.last().to_owned(),
             });
         }
+    };
+    let current = rollback.current(replaced.as_ref());
+    let alone = lock.is_some() || settings.single_writer;
+    let finished = finish(&table, state, &rollback.manifest, &current, alone, now).await;
+    Ok(RollbackOutcome::RolledBack {
+        current,
+        replaced,
+        unfinished: finished.err().map(|error| error.to_string()),
+    })
+}
+
+/// A kept snapshot that is to be current again.
+struct Rollback<'a> {
+    manifest: Manifest,
+    run_id: &'a str,
+    now: DateTime<Utc>,
+}
+
+impl Request for Rollback<'_> {
+    type Refusal = RollbackOutcome;
+
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn refused(&self, state: &TableState) -> Option<RollbackOutcome> {
+        let to = &self.manifest.snapshot;
+        let current = state.latest.snapshots.iter();
+        let mut current = current.filter(|current| current.snapshot == *to);
+        match current.next() {
+            Some(current) => Some(RollbackOutcome::Unchanged(current.clone())),
+            None => state
+                .latest
+                .retired(to)
+                .is_none()
+                .then_some(RollbackOutcome::Unknown),
+        }
+    }
+
+    async fn is_recorded(
+        &self,
+        _table: &Table<'_>,
+        state: &TableState,
+        _before: Option<u64>,
+    ) -> Result<bool> {
+        Ok(state.latest.is_current(&self.manifest.snapshot))
+    }
+
+    fn current(&self, replaced: Option<&CurrentSnapshot>) -> CurrentSnapshot {
+        let to = &self.manifest.snapshot;
+        let displaced = replaced.and_then(|replaced| replaced.displaced_by_rollback(to));
+        CurrentSnapshot {
+            rolled_back: displaced,
+            ..CurrentSnapshot::from(&self.manifest)
+        }
+    }
+
+    fn columns(&self) -> Option<&Dataset> {
+        None
+    }
+
+    async fn entry(
+        &self,
+        table: &Table<'_>,
+        _state: &TableState,
+        replaced: Option<&CurrentSnapshot>,
+    ) -> Result<Entry<'_>> {
+        let mut info = Map::new();
+        info.insert("runId".to_owned(), json!(self.run_id));
+        info.insert("snapshot".to_owned(), json!(self.manifest.snapshot));
+        info.insert("orgId".to_owned(), json!(self.manifest.org_id));
+        let kept_until = replaced.map(|_| table.retirement(self.now).kept_until);
+        let rolled_back = self.current(replaced).rolled_back;
+        EntryOfSnapshot::write(&mut info, rolled_back.as_ref(), kept_until);
+        Ok(Entry {
+            add: self.manifest.files.iter().collect(),
+            remove: replaced.map(|replaced| replaced.snapshot.clone()),
+            transaction: None,
+            operation: "RESTORE",
+            info,
+        })
     }
 }
 
@@ -154,42 +206,6 @@ async fn finish(
     recover(table, state, alone, now).await.map(drop)
 }
 
-async fn make_current(
-    table: &Table<'_>,
-    state: &mut TableState,
-    manifest: &Manifest,
-    current: &CurrentSnapshot,
-    replaced: Option<&CurrentSnapshot>,
-    run_id: &str,
-    now: DateTime<Utc>,
-) -> Result<ConditionalPut> {
-    let retirement = table.retirement(now);
-    if table.settings.format == TableFormat::Parquet {
-        state.latest.put(current.clone(), retirement);
-        let alone = table.settings.single_writer;
-        return state.latest.swap(table.lake, &state.seen, alone).await;
-    }
-    let mut info = Map::new();
-    info.insert("runId".to_owned(), json!(run_id));
-    info.insert("snapshot".to_owned(), json!(manifest.snapshot));
-    info.insert("orgId".to_owned(), json!(manifest.org_id));
-    let kept_until = replaced.map(|_| retirement.kept_until);
-    EntryOfSnapshot::write(&mut info, current.rolled_back.as_ref(), kept_until);
-    let entry = LogEntry {
-        columns: None,
-        add: manifest.files.iter().collect(),
-        remove: replaced
-            .iter()
-            .map(|replaced| replaced.snapshot.clone())
-            .collect(),
-        transaction: None,
-        operation: "RESTORE",
-        info,
-        committed_at: now,
-    };
-    table.log.commit(&mut state.log, entry).await
-}
-
 async fn missing_files(lake: &Lake, manifest: &Manifest) -> Result<Vec<String>> {
     let folder = layout::date_folder(&manifest.dataset, manifest.identity().generated_date());
     let found = lake.list(&folder).await?.into_iter();
@@ -207,6 +223,7 @@ mod tests {
     use crate::probe_conditional_put;
     use crate::read_manifest;
     use crate::snapshots;
+    use crate::store::remote::ConditionalPut;
     use crate::table::latest::Latest;
     use crate::{CommitOutcome, CommitRequest, Standing};
     use std::time::Duration;

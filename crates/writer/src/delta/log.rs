@@ -433,22 +433,18 @@ impl DeltaLog {
             .map(drop)
     }
 
-    /// The run that wrote one of the entries after `version`, if it is `run_id`.
-    pub(crate) async fn was_written_by(
-        &self,
-        run_id: &str,
-        after: Option<u64>,
-    ) -> Result<Option<u64>> {
+    /// Whether the run wrote one of the entries after version `after`.
+    pub(crate) async fn was_written_by(&self, run_id: &str, after: Option<u64>) -> Result<bool> {
         let store = self.log_store().await?;
         let mut version = after.map_or(0, |version| version + 1);
         while let Some(entry) = self.entry(&store, version).await? {
             let written_by_this = commit_infos(&entry).any(|info| info["runId"] == run_id);
             if written_by_this {
-                return Ok(Some(version));
+                return Ok(true);
             }
             version += 1;
         }
-        Ok(None)
+        Ok(false)
     }
 
     async fn entry(&self, store: &LogStoreRef, version: u64) -> Result<Option<Bytes>> {

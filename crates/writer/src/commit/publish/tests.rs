@@ -12,6 +12,7 @@ use crate::fixtures::{
 };
 use crate::layout;
 use crate::read_manifest;
+use crate::store::remote::ConditionalPut;
 use dataset::Snapshot;
 
 fn manifest(outcome: &CommitOutcome) -> &Manifest {
