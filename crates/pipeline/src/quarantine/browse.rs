@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dataset::SnapshotId;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use writer::{Lake, Latest, Manifest, layout};
+use writer::{Lake, Latest, layout};
 
 use crate::error::PipelineError;
 use crate::quarantine::replay::{self, Replayed, reports};

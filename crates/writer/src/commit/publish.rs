@@ -43,7 +43,7 @@ use crate::stage::run_lease;
 use crate::store::failpoint;
 use crate::store::lake::Lake;
 use crate::table::intent::Intent;
-use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
 use crate::table::settings::TableFormat;
 use crate::table::state::{Table, TableState};
