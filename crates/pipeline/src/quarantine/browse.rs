@@ -57,7 +57,9 @@ impl<'a> Quarantine<'a> {
         }
         // A published snapshot's records are those that its manifest names, whatever else is in its folder.
         for current in Latest::read(&self.lake, dataset).await?.snapshots {
-            if let Some(manifest) = writer::read_manifest(&self.lake, dataset, &current.snapshot).await? {
+            if let Some(manifest) =
+                writer::read_manifest(&self.lake, dataset, &current.snapshot).await?
+            {
                 files.insert(current.snapshot, (true, manifest.quarantine_files));
             }
         }

@@ -51,11 +51,7 @@ impl LocalDisk {
         for name in path.split('/') {
             place.push(name);
             match present(fs::symlink_metadata(&place))? {
-                Some(found) if found.is_symlink() => {
-                    let place = place.display();
-                    let message = format!("`{place}` is a symbolic link, and a lake has none");
-                    return Err(io::Error::other(message));
-                }
+                Some(found) if found.is_symlink() => return Err(is_link(&place)),
                 Some(_) => {}
                 None => return Ok(self.file(path)),
             }
@@ -209,7 +205,10 @@ impl LocalDisk {
             for entry in entries {
                 let entry = entry?;
                 let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
-                if entry.file_type()?.is_dir() {
+                let kind = entry.file_type()?;
+                if kind.is_symlink() {
+                    return Err(is_link(&entry.path()));
+                } else if kind.is_dir() {
                     folders.push(path);
                 } else if let Some(metadata) = present(entry.metadata())? {
                     files.push(ObjectInfo {
@@ -280,6 +279,11 @@ fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
+}
+
+fn is_link(place: &Path) -> io::Error {
+    let place = place.display();
+    io::Error::other(format!("`{place}` is a symbolic link, and a lake has none"))
 }
 
 fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
@@ -419,7 +423,10 @@ mod tests {
         disk.delete_empty_folders("t/d=1/g=1", 2);
         assert!(disk.delete_folder("t/d=1").is_err());
         assert!(disk.delete_temporary("t/d=1").is_err());
-        assert!(disk.list("t/d=1").is_err());
+        for folder in ["t", "t/d=1"] {
+            let refused = disk.list(folder).unwrap_err();
+            assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        }
         assert_eq!(fs::read(foreign.join("g=1/x")).unwrap(), b"theirs");
         assert_eq!(fs::read_dir(foreign).unwrap().count(), 1);
     }
