@@ -5,7 +5,7 @@ use extractor::ExtractorError;
 use thiserror::Error;
 use transformer::TransformError;
 
-use crate::gate::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// Why a plan, a run or a verification ended without its result. The lake is as before.
 #[derive(Debug, Error)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dataset::SnapshotId;
 
-use crate::gate::refusal::{QuarantineLimit, Refusal};
 use crate::plan::Plan;
+use crate::refusal::{QuarantineLimit, Refusal};
 use crate::report::{BlobReport, QuarantineReport};
 use crate::settings::{DuplicateKeys, Gate};
 use crate::work::key_hashes::Duplicates;

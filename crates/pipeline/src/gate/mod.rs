@@ -3,4 +3,3 @@
 //! Looks at the plan and at counts, and changes nothing.
 
 pub(crate) mod checks;
-pub(crate) mod refusal;

@@ -19,9 +19,9 @@ use writer::{AmendOutcome, AmendRequest, Lake, Latest, Manifest};
 
 use crate::error::PipelineError;
 use crate::events::Observer;
-use crate::gate::refusal::Refusal;
 use crate::plan::Part;
 use crate::quarantine::decode::decode_again;
+use crate::refusal::Refusal;
 use crate::report::QuarantineReport;
 use crate::run::run_id::new_run_id;
 use crate::settings::{DuplicateKeys, Settings};

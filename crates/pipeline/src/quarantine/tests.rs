@@ -8,7 +8,7 @@ use super::replay::Replayed;
 use crate::error::PipelineError;
 use crate::events::Observer;
 use crate::fixtures::Place;
-use crate::gate::refusal::Refusal;
+use crate::refusal::Refusal;
 use crate::report::{Outcome, RunReport};
 use crate::run::publish::RunOptions;
 use crate::run::start::{Run, run};

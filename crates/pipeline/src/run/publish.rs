@@ -9,8 +9,8 @@ use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, RunGuard, S
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::gate::checks::{self, Counted, LastCommitted};
-use crate::gate::refusal::Refusal;
 use crate::plan::Plan;
+use crate::refusal::Refusal;
 use crate::report::Outcome;
 use crate::run::counts::Counts;
 use crate::run::published::{Committed, Published};

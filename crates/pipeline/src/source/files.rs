@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use extractor::{BlobSource, discover};
 
 use crate::error::PipelineError;
-use crate::gate::refusal::Refusal;
 use crate::plan::PlannedBlob;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::source::listed::Listed;
 use crate::source::snapshots::{by_snapshot, ids};

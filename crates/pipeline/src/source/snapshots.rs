@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use dataset::{BlobPath, Snapshot, SnapshotId};
 
 use crate::error::PipelineError;
-use crate::gate::refusal::Refusal;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 
 /// The snapshot of a listing without blobs, where that may be published and is known.

@@ -1,4 +1,4 @@
-//! Why a snapshot may not be published, and what its user can do about it. Below the error, which carries it.
+//! Why a snapshot may not be published, and what its user can do about it. Below the stages that refuse, and the error.
 
 use std::fmt;
 
