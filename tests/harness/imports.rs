@@ -39,7 +39,7 @@ impl Imports {
         for (file, text) in &texts {
             let module = module_of(file);
             for (path, name, is_public) in paths_in(text) {
-                let Some(path) = imports.from_root(&module, &path) else {
+                let Some(path) = imports.absolute(&module, &path) else {
                     continue;
                 };
                 if is_public {
@@ -60,7 +60,7 @@ impl Imports {
     }
 
     /// The path from the crate's root. `None`: it is of another crate.
-    fn from_root(&self, module: &[String], path: &[String]) -> Option<Names> {
+    fn absolute(&self, module: &[String], path: &[String]) -> Option<Names> {
         let mut base = match path.first()?.as_str() {
             "crate" => Names::new(),
             "self" => module.to_vec(),

@@ -169,7 +169,7 @@ impl Commit<'_> {
         self.intent.delete(table.lake).await?;
         failpoint::reached("struck-off");
         let state = table.read_again(state.log, Some(manifest), now).await?;
-        recover(&table, state, self.alone, now).await
+        recover(table, state, self.alone, now).await
     }
 }
 

@@ -13,6 +13,7 @@ use crate::fixtures::{
 use crate::layout;
 use crate::read_manifest;
 use crate::store::remote::ConditionalPut;
+use crate::table::latest::Latest;
 use dataset::Snapshot;
 
 fn manifest(outcome: &CommitOutcome) -> &Manifest {
