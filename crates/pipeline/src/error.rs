@@ -275,6 +275,8 @@ impl PipelineError {
     pub fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Self::Refused(refusal) => return refusal.advice(),
+            Self::Extract(error) => return source_advice(error),
+            Self::Write(error) => return lake_advice(error),
             Self::Transform { .. } => {
                 "the blob arrived as the blob store holds it: run again later, and if it stays broken, report its path to the service's support"
             }
@@ -294,15 +296,6 @@ impl PipelineError {
             }
             Self::SnapshotNotFound { .. } => "check source.snapshot",
             Self::MixedListing => "run again: the service may have been replacing its snapshot",
-            Self::Write(writer::Error::NoConditionalPut { .. }) => {
-                "use a store with conditional puts, or set lake.single_writer = true if no two runs ever write to this lake at once"
-            }
-            Self::Write(writer::Error::ColumnType { .. }) => {
-                "give the column a new name in the schema, or write to a new lake"
-            }
-            Self::Write(writer::Error::HasDeltaLog { .. }) => {
-                "set lake.format = \"delta\", or write to a new lake"
-            }
             Self::NoDeltaLog { .. } => {
                 "use another reader, or set lake.format = \"delta\": the next run gives the table a log"
             }
@@ -311,21 +304,6 @@ impl PipelineError {
             }
             Self::NoSuchDate { .. } | Self::NotKept { .. } => {
                 "`defender-lake snapshots` lists what there is; lake.retire_after says how long replaced snapshots are kept"
-            }
-            Self::Write(writer::Error::Denied { .. }) => {
-                "check the keys and rights in lake.options or the environment"
-            }
-            Self::Write(writer::Error::Newer { .. }) => {
-                "use the program version that wrote it, or a later one"
-            }
-            Self::Extract(ExtractorError::HostNotAllowed { .. }) => {
-                "source.blob_hosts is the list of further hosts"
-            }
-            Self::Extract(ExtractorError::SnapshotReplaced { .. }) => {
-                "run again: the new snapshot will be taken"
-            }
-            Self::Extract(ExtractorError::RateBudgetExhausted { .. }) => {
-                "wait, or raise source.max_wait; the service counts calls by application and tenant"
             }
             Self::NothingPublished { .. } | Self::NotPublished { .. } => {
                 "publish it with `defender-lake run`"
@@ -337,15 +315,6 @@ impl PipelineError {
             Self::Conflict { .. } => {
                 "run again when fewer runs write to this table; if none does, the store refuses for another reason: see its words"
             }
-            Self::Write(writer::Error::PutRefused { .. }) => {
-                "if no other run writes to this table, the store refuses for another reason than a race: look for a policy or a gateway that keeps objects from being replaced"
-            }
-            Self::Write(writer::Error::Undecided { .. }) => {
-                "run again: the next run finds out, and finishes or undoes the commit"
-            }
-            Self::Write(writer::Error::Stopped { .. }) => {
-                "what is left of this run is cleaned up by the next one"
-            }
             Self::TakenForDead => {
                 "run again; set lake.dead_after to more if this machine has to pause"
             }
@@ -353,4 +322,41 @@ impl PipelineError {
             _ => return None,
         })
     }
+}
+
+/// What the user can do about the API, its blobs or files.
+fn source_advice(error: &ExtractorError) -> Option<&'static str> {
+    Some(match error {
+        ExtractorError::HostNotAllowed { .. } => "source.blob_hosts is the list of further hosts",
+        ExtractorError::SnapshotReplaced { .. } => "run again: the new snapshot will be taken",
+        ExtractorError::RateBudgetExhausted { .. } => {
+            "wait, or raise source.max_wait; the service counts calls by application and tenant"
+        }
+        _ => return None,
+    })
+}
+
+/// What the user can do about the lake.
+fn lake_advice(error: &writer::Error) -> Option<&'static str> {
+    Some(match error {
+        writer::Error::NoConditionalPut { .. } => {
+            "use a store with conditional puts, or set lake.single_writer = true if no two runs ever write to this lake at once"
+        }
+        writer::Error::ColumnType { .. } => {
+            "give the column a new name in the schema, or write to a new lake"
+        }
+        writer::Error::HasDeltaLog { .. } => "set lake.format = \"delta\", or write to a new lake",
+        writer::Error::Denied { .. } => {
+            "check the keys and rights in lake.options or the environment"
+        }
+        writer::Error::Newer { .. } => "use the program version that wrote it, or a later one",
+        writer::Error::PutRefused { .. } => {
+            "if no other run writes to this table, the store refuses for another reason than a race: look for a policy or a gateway that keeps objects from being replaced"
+        }
+        writer::Error::Undecided { .. } => {
+            "run again: the next run finds out, and finishes or undoes the commit"
+        }
+        writer::Error::Stopped { .. } => "what is left of this run is cleaned up by the next one",
+        _ => return None,
+    })
 }

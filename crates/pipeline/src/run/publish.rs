@@ -11,7 +11,7 @@ use crate::events::{Event, Observer};
 use crate::gate::checks::{self, Counted, LastCommitted};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
-use crate::report::Outcome;
+use crate::report::{BlobReport, Outcome};
 use crate::run::counts::Counts;
 use crate::run::published::{Committed, Published};
 use crate::settings::{OnNewSnapshot, Settings, SourceKind};
@@ -289,17 +289,7 @@ async fn commit(
         program_version: PROGRAM_VERSION.to_owned(),
         committed_at: Utc::now(),
         files: staged.into_iter().flat_map(|part| part.files).collect(),
-        blobs: counts
-            .blobs
-            .iter()
-            .map(|blob| BlobCounts {
-                path: blob.blob.clone(),
-                bytes: blob.bytes,
-                records: blob.records_read,
-                rows: blob.rows_written,
-                quarantined: blob.records_quarantined,
-            })
-            .collect(),
+        blobs: counts.blobs.iter().map(blob_counts).collect(),
         duplicate_keys: duplicates.rows,
         quarantine_files: quarantine_files.clone(),
         backfill: run.options.backfill,
@@ -345,4 +335,14 @@ async fn commit(
     };
     context.discard_quarantine().await;
     ended
+}
+
+fn blob_counts(blob: &BlobReport) -> BlobCounts {
+    BlobCounts {
+        path: blob.blob.clone(),
+        bytes: blob.bytes,
+        records: blob.records_read,
+        rows: blob.rows_written,
+        quarantined: blob.records_quarantined,
+    }
 }
