@@ -168,12 +168,27 @@ fn each_transport_has_one_user() {
 }
 
 /// Folders of a crate from the bottom up: each uses only those before it.
-const LAYERS: &[(&str, &[&str])] = &[(
-    "writer",
-    &[
-        "parquet", "store", "delta", "table", "stage", "commit", "maintain",
-    ],
-)];
+const LAYERS: &[(&str, &[&str])] = &[
+    ("extractor", &["http", "api", "blobs"]),
+    (
+        "writer",
+        &[
+            "parquet", "store", "delta", "table", "stage", "commit", "maintain",
+        ],
+    ),
+    (
+        "pipeline",
+        &[
+            "settings",
+            "source",
+            "work",
+            "gate",
+            "run",
+            "quarantine",
+            "lake",
+        ],
+    ),
+];
 
 #[test]
 fn no_files_of_a_crate_import_each_other() {

@@ -36,6 +36,9 @@ async fn neither_logs_nor_errors_show_a_secret() {
         .with_max_level(LevelFilter::TRACE)
         .with_writer(move || written.clone())
         .finish();
+    // While a process has one subscriber, the first thread that reaches a log line decides for all threads whether it is wanted, and
+    // other tests' threads have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let token = "eyJ0.T0ken.Sign";
