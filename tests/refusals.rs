@@ -1,6 +1,7 @@
 //! Stores that refuse for good, or accept a request and never answer: a run ends in time, says what was committed, and leaves a
 //! table that readers can read.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -209,6 +210,26 @@ fn a_signal_ends_a_wait_for_a_pointer_after_the_commit() {
     assert_eq!(ran.json()["outcome"], "committed");
     let [(first, _), ..] = days();
     shows(&lake, &[&first]);
+}
+
+#[test]
+fn a_signal_ends_a_wait_for_a_metadata_service_that_never_answers() {
+    let lake = Lake::in_azurite();
+    let [(_, blobs), ..] = days();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let identity = format!(
+        "msi_endpoint = \"http://{}/token\"",
+        silent.local_addr().unwrap()
+    );
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.replace("account_key = \"${LAKE_ACCOUNT_KEY}\"", &identity);
+    let running = pipeline.start("run", &["--json"]);
+    let _asked = silent.accept().unwrap();
+    running.signal("TERM");
+    let told = Instant::now();
+    let ran = running.wait().exits_with(1);
+    assert!(told.elapsed() < AFTER_SIGNAL, "{:?}", told.elapsed());
+    ran.says(&["stopped"]);
 }
 
 #[test]
