@@ -70,6 +70,24 @@ fn a_gzip_bomb_is_an_error_that_names_the_blob() {
 }
 
 #[test]
+fn a_gzip_bomb_of_the_service_is_fetched_again_and_then_an_error() {
+    let (blobs, lake) = (Blobs::none(), Lake::on_disk());
+    blobs.add(&path(Some(7), 1), &gzip(GOOD));
+    blobs.add(&path(Some(7), 2), &repeated(&[b'\n'; 1 << 20], 1 << 7));
+    let api = Api::of(&blobs);
+    let pipeline = Pipeline::from_api(&api, &lake);
+    let limits = [
+        "--set",
+        "work.max_inflate_ratio=50",
+        "--set",
+        "work.part_attempts=2",
+    ];
+    let ran = run_within_memory(&pipeline, &limits);
+    is_refused(ran, &lake, &["part-00002", "inflate"]);
+    assert_eq!(api.counters().blob_gets, 4);
+}
+
+#[test]
 fn a_line_of_300_mb_is_quarantined_or_an_error_and_never_held_whole() {
     let (blobs, lake) = (Blobs::none(), Lake::on_disk());
     let long: Vec<u8> = [

@@ -199,10 +199,13 @@ impl PartScheduler {
                 error,
                 ExtractorError::BlobChanged { .. } | ExtractorError::LengthMismatch { .. }
             ),
-            // A file on disk stays as it is; a blob may have been damaged on its way.
-            PipelineError::Transform { source, .. } => {
-                matches!(source, TransformError::Inflate { .. })
-                    && matches!(self.source, BlobSource::Service { .. })
+            // A file on disk stays as it is; a blob may have been damaged on its way, and then inflate to anything.
+            PipelineError::Transform {
+                source: TransformError::Inflate { .. },
+                ..
+            }
+            | PipelineError::BlobTooLarge { .. } => {
+                matches!(self.source, BlobSource::Service { .. })
             }
             _ => false,
         }
