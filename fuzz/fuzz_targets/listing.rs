@@ -86,7 +86,7 @@ fn client(base_url: String) -> ExportApi {
         settings,
         Credential::Token("token".to_owned().into()),
         RateBudget::new(budget, clock.clone()),
-        HttpClient::new(&http).expect("a client"),
+        HttpClient::new(http),
         clock,
         Jitter::seeded(1),
     )
