@@ -95,7 +95,7 @@ pub enum AmendOutcome {
 pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> {
     let manifest = amended(request);
     check(request, &manifest)?;
-    let (dataset, now) = (&manifest.dataset, request.committed_at);
+    let (dataset, now) = (&request.published.dataset, request.committed_at);
     let lock = lake.lock_commits(dataset).await?;
     let table = Table::new(lake, dataset, request.table);
     let state = table.read(now).await?;
@@ -103,12 +103,15 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         abort(lake, dataset, &request.run_id, &request.files).await?;
         return Ok(AmendOutcome::Outdated);
     }
-    let begun = Intent::amending(&request.published, manifest.clone());
-    begun.write(lake).await?;
+    let append = Append {
+        request,
+        intent: Intent::amending(&request.published, manifest),
+    };
+    append.intent.write(lake).await?;
     failpoint::reached("begun");
     if !run_lease::may_commit(lake, dataset, &request.run_id, request.table).await? {
         abort(lake, dataset, &request.run_id, &request.files).await?;
-        roll_back(&table, &begun, &table.read(now).await?).await?;
+        roll_back(&table, &append.intent, &table.read(now).await?).await?;
         return Ok(AmendOutcome::Outdated);
     }
     if let Err(error) = complete_uploads(lake, &request.files).await {
@@ -117,15 +120,11 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         }
         // Without a lock somebody else may be completing the same names.
         if lock.is_some() || request.table.single_writer {
-            roll_back(&table, &begun, &table.read(now).await?).await?;
+            roll_back(&table, &append.intent, &table.read(now).await?).await?;
         }
         return Err(error);
     }
     failpoint::reached("uploads-completed");
-    let append = Append {
-        request,
-        intent: begun,
-    };
     let decided = decide(&table, &append, Some(&append.intent), state, now).await?;
     let state = match decided {
         Decided::Recorded(state, _) => state,
@@ -144,20 +143,19 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
         }
     };
     let alone = lock.is_some() || request.table.single_writer;
-    let begun = &append.intent;
-    let not_deleted = match finish(&table, request, &manifest, begun, state, alone).await {
+    let not_deleted = match finish(&table, &append, state, alone).await {
         Ok(()) => Vec::new(),
         Err(error) => {
             tracing::warn!(
                 %error,
                 "the rows are part of the snapshot; what follows could not be finished, and the next run does it"
             );
-            stale(request, &manifest)
+            stale(request, &append.intent.manifest)
         }
     };
     drop(lock);
     Ok(AmendOutcome::Amended {
-        manifest: Box::new(manifest),
+        manifest: Box::new(append.intent.manifest),
         not_deleted,
     })
 }
@@ -165,12 +163,11 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
 /// Steps 4 to 6.
 async fn finish(
     table: &Table<'_>,
-    request: &AmendRequest,
-    manifest: &Manifest,
-    begun: &Intent,
+    append: &Append<'_>,
     state: TableState,
     alone: bool,
 ) -> Result<()> {
+    let (request, manifest) = (append.request, &append.intent.manifest);
     let now = request.committed_at;
     if request.table.format == TableFormat::Delta {
         table.log.maintain(state.log.version).await;
@@ -181,7 +178,7 @@ async fn finish(
     let state = table.update_pointer(state, None, now).await?;
     failpoint::reached("latest");
     delete_unlisted(table, &state, manifest).await?;
-    roll_back(table, begun, &state).await?;
+    roll_back(table, &append.intent, &state).await?;
     failpoint::reached("struck-off");
     leftovers::clear(table.lake, &manifest.dataset, &request.run_id).await?;
     recover(table, table.read(now).await?, alone, now)

@@ -147,8 +147,7 @@ impl Commit<'_> {
     async fn give_up(&self, error: Error) -> Result<CommitOutcome> {
         let state = self.table.read(self.request.committed_at).await?;
         let refused = refusal(&state.latest, self.request);
-        let overtaken = matches!(refused, Some(CommitOutcome::OlderThanCurrent(_)));
-        if self.alone || overtaken || refused.is_some() {
+        if self.alone || refused.is_some() {
             roll_back(&self.table, &self.intent, &state).await?;
         }
         refused.ok_or(error)

@@ -1,6 +1,6 @@
 //! Recovery: what a crashed run left is rolled forward if its commit is decided, and rolled back if not.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use dataset::SnapshotId;
@@ -8,7 +8,8 @@ use dataset::SnapshotId;
 use crate::commit::retire;
 use crate::error::Result;
 use crate::layout;
-use crate::stage::{leftovers, run_lease};
+use crate::stage::leftovers::{self, abandoned_runs};
+use crate::stage::run_lease;
 use crate::store::failpoint;
 use crate::table::intent::{Intent, is_over};
 use crate::table::manifest::Manifest;
@@ -33,19 +34,13 @@ pub(crate) async fn needs_recovery(
         .list(&layout::begun_folder(table.dataset))
         .await?;
     Ok(!begun.is_empty()
-        || !abandoned_runs(table, now).await?.is_empty()
+        || !abandoned_runs(table.lake, table.dataset, table.settings, now)
+            .await?
+            .is_empty()
         || table
             .lake
             .has_temporary_files(&layout::folders_of_documents(table.dataset))
             .await?)
-}
-
-/// Runs that died with something staged.
-pub(crate) async fn abandoned_runs(
-    table: &Table<'_>,
-    now: DateTime<Utc>,
-) -> Result<BTreeSet<String>> {
-    leftovers::abandoned_runs(table.lake, table.dataset, table.settings, now).await
 }
 
 /// Deletes what a dead run has staged and quarantined. One that has written its intent is left to the fate of its commit.
@@ -106,7 +101,7 @@ pub(crate) async fn recover(
             roll_back(table, &begun, &state).await?;
         }
     }
-    for run_id in abandoned_runs(table, now).await? {
+    for run_id in abandoned_runs(table.lake, table.dataset, table.settings, now).await? {
         discard_run(table, &run_id, now).await?;
     }
     // Under the lock nobody else writes the documents of commits; a run report is only a report.

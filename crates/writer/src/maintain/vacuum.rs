@@ -8,7 +8,6 @@
 //! | manifest | its snapshot is current or kept, or being committed |
 //! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
 
-use crate::commit::recover::abandoned_runs;
 use crate::commit::recover::discard_run;
 use crate::commit::recover::recover;
 use crate::commit::retire::is_overdue;
@@ -21,6 +20,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::layout;
+use crate::stage::leftovers::abandoned_runs;
 use crate::stage::run_lease;
 use crate::store::lake::Lake;
 use crate::store::object::ObjectInfo;
@@ -136,7 +136,7 @@ pub async fn vacuum(
         .iter()
         .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
         .collect();
-    let mut abandoned_runs = abandoned_runs(&table, now).await?;
+    let mut abandoned_runs = abandoned_runs(lake, dataset, settings, now).await?;
     abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
     for object in control {
         if held.contains(&object.path) {
