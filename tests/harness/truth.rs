@@ -95,7 +95,7 @@ impl Truth {
     pub(crate) fn columns() -> BTreeMap<String, &'static str> {
         let dataset = Dataset::built_in("info_gathering").unwrap();
         let wire_columns = dataset.columns.iter().map(|column| {
-            let read_as = match column.column_type {
+            let read_as = match &column.column_type {
                 ColumnType::Json => "string",
                 other => other.name(),
             };
@@ -188,13 +188,14 @@ impl Truth {
 fn wire_tree(dataset: &Dataset) -> BTreeMap<String, Node> {
     let mut tree = BTreeMap::new();
     for column in &dataset.columns {
-        insert(
-            &mut tree,
-            column.wire.keys(),
-            Node::Column(column.name.clone(), column.column_type),
-        );
+        for path in column.wire.iter() {
+            let node = Node::Column(column.name.clone(), column.column_type.clone());
+            insert(&mut tree, path.keys(), node);
+        }
     }
-    insert(&mut tree, dataset.partition.wire.keys(), Node::Partition);
+    for path in dataset.partition.wire.iter() {
+        insert(&mut tree, path.keys(), Node::Partition);
+    }
     tree
 }
 
@@ -282,7 +283,7 @@ impl Record {
                 None => self.rescue(path, value, "unnamed"),
                 Some(Node::Step(below)) => self.take_step(value, below, path, path_group),
                 Some(Node::Partition) => self.take_group(value, path, path_group),
-                Some(Node::Column(name, column_type)) => match fit(value, *column_type) {
+                Some(Node::Column(name, column_type)) => match fit(value, column_type) {
                     Some(Value::Null) => {}
                     Some(fitting) => {
                         self.values.insert(name.clone(), fitting);
@@ -312,7 +313,7 @@ impl Record {
     }
 
     fn take_group(&mut self, value: &Value, path: String, path_group: Option<i64>) {
-        match (fit(value, ColumnType::Int64), path_group) {
+        match (fit(value, &ColumnType::Int64), path_group) {
             (Some(Value::Null), _) => {}
             (Some(group), None) => self.group = group.as_i64(),
             (Some(group), Some(of_path)) if group == json!(of_path) => {}
@@ -326,7 +327,7 @@ impl Record {
 }
 
 /// The value as the column's type; `None` if it does not fit.
-fn fit(value: &Value, column_type: ColumnType) -> Option<Value> {
+fn fit(value: &Value, column_type: &ColumnType) -> Option<Value> {
     if value.is_null() {
         return Some(Value::Null);
     }
@@ -370,6 +371,7 @@ fn fit(value: &Value, column_type: ColumnType) -> Option<Value> {
             let inner = container(value, text, |inner| inner.is_array() || inner.is_object());
             Some(inner.unwrap_or_else(|| value.clone()))
         }
+        ColumnType::StructList(_) => unimplemented!("the built-in dataset has no lists of structs"),
     }
 }
 

@@ -20,7 +20,7 @@ struct Described {
 fn columns(dataset: &Dataset) -> Vec<Described> {
     let from_wire = dataset.columns.iter().map(|column| Described {
         name: column.name.clone(),
-        column_type: column.column_type,
+        column_type: column.column_type.clone(),
         nullable: column.nullable,
         wire: Some(column.wire.to_string()),
         meaning: column.meaning.clone(),
@@ -94,7 +94,7 @@ pub(crate) fn table(dataset: &Dataset) -> String {
             };
             vec![
                 name,
-                column.column_type.name().to_owned(),
+                column.column_type.to_string(),
                 nullable.to_owned(),
                 wire,
                 column.meaning,
@@ -169,7 +169,7 @@ pub(crate) fn markdown(dataset: &Dataset) -> String {
             } else {
                 ""
             },
-            column.column_type.name(),
+            column.column_type,
             if column.nullable { "yes" } else { "no" },
             cell(&column.meaning),
         );
@@ -201,7 +201,16 @@ pub(crate) fn json_schema(dataset: &Dataset) -> Value {
 }
 
 fn property(column: &Described) -> Value {
-    let (json_type, more) = match column.column_type {
+    let mut property = json_type(&column.column_type, column.nullable);
+    property.insert("description".to_owned(), json!(column.meaning));
+    if let Some(wire) = &column.wire {
+        property.insert("x-wire-path".to_owned(), json!(wire));
+    }
+    Value::Object(property)
+}
+
+fn json_type(column_type: &ColumnType, nullable: bool) -> serde_json::Map<String, Value> {
+    let (name, more) = match column_type {
         ColumnType::String => ("string", json!({})),
         ColumnType::Bool => ("boolean", json!({})),
         ColumnType::Int64 => ("integer", json!({"minimum": i64::MIN, "maximum": i64::MAX})),
@@ -214,22 +223,30 @@ fn property(column: &Described) -> Value {
             json!({"additionalProperties": {"type": ["string", "null"]}}),
         ),
         ColumnType::Json => ("string", json!({"contentMediaType": "application/json"})),
+        ColumnType::StructList(fields) => {
+            let properties: serde_json::Map<String, Value> = fields
+                .iter()
+                .map(|field| {
+                    let mut property = json_type(&field.column_type, field.nullable);
+                    property.insert("description".to_owned(), json!(field.meaning));
+                    property.insert("x-wire-path".to_owned(), json!(field.wire.to_string()));
+                    (field.name.clone(), Value::Object(property))
+                })
+                .collect();
+            let item = json!({"type": ["object", "null"], "properties": properties});
+            ("array", json!({"items": item}))
+        }
     };
-    let mut property = serde_json::Map::new();
-    let type_value = if column.nullable {
-        json!([json_type, "null"])
-    } else {
-        json!(json_type)
+    let mut described = serde_json::Map::new();
+    let types = match nullable {
+        true => json!([name, "null"]),
+        false => json!(name),
     };
-    property.insert("type".to_owned(), type_value);
-    property.insert("description".to_owned(), json!(column.meaning));
+    described.insert("type".to_owned(), types);
     if let Value::Object(more) = more {
-        property.extend(more);
+        described.extend(more);
     }
-    if let Some(wire) = &column.wire {
-        property.insert("x-wire-path".to_owned(), json!(wire));
-    }
-    Value::Object(property)
+    described
 }
 
 #[cfg(test)]

@@ -88,6 +88,7 @@ pub(crate) fn of(report: &RunReport) -> String {
         let why = match drift.kind {
             DriftKind::Unnamed => "not in the schema",
             DriftKind::Misfit => "does not fit its column",
+            DriftKind::Spelling => "is another spelling of a key",
         };
         line(
             "drift",

@@ -1,46 +1,41 @@
 //! Types of columns: which wire values fit them, and what they are in Arrow.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
-use serde::{Deserialize, Serialize};
+
+use crate::schema::Column;
 
 /// Types of columns, and which wire values fit them. What does not fit becomes null and is rescued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnType {
     /// A JSON string.
-    #[serde(rename = "string")]
     String,
     /// A JSON bool, or the string `true` or `false` in any case.
-    #[serde(rename = "bool")]
     Bool,
     /// A JSON integer, or a string that holds one.
-    #[serde(rename = "int64")]
     Int64,
     /// A JSON number, or a string that holds one.
-    #[serde(rename = "float64")]
     Float64,
     /// A string such as `2020-11-03T10:13:34.8476880Z`, with `T` or a space, up to nine fractional digits of which six are
     /// kept, UTC where no zone is given, from 1900 (the service writes year 1 for unknown) to 9999 in UTC.
-    #[serde(rename = "timestamp")]
     Timestamp,
     /// A string such as `2020-12-30`, or a timestamp at midnight UTC.
-    #[serde(rename = "date")]
     Date,
     /// An array of strings and nulls, or a string that holds one.
-    #[serde(rename = "list<string>")]
     StringList,
     /// An object of strings and nulls, or a string that holds one.
-    #[serde(rename = "map<string, string>")]
     StringMap,
     /// Any value, as its JSON text; a string that holds an object or an array as that text.
-    #[serde(rename = "json")]
     Json,
+    /// An array of objects and nulls, or a string that holds one. The columns' wire paths begin at an object of the array.
+    StructList(Vec<Column>),
 }
 
 impl ColumnType {
     /// The Arrow type.
-    pub fn arrow(self) -> DataType {
+    pub fn arrow(&self) -> DataType {
         match self {
             Self::String | Self::Json => DataType::Utf8,
             Self::Bool => DataType::Boolean,
@@ -65,11 +60,18 @@ impl ColumnType {
                 )),
                 false,
             ),
+            Self::StructList(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|field| Field::new(&field.name, field.column_type.arrow(), true));
+                let item = DataType::Struct(fields.collect());
+                DataType::List(Arc::new(Field::new("element", item, true)))
+            }
         }
     }
 
     /// The name that schema files use.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::String => "string",
             Self::Bool => "bool",
@@ -80,7 +82,39 @@ impl ColumnType {
             Self::StringList => "list<string>",
             Self::StringMap => "map<string, string>",
             Self::Json => "json",
+            Self::StructList(_) => "list<struct>",
         }
+    }
+
+    /// The type of that name, unless it has fields of its own.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        let types = [
+            Self::String,
+            Self::Bool,
+            Self::Int64,
+            Self::Float64,
+            Self::Timestamp,
+            Self::Date,
+            Self::StringList,
+            Self::StringMap,
+            Self::Json,
+        ];
+        types.into_iter().find(|known| known.name() == name)
+    }
+}
+
+impl fmt::Display for ColumnType {
+    /// The name, and the fields of a list of structs: `list<struct<id: string, risk: string>>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::StructList(fields) = self else {
+            return f.write_str(self.name());
+        };
+        f.write_str("list<struct<")?;
+        for (index, field) in fields.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{}: {}", field.name, field.column_type)?;
+        }
+        f.write_str(">>")
     }
 }
 

@@ -14,7 +14,7 @@ pub use blob_path::{BlobPath, BlobPathError, PartName};
 pub use column_type::ColumnType;
 pub use partition::{GENERATED_DATE, Partition};
 pub use schema::{
-    Column, Dataset, GENERATED_TIME, ORG_ID, PartitionColumn, RESCUED_DATA, SchemaError,
+    CallLimits, Column, Dataset, GENERATED_TIME, ORG_ID, PartitionColumn, RESCUED_DATA, SchemaError,
 };
 pub use snapshot::{OrgId, OrgIdError, Snapshot, SnapshotId, SnapshotIdError, SnapshotTimeError};
-pub use wire_path::WirePath;
+pub use wire_path::{WirePath, WirePaths};

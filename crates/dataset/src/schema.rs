@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -13,8 +14,8 @@ use thiserror::Error;
 
 use crate::built_in::BUILT_IN;
 use crate::column_type::{ColumnType, utc_microseconds};
-use crate::partition::GENERATED_DATE;
-use crate::wire_path::WirePath;
+use crate::partition::{GENERATED_DATE, is_snake_case};
+use crate::wire_path::WirePaths;
 
 /// Column with the snapshot's generated time, in every table.
 pub const GENERATED_TIME: &str = "generated_time";
@@ -37,13 +38,35 @@ pub struct Dataset {
     pub export_name: String,
     /// Application permission that the call needs.
     pub permission: String,
-    /// Columns that together are unique in a snapshot.
+    /// How often the service lets an application call the endpoint.
+    #[serde(default)]
+    pub limits: CallLimits,
+    /// Columns that together are unique in a snapshot. Null is a value of a key column that is nullable.
     pub unique_key: Vec<String>,
     /// The column that partitions the table beside the generated date.
     pub partition: PartitionColumn,
     /// The columns on the wire, in table order.
     #[serde(rename = "column")]
     pub columns: Vec<Column>,
+}
+
+/// Calls that the service takes from one application and tenant; by default those of the narrowest export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallLimits {
+    /// In one minute.
+    pub calls_per_minute: NonZeroU32,
+    /// In one hour.
+    pub calls_per_hour: NonZeroU32,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            calls_per_minute: NonZeroU32::MIN.saturating_add(4),
+            calls_per_hour: NonZeroU32::MIN.saturating_add(19),
+        }
+    }
 }
 
 /// The partition column that comes from the wire. Its type is int64.
@@ -53,31 +76,77 @@ pub struct PartitionColumn {
     /// Column name.
     pub column: String,
     /// Where a record carries the value.
-    pub wire: WirePath,
+    pub wire: WirePaths,
     /// What it means.
     pub meaning: String,
 }
 
-/// One typed column.
+/// One typed column, of the table or of the structs in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "DeclaredColumn")]
 pub struct Column {
     /// Column name, snake_case.
     pub name: String,
     /// Where a record carries the value.
-    pub wire: WirePath,
+    pub wire: WirePaths,
     /// Type of the column.
-    #[serde(rename = "type")]
     pub column_type: ColumnType,
     /// Whether a record may lack the value; one that lacks a value that it may not lack is quarantined.
-    #[serde(default = "nullable_by_default")]
     pub nullable: bool,
     /// What it means.
     pub meaning: String,
 }
 
-fn nullable_by_default() -> bool {
-    true
+/// A column as a schema file declares it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeclaredColumn {
+    name: String,
+    wire: WirePaths,
+    #[serde(rename = "type")]
+    type_name: String,
+    nullable: Option<bool>,
+    meaning: String,
+    #[serde(default, rename = "field")]
+    fields: Vec<Column>,
+}
+
+impl TryFrom<DeclaredColumn> for Column {
+    type Error = String;
+
+    fn try_from(declared: DeclaredColumn) -> Result<Self, Self::Error> {
+        let (name, type_name) = (&declared.name, &declared.type_name);
+        let has_fields = !declared.fields.is_empty();
+        let column_type = match ColumnType::of_name(type_name) {
+            Some(_) if has_fields => {
+                return Err(format!(
+                    "column `{name}` of type {type_name} cannot have fields"
+                ));
+            }
+            Some(column_type) => column_type,
+            None if type_name == "list<struct>" && has_fields => {
+                ColumnType::StructList(declared.fields)
+            }
+            None if type_name == "list<struct>" => {
+                return Err(format!(
+                    "column `{name}` of type {type_name} has no fields: declare each with [[column.field]]"
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "column `{name}` has the unknown type `{type_name}`: a type is string, bool, int64, float64, timestamp, date, \
+                     list<string>, map<string, string>, json or list<struct>"
+                ));
+            }
+        };
+        Ok(Self {
+            wire: declared.wire,
+            column_type,
+            nullable: declared.nullable.unwrap_or(true),
+            meaning: declared.meaning,
+            name: declared.name,
+        })
+    }
 }
 
 /// Why a schema file is not a dataset.
@@ -129,6 +198,12 @@ pub enum SchemaError {
         /// Its wire path.
         wire: String,
     },
+    /// There is no unique key.
+    #[error("schema `{file}`: unique_key names no column")]
+    NoKey {
+        /// Where the text came from.
+        file: String,
+    },
     /// The unique key names no column.
     #[error("schema `{file}`: unique_key names `{column}`, which is no column")]
     UnknownKey {
@@ -136,6 +211,30 @@ pub enum SchemaError {
         file: String,
         /// The name.
         column: String,
+    },
+    /// The unique key has a column that holds lists or maps.
+    #[error(
+        "schema `{file}`: unique_key names `{column}`, which is of type {column_type}: a key has no lists and maps"
+    )]
+    NestedKey {
+        /// Where the text came from.
+        file: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        column_type: ColumnType,
+    },
+    /// A field of a struct is declared as not nullable.
+    #[error(
+        "schema `{file}`: field `{field}` of column `{column}` is not nullable: fields always are"
+    )]
+    RequiredField {
+        /// Where the text came from.
+        file: String,
+        /// The column.
+        column: String,
+        /// The field.
+        field: String,
     },
 }
 
@@ -203,80 +302,134 @@ impl Dataset {
             hash.update(format!("{name}\t{column_type}\t{nullable}\t{wire}\n"));
         };
         add(&self.partition.column, "int64", false, &self.partition.wire);
-        for column in &self.columns {
-            let type_name = column.column_type.name();
-            add(&column.name, type_name, column.nullable, &column.wire);
+        let mut columns: Vec<&Column> = self.columns.iter().rev().collect();
+        while let Some(column) = columns.pop() {
+            let type_name = column.column_type.to_string();
+            add(&column.name, &type_name, column.nullable, &column.wire);
+            if let ColumnType::StructList(fields) = &column.column_type {
+                columns.extend(fields.iter().rev());
+            }
         }
         let digest = hash.finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn check(&self, file: &str) -> Result<(), SchemaError> {
-        let file = || file.to_owned();
-        let mut names: HashSet<&str> = [
+        let partition = &self.partition.column;
+        for name in [&self.name, partition] {
+            check_name(name, file)?;
+        }
+        let reserved = [
             GENERATED_TIME,
             ORG_ID,
             RESCUED_DATA,
             GENERATED_DATE,
-            &self.partition.column,
-        ]
-        .into();
-        for name in [&self.name, &self.partition.column]
-            .into_iter()
-            .chain(self.columns.iter().map(|column| &column.name))
-        {
-            let snake = name.starts_with(|c: char| c.is_ascii_lowercase())
-                && name
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-            if !snake {
-                let name = name.clone();
-                return Err(SchemaError::NotSnakeCase { file: file(), name });
-            }
-        }
-        let mut taken: HashMap<&[String], bool> = HashMap::new();
-        taken.insert(self.partition.wire.keys(), true);
-        for column in &self.columns {
-            if !names.insert(&column.name) {
-                let column = column.name.clone();
-                return Err(SchemaError::ColumnTwice {
-                    file: file(),
-                    column,
-                });
-            }
-            let keys = column.wire.keys();
-            if keys.iter().any(String::is_empty) {
-                return Err(SchemaError::EmptyKey {
-                    file: file(),
-                    column: column.name.clone(),
-                    wire: column.wire.to_string(),
-                });
-            }
-            let leads_through_a_column =
-                (1..keys.len()).any(|end| taken.insert(&keys[..end], false) == Some(true));
-            if leads_through_a_column || taken.insert(keys, true).is_some() {
-                return Err(SchemaError::WireTaken {
-                    file: file(),
-                    column: column.name.clone(),
-                    wire: column.wire.to_string(),
-                });
-            }
-        }
-        match self
-            .unique_key
+            partition,
+        ];
+        check_names(&self.columns, &reserved, file)?;
+        let partition = (partition.as_str(), &self.partition.wire);
+        let columns = self.columns.iter();
+        let columns = columns.map(|column| (column.name.as_str(), &column.wire));
+        check_paths([partition].into_iter().chain(columns), file)?;
+        self.columns
             .iter()
-            .find(|name| self.column(name).is_none())
-        {
-            Some(column) => Err(SchemaError::UnknownKey {
-                file: file(),
-                column: column.clone(),
-            }),
-            None => Ok(()),
+            .try_for_each(|column| check_fields(column, file))?;
+        if self.unique_key.is_empty() {
+            let file = file.to_owned();
+            return Err(SchemaError::NoKey { file });
         }
+        for name in &self.unique_key {
+            let (file, column) = (file.to_owned(), name.clone());
+            match self.column(name).map(|column| &column.column_type) {
+                None => return Err(SchemaError::UnknownKey { file, column }),
+                Some(
+                    nested @ (ColumnType::StringList
+                    | ColumnType::StringMap
+                    | ColumnType::StructList(_)),
+                ) => {
+                    return Err(SchemaError::NestedKey {
+                        file,
+                        column,
+                        column_type: nested.clone(),
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
     }
 }
 
-fn described(field: Field, meaning: &str, wire: Option<&WirePath>) -> Field {
+fn check_name(name: &str, file: &str) -> Result<(), SchemaError> {
+    match is_snake_case(name) {
+        true => Ok(()),
+        false => Err(SchemaError::NotSnakeCase {
+            file: file.to_owned(),
+            name: name.to_owned(),
+        }),
+    }
+}
+
+/// Names of one table's columns or one struct's fields.
+fn check_names(columns: &[Column], reserved: &[&str], file: &str) -> Result<(), SchemaError> {
+    let mut names: HashSet<&str> = reserved.iter().copied().collect();
+    for column in columns {
+        check_name(&column.name, file)?;
+        if !names.insert(&column.name) {
+            return Err(SchemaError::ColumnTwice {
+                file: file.to_owned(),
+                column: column.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Wire paths that begin at the same object: none may lead to or through another.
+fn check_paths<'a>(
+    columns: impl Iterator<Item = (&'a str, &'a WirePaths)>,
+    file: &str,
+) -> Result<(), SchemaError> {
+    let paths = columns.flat_map(|(name, paths)| paths.iter().map(move |path| (name, path)));
+    let mut taken: HashMap<&[String], bool> = HashMap::new();
+    for (column, path) in paths {
+        let (keys, file, column) = (path.keys(), file.to_owned(), column.to_owned());
+        let wire = path.to_string();
+        if keys.iter().any(String::is_empty) {
+            return Err(SchemaError::EmptyKey { file, column, wire });
+        }
+        let leads_through_a_column =
+            (1..keys.len()).any(|end| taken.insert(&keys[..end], false) == Some(true));
+        if leads_through_a_column || taken.insert(keys, true).is_some() {
+            return Err(SchemaError::WireTaken { file, column, wire });
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a list of structs, and of those in it.
+fn check_fields(column: &Column, file: &str) -> Result<(), SchemaError> {
+    let ColumnType::StructList(fields) = &column.column_type else {
+        return Ok(());
+    };
+    if let Some(field) = fields.iter().find(|field| !field.nullable) {
+        return Err(SchemaError::RequiredField {
+            file: file.to_owned(),
+            column: column.name.clone(),
+            field: field.name.clone(),
+        });
+    }
+    check_names(fields, &[], file)?;
+    let paths = fields
+        .iter()
+        .map(|field| (field.name.as_str(), &field.wire));
+    check_paths(paths, file)?;
+    fields
+        .iter()
+        .try_for_each(|field| check_fields(field, file))
+}
+
+fn described(field: Field, meaning: &str, wire: Option<&WirePaths>) -> Field {
     let mut metadata = HashMap::from([("meaning".to_owned(), meaning.to_owned())]);
     if let Some(wire) = wire {
         metadata.insert("wire".to_owned(), wire.to_string());
@@ -287,6 +440,7 @@ fn described(field: Field, meaning: &str, wire: Option<&WirePath>) -> Field {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire_path::WirePath;
 
     fn text(columns: &str) -> String {
         format!(
@@ -333,9 +487,10 @@ mod tests {
     fn info_gathering_reads_through_the_json_strings() {
         let dataset = Dataset::built_in("info_gathering").unwrap();
         let column = dataset.column("av_quick_scan_time").unwrap();
+        let paths: Vec<&[String]> = column.wire.iter().map(WirePath::keys).collect();
         assert_eq!(
-            column.wire.keys(),
-            ["DeviceGatheredInfo", "AvScanResults", "Quick", "Timestamp"]
+            paths,
+            [["DeviceGatheredInfo", "AvScanResults", "Quick", "Timestamp"]]
         );
         assert_eq!(column.column_type, ColumnType::Timestamp);
         assert!(!dataset.column("device_id").unwrap().nullable);
@@ -392,8 +547,70 @@ mod tests {
             SchemaError::UnknownKey { .. }
         ));
         assert!(matches!(
-            parse(&a.replace("wire", "wires")),
-            SchemaError::Malformed { .. }
+            parse(&a.replace("'string'", "'list<string>'")),
+            SchemaError::NestedKey { .. }
+        ));
+        for malformed in [
+            a.replace("wire", "wires"),
+            a.replace("'A'", "[]"),
+            a.replace("'string'", "'text'"),
+            a.replace("'string'", "'list<struct>'"),
+            a.clone() + "[[column.field]]\nname = 'b'\nwire = 'B'\ntype = 'string'\nmeaning = ''\n",
+        ] {
+            let error = parse(&malformed);
+            assert!(matches!(error, SchemaError::Malformed { .. }), "{error}");
+        }
+        assert!(matches!(
+            parse(&a.replace("'A'", "['A', 'A']")),
+            SchemaError::WireTaken { .. }
+        ));
+    }
+
+    #[test]
+    fn a_column_may_have_several_wire_paths() {
+        let column = column("a", "A").replace("'A'", "['A', 'Old.A']");
+        let dataset = Dataset::parse(&text(&column), "x.toml").unwrap();
+        assert_eq!(dataset.columns[0].wire.to_string(), "A | Old.A");
+    }
+
+    #[test]
+    fn a_list_of_structs_declares_fields_of_any_type() {
+        let field = |name: &str, column_type: &str| {
+            format!(
+                "[[column.field]]\nname = '{name}'\nwire = '{name}'\ntype = '{column_type}'\nmeaning = ''\n"
+            )
+        };
+        let list = column("l", "L").replace("'string'", "'list<struct>'");
+        let nested =
+            field("p", "list<struct>") + &field("q", "date").replace("column.", "column.field.");
+        let columns = column("a", "A") + &list + &field("n", "int64") + &nested;
+        let dataset = Dataset::parse(&text(&columns), "x.toml").unwrap();
+        assert_eq!(
+            dataset.columns[1].column_type.to_string(),
+            "list<struct<n: int64, p: list<struct<q: date>>>>"
+        );
+        let refused = |columns: &str| Dataset::parse(&text(columns), "x.toml").unwrap_err();
+        let twice = column("a", "A") + &list + &field("n", "int64") + &field("n", "date");
+        assert!(matches!(refused(&twice), SchemaError::ColumnTwice { .. }));
+        let required = column("a", "A") + &list + &field("n", "int64") + "nullable = false\n";
+        assert!(matches!(
+            refused(&required),
+            SchemaError::RequiredField { .. }
+        ));
+    }
+
+    #[test]
+    fn call_limits_are_those_of_the_narrowest_export_by_default() {
+        let dataset = Dataset::parse(&text(&column("a", "A")), "x.toml").unwrap();
+        assert_eq!(dataset.limits, CallLimits::default());
+        let limits = "[limits]\ncalls_per_minute = 30\ncalls_per_hour = 1000\n";
+        let text = text(&column("a", "A")) + limits;
+        let dataset = Dataset::parse(&text, "x.toml").unwrap();
+        assert_eq!(dataset.limits.calls_per_hour.get(), 1000);
+        let none = text.replace("1000", "0");
+        assert!(matches!(
+            Dataset::parse(&none, "x.toml"),
+            Err(SchemaError::Malformed { .. })
         ));
     }
 }

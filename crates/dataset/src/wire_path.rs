@@ -1,4 +1,4 @@
-//! Where a record carries a value: the keys that lead to it.
+//! Where a record carries a value: the keys that lead to it, in one spelling or in several.
 
 use std::fmt;
 
@@ -8,6 +8,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct WirePath(Vec<String>);
+
+/// The wire paths of one column: at least one, the usual one first. A record may use any of them.
+///
+/// In a schema file a string, or an array of strings.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "OneOrMore")]
+pub struct WirePaths(Vec<WirePath>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(WirePath),
+    More(Vec<WirePath>),
+}
 
 impl WirePath {
     /// The keys, outermost first.
@@ -31,5 +45,37 @@ impl From<WirePath> for String {
 impl fmt::Display for WirePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("."))
+    }
+}
+
+impl WirePaths {
+    /// The paths, the usual one first.
+    pub fn iter(&self) -> impl Iterator<Item = &WirePath> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<OneOrMore> for WirePaths {
+    type Error = &'static str;
+
+    fn try_from(paths: OneOrMore) -> Result<Self, Self::Error> {
+        match paths {
+            OneOrMore::One(path) => Ok(Self(vec![path])),
+            OneOrMore::More(paths) if paths.is_empty() => Err("`wire` names no path"),
+            OneOrMore::More(paths) => Ok(Self(paths)),
+        }
+    }
+}
+
+impl fmt::Display for WirePaths {
+    /// The paths, with a bar between them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, path) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" | ")?;
+            }
+            path.fmt(f)?;
+        }
+        Ok(())
     }
 }

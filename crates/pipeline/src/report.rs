@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use dataset::{OrgId, SnapshotId};
 use serde::{Deserialize, Serialize};
+use writer::DuplicateKey;
 
 /// Version of the report's form.
 pub const REPORT_VERSION: u32 = 1;
@@ -125,6 +126,8 @@ pub enum DriftKind {
     Unnamed,
     /// The value does not fit the column's type.
     Misfit,
+    /// The schema has the key in another case; or another spelling of it has a value in the same record.
+    Spelling,
 }
 
 /// How many records were quarantined for one reason.
@@ -157,6 +160,15 @@ pub struct DuplicateKeyReport {
     pub rows: u64,
     /// The blobs that have it; a few, if many have.
     pub blobs: Vec<String>,
+}
+
+impl From<DuplicateKey> for DuplicateKeyReport {
+    fn from(found: DuplicateKey) -> Self {
+        Self {
+            rows: found.rows,
+            blobs: found.origins,
+        }
+    }
 }
 
 /// The counts of one blob.

@@ -29,8 +29,13 @@ pub enum Reason {
     },
     /// The line is JSON, but not an object.
     NotAnObject,
-    /// A column of the unique key is missing, null, empty or of another type.
+    /// A column of the unique key that is not nullable is missing, null, empty or of another type.
     MissingKey {
+        /// The column.
+        column: String,
+    },
+    /// A column that is not nullable is missing, null or of another type.
+    MissingValue {
         /// The column.
         column: String,
     },
@@ -48,6 +53,7 @@ impl Reason {
             Self::TooDeep { .. } => "nested_too_deeply",
             Self::NotAnObject => "not_an_object",
             Self::MissingKey { .. } => "missing_key",
+            Self::MissingValue { .. } => "missing_value",
             Self::MissingPartition => "missing_partition",
         }
     }
@@ -65,6 +71,12 @@ impl fmt::Display for Reason {
             Self::NotAnObject => f.write_str("the line is not a JSON object"),
             Self::MissingKey { column } => {
                 write!(f, "`{column}` is missing, null, empty or no fit")
+            }
+            Self::MissingValue { column } => {
+                write!(
+                    f,
+                    "`{column}`, which is not nullable, is missing, null or no fit"
+                )
             }
             Self::MissingPartition => {
                 f.write_str("neither the blob path nor the record names a device group")

@@ -151,6 +151,26 @@ pub enum Error {
         /// What contradicts what.
         message: String,
     },
+    /// Rows without a column of the unique key, or with one that cannot be compared.
+    #[error("unique key: column `{column}` {message}")]
+    KeyColumn {
+        /// Name of the column.
+        column: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A table keeps the columns that it is partitioned by.
+    #[error(
+        "table `{dataset}` is partitioned by {table}, and the schema file declares {declared}: use the old name, or give the dataset a new one"
+    )]
+    PartitionColumns {
+        /// Name of the dataset.
+        dataset: String,
+        /// The columns of the table.
+        table: String,
+        /// Those of the schema file.
+        declared: String,
+    },
     /// A blocking task was cancelled or panicked.
     #[error("background task: {message}")]
     Task {

@@ -18,8 +18,9 @@ use crate::store::backend::Store;
 use crate::store::local_disk::LocalDisk;
 use crate::store::remote::Remote;
 use crate::{
-    BlobCounts, CommitOutcome, CommitRequest, FileFormat, Lake, ParquetSettings, RowGroupEncoder,
-    StagedFile, StagedFileWriter, TableFormat, TableSettings,
+    BlobCounts, CommitOutcome, CommitRequest, FileFormat, Lake, Manifest, ParquetSettings,
+    RowGroupEncoder, StagedFile, StagedFileWriter, TableFormat, TableSettings, Verifier,
+    VerifyReport,
 };
 
 pub(crate) const ORG: &str = "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa";
@@ -70,7 +71,8 @@ pub(crate) fn snapshot(day: u32, hour: u32) -> Snapshot {
 pub(crate) fn partition(snapshot: &Snapshot, group: i64) -> Partition {
     Partition {
         generated_date: snapshot.generated_date(),
-        rbac_group_id: group,
+        column: "rbac_group_id".into(),
+        value: group,
     }
 }
 
@@ -343,4 +345,10 @@ pub(crate) async fn paths(lake: &Lake, folder: &str) -> Vec<String> {
         .into_iter()
         .map(|object| object.path)
         .collect()
+}
+
+pub(crate) async fn verify(lake: &Lake, manifest: &Manifest) -> VerifyReport {
+    let dataset = dataset();
+    let verifier = Verifier::open(lake, &dataset).await.unwrap();
+    verifier.verify(manifest).await.unwrap()
 }

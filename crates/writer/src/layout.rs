@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `<dataset>/generated_date=…/rbac_group_id=…/part-<snapshot id>-<number>.parquet` | the table |
+//! | `<dataset>/generated_date=…/<partition column>=…/part-<snapshot id>-<number>.parquet` | the table |
 //! | `<dataset>/_delta_log/…` | its log, with `format = "delta"`; else nothing lies below `<dataset>` |
 //! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
 //! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.<run id>.json` after an amendment |
@@ -20,9 +20,6 @@ use crate::error::{Error, Result};
 
 /// Version of the layout, written into every Parquet footer.
 pub const LAYOUT_VERSION: u32 = 1;
-
-/// The partition column beside the generated date, in every path.
-pub(crate) const RBAC_GROUP_ID: &str = "rbac_group_id";
 
 /// Folder of the control documents of all datasets.
 pub const CONTROL: &str = "_lake";
@@ -203,9 +200,9 @@ pub fn staged_part(
     snapshot: &SnapshotId,
     number: u32,
 ) -> String {
-    let group = partition.rbac_group_id;
+    let value = partition.value;
     format!(
-        "{}/{group}-part-{snapshot}-{number:05}.parquet",
+        "{}/{value}-part-{snapshot}-{number:05}.parquet",
         staging(dataset, run_id)
     )
 }
@@ -239,7 +236,8 @@ mod tests {
     fn partition() -> Partition {
         Partition {
             generated_date: NaiveDate::from_ymd_opt(2022, 7, 26).unwrap(),
-            rbac_group_id: 1001,
+            column: "rbac_group_id".into(),
+            value: 1001,
         }
     }
 

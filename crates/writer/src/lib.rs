@@ -32,12 +32,15 @@ pub use commit::uploads::{abort, abort_files};
 pub use error::{Error, Result};
 pub use maintain::snapshots::{KeptSnapshot, SnapshotState, log_version, snapshots};
 pub use maintain::vacuum::{Orphan, OrphanKind, VacuumReport, vacuum};
-pub use maintain::verify::{Problem, VerifyReport, differing_columns, read_columns, verify};
+pub use maintain::verify::{Problem, Verifier, VerifyReport, differing_columns, read_columns};
 pub use parquet::data_file::DataFile;
 pub use parquet::format::{FileFormat, ParquetSettings};
 pub use parquet::row_group::{EncodedRowGroup, KeyRange, RowGroupEncoder};
 pub use parquet::row_group_spool::{RowGroupSpool, SpooledRowGroup};
 pub use parquet::statistics::{Bounds, ColumnStatistics, StringBounds};
+pub use stage::key_hashes::{
+    DuplicateKey, Duplicates, KeyHasher, KeyHashes, KeySpool, duplicate_keys,
+};
 pub use stage::run_lease::{RunGuard, begin_run, probe_conditional_put};
 pub use stage::staged_file::{StagedFile, StagedFileWriter};
 pub use stage::upload::OpenUpload;
@@ -72,7 +75,10 @@ mod tests {
         else {
             panic!("not committed");
         };
-        is_send(crate::verify(&lake, &manifest, &fixtures::dataset()));
+        let dataset = fixtures::dataset();
+        is_send(crate::Verifier::open(&lake, &dataset));
+        let verifier = crate::Verifier::open(&lake, &dataset).await.unwrap();
+        is_send(verifier.verify(&manifest));
         is_send(lake.list("devices"));
         is_send(lake.delete(&[]));
     }

@@ -1,6 +1,6 @@
 //! `plan`: what a run would read and write. Writes nothing.
 
-use dataset::GENERATED_DATE;
+use dataset::{Dataset, GENERATED_DATE};
 use indicatif::{BinaryBytes, HumanCount};
 use pipeline::{Part, Plan};
 
@@ -20,13 +20,14 @@ pub(super) async fn run(arguments: &PlanArguments, log: &Log) -> Result<ExitCode
     if arguments.json {
         output::json(&plan)?;
     } else {
-        output::line(&text(&plan, &settings.lake.root))?;
+        output::line(&text(&plan, &settings.dataset, &settings.lake.root))?;
     }
     Ok(ExitCode::Done)
 }
 
 /// The snapshot, then a line for every file to be made.
-fn text(plan: &Plan, root: &str) -> String {
+fn text(plan: &Plan, dataset: &Dataset, root: &str) -> String {
+    let column = &dataset.partition.column;
     let snapshot = &plan.snapshot;
     let mut out = format!(
         "{}  {}, generated {}, organisation {}\nwould read {} in {} blobs and write below {}/{}:\n",
@@ -43,7 +44,7 @@ fn text(plan: &Plan, root: &str) -> String {
         let bytes: u64 = part.blobs().map(|blob| blob.bytes).sum();
         out.push_str(&format!(
             "  {}  from {} in {} blobs\n",
-            file(plan, part),
+            file(plan, part, column),
             BinaryBytes(bytes),
             part.blobs().count()
         ));
@@ -53,12 +54,12 @@ fn text(plan: &Plan, root: &str) -> String {
 
 /// The part's file, below the table's folder. Which groups its rows are of is not known before they are read, where the
 /// blobs' paths do not say it: the part is then a file in every group's partition.
-fn file(plan: &Plan, part: &Part) -> String {
+fn file(plan: &Plan, part: &Part, column: &str) -> String {
     let group = part
         .rbac_group_id
         .map_or_else(|| "*".to_owned(), |id| id.to_string());
     format!(
-        "{GENERATED_DATE}={}/rbac_group_id={group}/part-{}-{:05}.parquet",
+        "{GENERATED_DATE}={}/{column}={group}/part-{}-{:05}.parquet",
         plan.snapshot.generated_date(),
         plan.snapshot.id(),
         part.number
@@ -86,7 +87,9 @@ mod tests {
         };
         let blobs = vec![blob("a", Some(7)), blob("b", Some(7)), blob("c", None)];
         let plan = Plan::new(snapshot, blobs, 1 << 20, 1 << 20).unwrap();
-        let text = text(&plan, "./lake/");
+        let mut dataset = Dataset::built_in("info_gathering").unwrap();
+        dataset.partition.column = "site".to_owned();
+        let text = text(&plan, &dataset, "./lake/");
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with(
             "20220726T100100Z-47d41a0c  info_gathering, generated 2022-07-26T10:01:00Z"
@@ -95,7 +98,7 @@ mod tests {
             lines[1],
             "would read 3.00 KiB in 3 blobs and write below ./lake/info_gathering:"
         );
-        let folder = "  generated_date=2022-07-26/rbac_group_id";
+        let folder = "  generated_date=2022-07-26/site";
         assert!(lines.contains(
             &format!("{folder}=7/part-20220726T100100Z-47d41a0c-00001.parquet  from 2.00 KiB in 2 blobs").as_str()
         ));

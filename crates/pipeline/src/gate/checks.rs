@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use dataset::SnapshotId;
 
+use writer::Duplicates;
+
 use crate::plan::Plan;
 use crate::refusal::{QuarantineLimit, Refusal};
 use crate::report::{BlobReport, QuarantineReport};
 use crate::settings::{DuplicateKeys, Gate};
-use crate::work::key_hashes::Duplicates;
 
 /// Quarantined records that pass whatever their share is, unless there are no others: one bad record is 2% of 50 devices, and
 /// no reason to lose the day of a small tenant. A day that shrinks by them is what `gate.min_rows_ratio` refuses.
@@ -72,7 +73,13 @@ pub(crate) fn check(
     if counted.duplicates.rows > 0 && gate.duplicate_keys == DuplicateKeys::Refuse {
         return Err(Refusal::DuplicateKeys {
             rows: counted.duplicates.rows,
-            examples: counted.duplicates.examples.clone(),
+            examples: counted
+                .duplicates
+                .examples
+                .iter()
+                .cloned()
+                .map(Into::into)
+                .collect(),
         });
     }
     match last {
@@ -153,10 +160,11 @@ fn counts_add_up(counted: Counted<'_>) -> Result<(), Refusal> {
 mod tests {
     use chrono::DateTime;
     use dataset::Snapshot;
+    use writer::DuplicateKey;
 
     use super::*;
     use crate::plan::PlannedBlob;
-    use crate::report::{DuplicateKeyReport, QuarantineExample};
+    use crate::report::QuarantineExample;
 
     const GATE: Gate = Gate {
         max_quarantined_share: 0.01,
@@ -220,9 +228,10 @@ mod tests {
     fn keys_that_come_twice_are_kept_or_refused() {
         let duplicates = Duplicates {
             rows: 2,
-            examples: vec![DuplicateKeyReport {
+            examples: vec![DuplicateKey {
+                hash: 1,
                 rows: 3,
-                blobs: vec!["a".to_owned(), "b".to_owned()],
+                origins: vec!["a".to_owned(), "b".to_owned()],
             }],
         };
         let counted = Counted {

@@ -2,7 +2,7 @@
 
 use dataset::SnapshotId;
 use serde::Serialize;
-use writer::{Lake, Latest, Problem};
+use writer::{Lake, Latest, Problem, Verifier};
 
 use crate::error::PipelineError;
 use crate::settings::Settings;
@@ -62,13 +62,14 @@ pub async fn verify(
             None => PipelineError::NothingPublished { dataset },
         });
     }
+    let verifier = Verifier::open(&lake, dataset).await?;
     let mut snapshots = Vec::with_capacity(current.len());
     for snapshot in current {
         let Some(manifest) = writer::read_manifest(&lake, &dataset.name, &snapshot).await? else {
             let dataset = dataset.name.clone();
             return Err(PipelineError::NotPublished { dataset, snapshot });
         };
-        let read = writer::verify(&lake, &manifest, dataset).await?;
+        let read = verifier.verify(&manifest).await?;
         snapshots.push(VerifiedSnapshot {
             snapshot,
             files: read.files,

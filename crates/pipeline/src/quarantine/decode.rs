@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use dataset::BlobPath;
 use tokio::sync::mpsc;
 use transformer::{BlobCounts, QuarantinedRecord};
+use writer::KeyHashes;
 
 use crate::error::PipelineError;
 use crate::plan::PlannedBlob;
-use crate::work::key_hashes::BlobKeys;
 use crate::work::quarantine_file::SetAsideRecord;
 use crate::work::row_groups::RowGroupBuilder;
 use crate::work::segment_context::{SegmentBuffers, SegmentContext};
@@ -38,7 +38,7 @@ pub(super) fn decode_again(
                 .map_err(|error| PipelineError::Defect(format!("blob path: {error}")))?;
             let blob = PlannedBlob::new(&path, 0);
             decoder.set_group_source(context.group_source(&blob));
-            let (mut counts, mut keys) = (BlobCounts::default(), BlobKeys::default());
+            let (mut counts, mut keys) = (BlobCounts::default(), KeyHashes::default());
             for batch in of_blob.chunks(context.limits.rows) {
                 channel.check_open()?;
                 let still_bad: Vec<_> = batch
@@ -60,7 +60,7 @@ pub(super) fn decode_again(
                         blob: blob.path.clone(),
                         source: error.into(),
                     })?;
-                key_hasher.add(&decoded.rows, &mut keys)?;
+                key_hasher.add(&decoded.rows, &context.keys, &mut keys)?;
                 counts.records += batch.len() as u64;
                 counts.rows += decoded.rows.num_rows() as u64;
                 counts.quarantined += still_bad.len() as u64;
@@ -74,7 +74,7 @@ pub(super) fn decode_again(
             let drift = decoder.take_drift();
             counts.rows_rescued = drift.rows_rescued;
             counts.drift = drift.paths;
-            let keys = key_hasher.finish(keys)?;
+            let keys = context.keys.finish(keys)?;
             sink.send(SegmentOutput::BlobDone { blob, counts, keys })?;
         }
     }

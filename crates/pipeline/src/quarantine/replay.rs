@@ -15,7 +15,9 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use writer::{AmendOutcome, AmendRequest, Lake, Latest, Manifest};
+use writer::{
+    AmendOutcome, AmendRequest, Duplicates, KeyHasher, KeyHashes, Lake, Latest, Manifest,
+};
 
 use crate::error::PipelineError;
 use crate::events::Observer;
@@ -26,7 +28,6 @@ use crate::report::QuarantineReport;
 use crate::run::run_id::new_run_id;
 use crate::settings::{DuplicateKeys, Settings};
 use crate::version::PROGRAM_VERSION;
-use crate::work::key_hashes::{BlobKeys, Duplicates, KeyHasher};
 use crate::work::part_assembler::PartAssembler;
 use crate::work::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
 use crate::work::run_context::RunContext;
@@ -274,7 +275,8 @@ impl SnapshotReplay<'_> {
         let duplicates = self.find_duplicates(staged).await?;
         let refused = self.settings.gate.duplicate_keys == DuplicateKeys::Refuse;
         if refused && duplicates.rows > self.published.duplicate_keys {
-            let (rows, examples) = (duplicates.rows, duplicates.examples);
+            let rows = duplicates.rows;
+            let examples = duplicates.examples.into_iter().map(Into::into).collect();
             return Err(Refusal::DuplicateKeys { rows, examples }.into());
         }
         match self.cancel.is_cancelled() {
@@ -285,17 +287,17 @@ impl SnapshotReplay<'_> {
 
     /// Keys that come more than once in the published files and the added rows together.
     async fn find_duplicates(&self, staged: &mut StagedPart) -> Result<Duplicates, PipelineError> {
-        let dataset = &self.settings.dataset;
-        let mut hasher = KeyHasher::new(dataset, &self.context.segments.keys)?;
+        let (dataset, spool) = (&self.settings.dataset, &self.context.segments.keys);
+        let mut hasher = KeyHasher::new(&dataset.unique_key);
         let mut keys: Vec<_> = staged.take_keys().collect();
         for file in &self.published.files {
             let columns = &dataset.unique_key;
-            let mut of_file = BlobKeys::default();
+            let mut of_file = KeyHashes::default();
             let batches = writer::read_columns(&self.context.lake, &self.published, file, columns);
             for rows in batches.await? {
-                hasher.add(&rows, &mut of_file)?;
+                hasher.add(&rows, spool, &mut of_file)?;
             }
-            keys.push((file.path.clone(), hasher.finish(of_file)?));
+            keys.push((file.path.clone(), spool.finish(of_file)?));
         }
         self.context.find_duplicates(keys).await
     }

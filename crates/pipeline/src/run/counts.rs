@@ -75,6 +75,7 @@ impl From<DriftKind> for report::DriftKind {
         match kind {
             DriftKind::Unnamed => Self::Unnamed,
             DriftKind::Misfit => Self::Misfit,
+            DriftKind::Spelling => Self::Spelling,
         }
     }
 }

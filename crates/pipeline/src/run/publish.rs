@@ -4,7 +4,9 @@ use chrono::Utc;
 use dataset::Snapshot;
 use extractor::{BlobSource, ExtractorError};
 use tokio_util::sync::CancellationToken;
-use writer::{BlobCounts, CommitOutcome, CommitRequest, Lake, Latest, RunGuard, Standing};
+use writer::{
+    BlobCounts, CommitOutcome, CommitRequest, Duplicates, Lake, Latest, RunGuard, Standing,
+};
 
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
@@ -18,7 +20,6 @@ use crate::settings::{OnNewSnapshot, Settings, SourceKind};
 use crate::source::list::list_source;
 use crate::source::listed::Listed;
 use crate::version::PROGRAM_VERSION;
-use crate::work::key_hashes::Duplicates;
 use crate::work::quarantine_file;
 use crate::work::run_context::RunContext;
 use crate::work::scheduler::{CompletedWork, PartScheduler};

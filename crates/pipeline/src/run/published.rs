@@ -2,10 +2,11 @@
 
 use dataset::{Snapshot, SnapshotId};
 
+use writer::Duplicates;
+
 use crate::error::PipelineError;
 use crate::report::Outcome;
 use crate::run::counts::Counts;
-use crate::work::key_hashes::Duplicates;
 
 /// The outcome of publishing. What belongs to a stage that was not reached is empty.
 #[derive(Debug)]

@@ -62,7 +62,7 @@ pub(super) fn run_report(
         drift: counts.drift,
         quarantined: counts.quarantined,
         duplicate_keys: duplicates.rows,
-        duplicate_key_examples: duplicates.examples,
+        duplicate_key_examples: duplicates.examples.into_iter().map(Into::into).collect(),
         parts_restarted: published.parts_restarted,
         restarts: published.restarts,
         blob_counts: counts.blobs,

@@ -5,7 +5,6 @@
 mod attempt;
 mod cpu_pool;
 mod fetch;
-pub(crate) mod key_hashes;
 pub(crate) mod part_assembler;
 pub(crate) mod quarantine_file;
 pub(crate) mod row_groups;

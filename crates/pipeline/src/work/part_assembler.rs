@@ -122,7 +122,8 @@ impl<'a> PartAssembler<'a> {
         let segments = &self.context.segments;
         let partition = Partition {
             generated_date: segments.snapshot.generated_date(),
-            rbac_group_id,
+            column: segments.dataset.partition.column.as_str().into(),
+            value: rbac_group_id,
         };
         Ok(file.insert(StagedFileWriter::new(
             &self.context.lake,

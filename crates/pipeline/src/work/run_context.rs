@@ -4,16 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dataset::Snapshot;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use transformer::BatchLimits;
-use writer::{FileFormat, Lake, ParquetSettings, StagedFile};
+use writer::{Duplicates, FileFormat, KeyHashes, KeySpool, Lake, ParquetSettings, StagedFile};
 
 use crate::error::PipelineError;
 use crate::settings::Settings;
 use crate::version::PROGRAM_VERSION;
 use crate::work::cpu_pool::CpuPool;
-use crate::work::key_hashes::{self, BlobKeys, Duplicates, KeySpool};
 use crate::work::quarantine_file::WrittenFiles;
 use crate::work::segment_context::{BufferPool, InflateLimits, SegmentContext};
 use crate::work::segment_output::SegmentOutput;
@@ -106,16 +105,18 @@ impl RunContext {
     /// Finds unique keys that come more than once.
     pub(crate) async fn find_duplicates(
         &self,
-        blobs: Vec<(String, BlobKeys)>,
+        blobs: Vec<(String, KeyHashes)>,
     ) -> Result<Duplicates, PipelineError> {
         let spool = Arc::clone(&self.segments.keys);
         let never = CancellationToken::new();
         let thread = permit(self.pool.free_threads(), &never).await?;
-        let job: oneshot::Receiver<_> = self
+        let job = self
             .pool
-            .start(thread, move || key_hashes::duplicates(&spool, &blobs));
-        job.await
-            .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))??
+            .start(thread, move || writer::duplicate_keys(&spool, &blobs));
+        let found = job
+            .await
+            .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))??;
+        Ok(found?)
     }
 
     /// Aborts all that is staged.

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use extractor::Spool;
 use transformer::{BatchLimits, GroupSource, TransformError, decode_blob};
+use writer::KeyHashes;
 
 use crate::error::PipelineError;
 use crate::events::{Event, Observer};
 use crate::plan::PlannedBlob;
-use crate::work::key_hashes::BlobKeys;
 use crate::work::row_groups::RowGroupBuilder;
 use crate::work::segment_context::{SegmentBuffers, SegmentContext};
 use crate::work::segment_output::SegmentOutput;
@@ -47,7 +47,7 @@ pub(crate) fn process(
                 })?,
             channel: channel.clone(),
         };
-        let mut keys = BlobKeys::default();
+        let mut keys = KeyHashes::default();
         let mut batches = decode_blob(reader, group_source, decoder, limits);
         while let Some(progress) = batches.next_batch().map_err(|error| {
             // What stopped the job is the reason, and not that its blob ended early.
@@ -56,7 +56,7 @@ pub(crate) fn process(
         })? {
             channel.check_open()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
-            key_hasher.add(&decoded.rows, &mut keys)?;
+            key_hasher.add(&decoded.rows, &context.keys, &mut keys)?;
             observer(Event::RecordsRead {
                 records: (decoded.rows.num_rows() + quarantined.len()) as u64,
             });
@@ -74,7 +74,7 @@ pub(crate) fn process(
             }
         }
         let counts = batches.finish();
-        let keys = key_hasher.finish(keys)?;
+        let keys = context.keys.finish(keys)?;
         sink.send(SegmentOutput::BlobDone { blob, counts, keys })?;
     }
     rows.finish(&mut sink)?;

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use dataset::{Dataset, Snapshot};
 use transformer::{BatchLimits, GroupSource, RecordDecoder};
-use writer::{FileFormat, RowGroupEncoder};
+use writer::{FileFormat, KeyHasher, KeySpool, RowGroupEncoder};
 
 use crate::error::PipelineError;
 use crate::plan::PlannedBlob;
-use crate::work::key_hashes::{KeyHasher, KeySpool};
 
 /// Inflated bytes that a blob may have whatever its compressed size: small blobs may be as repetitive as they like.
 const INFLATE_FREE: u64 = 16 << 20;
@@ -74,7 +73,7 @@ impl SegmentContext {
         }
         Ok(SegmentBuffers {
             records: RecordDecoder::new(&self.dataset, &self.snapshot),
-            keys: KeyHasher::new(&self.dataset, &self.keys)?,
+            keys: KeyHasher::new(&self.dataset.unique_key),
             encoder: RowGroupEncoder::new(&self.format)?,
         })
     }

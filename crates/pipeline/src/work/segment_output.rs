@@ -1,10 +1,9 @@
 //! What the CPU job of a segment makes for its part, in order.
 
 use transformer::{BlobCounts, QuarantinedRecord};
-use writer::{EncodedRowGroup, SpooledRowGroup};
+use writer::{EncodedRowGroup, KeyHashes, SpooledRowGroup};
 
 use crate::plan::PlannedBlob;
-use crate::work::key_hashes::BlobKeys;
 
 /// What a segment's job makes, in order.
 #[derive(Debug)]
@@ -28,6 +27,6 @@ pub(crate) enum SegmentOutput {
     BlobDone {
         blob: PlannedBlob,
         counts: BlobCounts,
-        keys: BlobKeys,
+        keys: KeyHashes,
     },
 }

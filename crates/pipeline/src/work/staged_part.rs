@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use transformer::{BlobCounts, DriftKind, QuarantinedRecord};
-use writer::StagedFile;
+use writer::{KeyHashes, StagedFile};
 
 use crate::plan::PlannedBlob;
 use crate::report::{BlobReport, QuarantineExample};
-use crate::work::key_hashes::BlobKeys;
 
 /// A part whose files are staged.
 #[derive(Debug, Default)]
@@ -19,7 +18,7 @@ pub(crate) struct StagedPart {
     pub(crate) quarantined: BTreeMap<&'static str, Quarantined>,
     pub(crate) quarantine_files: Vec<String>,
     /// Hashes of the unique keys, for each of `blobs`.
-    keys: Vec<BlobKeys>,
+    keys: Vec<KeyHashes>,
 }
 
 /// Records that were quarantined for one reason.
@@ -53,12 +52,12 @@ impl StagedPart {
     }
 
     /// The blobs and the hashes of their unique keys, which are not kept.
-    pub(crate) fn take_keys(&mut self) -> impl Iterator<Item = (String, BlobKeys)> {
+    pub(crate) fn take_keys(&mut self) -> impl Iterator<Item = (String, KeyHashes)> {
         let blobs = self.blobs.iter().map(|blob| blob.blob.clone());
         blobs.zip(std::mem::take(&mut self.keys))
     }
 
-    pub(crate) fn add_blob(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: BlobKeys) {
+    pub(crate) fn add_blob(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: KeyHashes) {
         self.keys.push(keys);
         for (key, records) in counts.drift {
             *self.drift.entry(key).or_default() += records;

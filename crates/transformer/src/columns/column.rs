@@ -13,6 +13,7 @@ use dataset::ColumnType;
 use super::bools::BoolColumn;
 use super::nested::{KeyValueItems, NestedColumn, TextItems};
 use super::numbers::NumberColumn;
+use super::structs::StructItems;
 use super::texts::TextColumn;
 
 /// One growing column.
@@ -27,6 +28,7 @@ pub(crate) enum Column {
     Date(NumberColumn<i32>),
     TextList(Box<NestedColumn<TextItems>>),
     TextMap(Box<NestedColumn<KeyValueItems>>),
+    StructList(Box<NestedColumn<StructItems>>),
 }
 
 macro_rules! each {
@@ -39,13 +41,14 @@ macro_rules! each {
             Column::Date($column) => $body,
             Column::TextList($column) => $body,
             Column::TextMap($column) => $body,
+            Column::StructList($column) => $body,
         }
     };
 }
 
 impl Column {
     /// `hash_seed` is for dictionaries of texts that may repeat; without one, texts of this column are kept as they are.
-    pub(crate) fn new(column_type: ColumnType, hash_seed: Option<u64>) -> Self {
+    pub(crate) fn new(column_type: &ColumnType, hash_seed: Option<u64>) -> Self {
         let items = || TextItems::new(hash_seed);
         match column_type {
             ColumnType::String => Self::Text(TextColumn::new(hash_seed)),
@@ -60,6 +63,9 @@ impl Column {
                 keys: items(),
                 values: items(),
             }))),
+            ColumnType::StructList(fields) => {
+                Self::StructList(Box::new(NestedColumn::new(StructItems::new(fields))))
+            }
         }
     }
 
@@ -142,6 +148,15 @@ impl Column {
                 let entries = StructArray::try_new(fields.collect(), arrays, None)?;
                 let entry = of_type(entry, entries.data_type());
                 Arc::new(MapArray::try_new(entry, offsets, entries, nulls, false)?)
+            }
+            Self::StructList(column) => {
+                let (offsets, nulls) = column.finish_rows(rows)?;
+                let item = inner_field(data_type)?;
+                let DataType::Struct(fields) = item.data_type() else {
+                    return Err(not_nested(data_type));
+                };
+                let items = column.items().finish(fields)?;
+                Arc::new(ListArray::try_new(item.clone(), offsets, items, nulls)?)
             }
         })
     }

@@ -7,6 +7,7 @@ use super::escapes::RawText;
 use super::json_error::JsonError;
 use super::plain::Plain;
 use super::scanner::Scanner;
+use super::value::Fit;
 use super::written_key::WrittenKey;
 use crate::columns::{Items, KeyValueItems, NestedColumn, TextItems};
 
@@ -16,14 +17,14 @@ pub(super) fn nested(
     buffer: &mut Vec<u8>,
     scanner: &mut Scanner<'_>,
     depth: usize,
-    mut read: impl FnMut(&mut Scanner<'_>, usize) -> Result<bool, JsonError>,
-) -> Result<bool, JsonError> {
+    mut read: impl FnMut(&mut Scanner<'_>, usize) -> Result<Fit, JsonError>,
+) -> Result<Fit, JsonError> {
     match text {
         None => read(scanner, depth),
         Some(text) => {
             let mut inner = Scanner::new(text.value(buffer));
             let fits = read(&mut inner, 0).and_then(|fits| inner.end().map(|()| fits));
-            Ok(fits.unwrap_or(false))
+            Ok(fits.unwrap_or(Fit::Not))
         }
     }
 }

@@ -10,13 +10,14 @@
 //! | null under a key that the schema does not name          | nothing: it carries no value, and is not counted as drift   |
 //! | a string that should hold an object and does not        | the string in `_rescued_data` under its wire path           |
 //! | a key twice in one object                               | the last value, as in `serde_json`                          |
-//! | no JSON object, or no unique key                        | quarantined, whole                                          |
+//! | a key of the schema in another case                     | as that key, and counted as drift                           |
+//! | several spellings of one key that have a value          | the best one's; the others' in `_rescued_data`              |
+//! | no JSON object, or null in a column that takes none     | quarantined, whole                                          |
 //!
 //! Speed comes from expecting keys in the order of the last record (a comparison in place of a search) and from reading a nested
 //! JSON string in place. One that is not written plainly is unescaped first, into a buffer that is kept; both ways give the
 //! same row.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use dataset::{Dataset, Snapshot};
 
 use super::group_source::GroupSource;
 use super::record_walk::RecordWalk;
-use super::rescue::DriftKind;
+use super::rescue::Drift;
 use super::scanner::{Scanner, check};
 use super::wire_tree::WireTree;
 use crate::columns::{Column, ConstantColumns, TextColumn, of_type};
@@ -38,10 +39,13 @@ use crate::quarantine::Reason;
 pub struct RecordDecoder {
     tree: WireTree,
     pub(super) walk: RecordWalk,
+    columns: Vec<Column>,
+    /// Records that are rows; the open one becomes the next.
+    rows: usize,
     file_schema: SchemaRef,
     /// That of the last batch.
     batch_schema: SchemaRef,
-    unique_key: Vec<RequiredColumn>,
+    required: Vec<RequiredColumn>,
 
     constant: ConstantColumns,
     rescued_data: TextColumn,
@@ -50,14 +54,16 @@ pub struct RecordDecoder {
     /// Of the blob before, for the next one.
     line_buffer: Vec<u8>,
 
-    rows_rescued: u64,
-    drift: HashMap<(String, DriftKind), u64>,
+    drift: Drift,
 }
 
+/// A column that has a value in every row.
 #[derive(Debug)]
 struct RequiredColumn {
     index: usize,
     name: String,
+    /// Whether it is a column of the unique key: an empty text is then as good as none.
+    is_key: bool,
 }
 
 /// A batch of rows.
@@ -69,19 +75,10 @@ pub struct DecodedBatch {
     pub rbac_group_ids: Vec<i64>,
 }
 
-/// What records held beyond their columns, since last asked.
-#[derive(Debug, Default)]
-pub struct Drift {
-    /// Rows with something in `_rescued_data`.
-    pub rows_rescued: u64,
-    /// In how many records each wire path was rescued.
-    pub paths: HashMap<(String, DriftKind), u64>,
-}
-
 impl RecordDecoder {
     /// A decoder for the records of `snapshot`.
     pub fn new(dataset: &Dataset, snapshot: &Snapshot) -> Self {
-        let tree = WireTree::new(dataset);
+        let tree = WireTree::new(&dataset.columns, Some(&dataset.partition.wire));
         let hash_seed = RandomState::new().hash_one(0_u8);
         let required = dataset
             .columns
@@ -89,14 +86,25 @@ impl RecordDecoder {
             .enumerate()
             .filter(|(_, column)| !column.nullable);
         Self {
-            walk: RecordWalk::new(dataset, &tree, hash_seed),
+            walk: RecordWalk::new(&dataset.columns, &tree),
             tree,
+            columns: dataset
+                .columns
+                .iter()
+                .map(|column| {
+                    // What is unique by itself never repeats.
+                    let may_repeat = dataset.unique_key != [column.name.as_str()];
+                    Column::new(&column.column_type, may_repeat.then_some(hash_seed))
+                })
+                .collect(),
+            rows: 0,
             file_schema: dataset.file_schema(),
             batch_schema: dataset.file_schema(),
-            unique_key: required
+            required: required
                 .map(|(index, column)| RequiredColumn {
                     index,
                     name: column.name.clone(),
+                    is_key: dataset.unique_key.contains(&column.name),
                 })
                 .collect(),
             constant: ConstantColumns::new(snapshot),
@@ -104,8 +112,7 @@ impl RecordDecoder {
             rescued_json: Vec::new(),
             rbac_group_ids: Vec::new(),
             line_buffer: Vec::new(),
-            rows_rescued: 0,
-            drift: HashMap::new(),
+            drift: Drift::default(),
         }
     }
 
@@ -117,34 +124,35 @@ impl RecordDecoder {
     /// Whether strings that repeat come as dictionary arrays, in columns, lists and maps, from the next batch on; at first they
     /// do not. Batches with dictionaries differ in their types: one is by dictionary what another is not.
     pub fn allow_dictionaries(&mut self, are_allowed: bool) {
-        for value in &mut self.walk.columns {
-            value.column.allow_dictionary(are_allowed);
+        for column in &mut self.columns {
+            column.allow_dictionary(are_allowed);
         }
         self.constant.allow_dictionary(are_allowed);
     }
 
     /// Rows decoded since the last batch.
     pub fn rows(&self) -> usize {
-        self.walk.rows
+        self.rows
     }
 
     /// Decodes one line, which is not blank, into one row; if it cannot be a row, says why and leaves no trace of it.
     pub fn decode(&mut self, line: &[u8]) -> Result<(), Reason> {
-        if self.walk.rows == 0 {
-            for value in &mut self.walk.columns {
-                value.column.begin();
-            }
+        if self.rows == 0 {
+            self.columns.iter_mut().for_each(Column::begin);
             self.rescued_data.begin();
         }
-        self.walk.rescue.clear();
-        self.walk.record_group = None;
         let decoded = self.decode_record(line);
         if decoded.is_err() {
-            for value in &mut self.walk.columns {
-                value.column.clear(self.walk.rows);
-            }
+            self.clear_row();
         }
         decoded
+    }
+
+    /// Takes back what the open record has left.
+    fn clear_row(&mut self) {
+        for column in &mut self.columns {
+            column.clear(self.rows);
+        }
     }
 
     fn decode_record(&mut self, line: &[u8]) -> Result<(), Reason> {
@@ -158,49 +166,64 @@ impl RecordDecoder {
             check(line)?;
             return Err(Reason::NotAnObject);
         }
-        self.walk.object(&self.tree, 0, &mut scanner, 0, 0)?;
-        scanner.end()?;
-
-        for required in &self.unique_key {
-            let column = &self.walk.columns[required.index].column;
-            let empty = |column: &Column| match column {
-                // An empty text is as good as none.
-                Column::Text(texts) => texts.get(self.walk.rows).is_empty(),
-                _ => false,
-            };
-            if !column.has_value(self.walk.rows) || empty(column) {
-                return Err(Reason::MissingKey {
-                    column: required.name.clone(),
-                });
+        let start = scanner;
+        self.walk.row = self.rows;
+        self.walk.begin_record();
+        loop {
+            let (tree, columns) = (&self.tree, &mut self.columns);
+            self.walk.object(tree, columns, 0, &mut scanner, 0, 0)?;
+            scanner.end()?;
+            if !self.walk.learn(&mut self.tree) {
+                break;
             }
+            self.clear_row();
+            scanner = start;
         }
+        self.check_required()?;
         let group = self.walk.group_source.group(self.walk.record_group);
         let group = group.ok_or(Reason::MissingPartition)?;
 
-        if !self.walk.rescue.is_empty()
-            && self
-                .walk
-                .rescue
-                .finish(&mut self.rescued_json, &mut self.drift)
-        {
-            self.rescued_data.set(self.walk.rows, &self.rescued_json);
-            self.rows_rescued += 1;
+        if !self.walk.rescue.is_empty() {
+            let rescue = &mut self.walk.rescue;
+            if rescue.finish(&mut self.rescued_json, &mut self.drift) {
+                self.rescued_data.set(self.rows, &self.rescued_json);
+                self.drift.rows_rescued += 1;
+            }
         }
+        self.walk.count_spellings();
         self.rbac_group_ids.push(group);
-        self.walk.rows += 1;
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Whether the open record has all that it may not lack.
+    fn check_required(&self) -> Result<(), Reason> {
+        for required in &self.required {
+            let column = &self.columns[required.index];
+            let is_empty = |column: &Column| match column {
+                Column::Text(texts) => texts.get(self.rows).is_empty(),
+                _ => false,
+            };
+            if !column.has_value(self.rows) || required.is_key && is_empty(column) {
+                let column = required.name.clone();
+                return Err(match required.is_key {
+                    true => Reason::MissingKey { column },
+                    false => Reason::MissingValue { column },
+                });
+            }
+        }
         Ok(())
     }
 
     /// The rows decoded since the last batch.
     pub fn take_batch(&mut self) -> Result<DecodedBatch, ArrowError> {
-        let rows = self.walk.rows;
+        let rows = std::mem::take(&mut self.rows);
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.file_schema.fields().len());
-        for (value, field) in self.walk.columns.iter_mut().zip(self.file_schema.fields()) {
-            arrays.push(value.column.finish(rows, field.data_type())?);
+        for (column, field) in self.columns.iter_mut().zip(self.file_schema.fields()) {
+            arrays.push(column.finish(rows, field.data_type())?);
         }
         arrays.extend(self.constant.of_rows(rows)?);
         arrays.push(self.rescued_data.finish(rows)?);
-        self.walk.rows = 0;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = self.schema_of(&arrays);
         Ok(DecodedBatch {
@@ -232,11 +255,10 @@ impl RecordDecoder {
         self.line_buffer = buffer;
     }
 
-    /// What was rescued since last asked.
+    /// What records held beyond their columns since last asked.
     pub fn take_drift(&mut self) -> Drift {
-        Drift {
-            rows_rescued: std::mem::take(&mut self.rows_rescued),
-            paths: std::mem::take(&mut self.drift),
-        }
+        let mut drift = std::mem::take(&mut self.drift);
+        self.walk.take_spellings(&self.tree, "", &mut drift);
+        drift
     }
 }

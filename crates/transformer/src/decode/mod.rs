@@ -13,13 +13,15 @@ mod rescue;
 mod scalar;
 mod scanner;
 mod special_bytes;
+mod spellings;
+mod struct_list;
 mod value;
 mod wire_tree;
 mod written_key;
 
-pub use decoder::{DecodedBatch, Drift, RecordDecoder};
+pub use decoder::{DecodedBatch, RecordDecoder};
 pub use group_source::GroupSource;
-pub use rescue::DriftKind;
+pub use rescue::{Drift, DriftKind};
 
 #[cfg(test)]
 mod tests;

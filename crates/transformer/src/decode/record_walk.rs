@@ -5,27 +5,30 @@
 
 use std::str::from_utf8;
 
-use dataset::Dataset;
+use dataset::Column as Declared;
 
 use super::group_source::GroupSource;
 use super::json_error::{JsonError, JsonErrorKind};
 use super::plain::Plain;
-use super::rescue::{DriftKind, Rescue};
+use super::rescue::{Drift, DriftKind, Rescue};
 use super::scalar;
 use super::scanner::Scanner;
-use super::value::ValueColumn;
+use super::spellings::{ChildIndex, Spellings};
+use super::value::{Fit, ValueReader, read_plain};
 use super::wire_tree::{Child, Node, Target, WireTree, join};
+use crate::columns::Column;
 
-/// The columns that records are read into, and what the walk remembers from one record to the next.
+/// What the walk remembers from one record to the next, and of the open one.
 #[derive(Debug)]
 pub(super) struct RecordWalk {
-    pub(super) columns: Vec<ValueColumn>,
-    /// Records that are rows; the open one becomes the next.
-    pub(super) rows: usize,
+    /// The row that the open record becomes.
+    pub(super) row: usize,
     pub(super) group_source: GroupSource,
     /// The group that the open record carries.
     pub(super) record_group: Option<i64>,
     pub(super) rescue: Rescue,
+    pub(super) spellings: Spellings,
+    readers: Vec<ValueReader>,
     node_states: Vec<NodeState>,
     /// One buffer for each level of JSON strings in JSON strings.
     pub(super) unescaped: Vec<Vec<u8>>,
@@ -40,44 +43,100 @@ struct NodeState {
     visit: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct ChildState {
     /// The child that followed last time.
     followed_by: usize,
     /// The visit in which it was last seen.
     seen_in: u64,
+    /// Of a learned spelling: records in which a value came by it.
+    records: u64,
 }
 
 impl RecordWalk {
-    /// A walk over records of the dataset, whose wire paths are `tree`. `hash_seed` is for dictionaries of texts that repeat.
-    pub(super) fn new(dataset: &Dataset, tree: &WireTree, hash_seed: u64) -> Self {
+    /// A walk over records of those columns, whose wire paths are `tree`.
+    pub(super) fn new(columns: &[Declared], tree: &WireTree) -> Self {
         let node_states = tree.nodes.iter().map(|node| NodeState {
             children: (1..=node.children.len())
                 .chain([0])
                 .map(|followed_by| ChildState {
                     followed_by,
-                    seen_in: 0,
+                    ..ChildState::default()
                 })
                 .collect(),
             visit: 0,
         });
         Self {
-            columns: dataset
-                .columns
-                .iter()
-                .map(|column| {
-                    // Whoever hashes the unique key takes strings as they are.
-                    let may_repeat = column.nullable;
-                    ValueColumn::new(column.column_type, may_repeat.then_some(hash_seed))
-                })
-                .collect(),
-            rows: 0,
+            row: 0,
             group_source: GroupSource::Records { fallback: None },
             record_group: None,
             rescue: Rescue::default(),
+            spellings: Spellings::default(),
+            readers: columns
+                .iter()
+                .map(|column| ValueReader::new(&column.column_type))
+                .collect(),
             node_states: node_states.collect(),
             unescaped: vec![Vec::new()],
             text: Vec::new(),
+        }
+    }
+
+    /// Begins a record.
+    pub(super) fn begin_record(&mut self) {
+        self.rescue.clear();
+        self.record_group = None;
+        self.spellings.begin_record();
+    }
+
+    /// Learns what is to be learned from the record that was walked. True if it is then to be walked again: nothing of it is
+    /// left here, and its row is to be cleared.
+    #[inline]
+    pub(super) fn learn(&mut self, tree: &mut WireTree) -> bool {
+        self.spellings.is_provisional() && self.learn_spellings(tree)
+    }
+
+    #[cold]
+    fn learn_spellings(&mut self, tree: &mut WireTree) -> bool {
+        for (node, key) in self.spellings.take_to_learn() {
+            if tree.learn(node, &key) {
+                // The last one stands for the beginning and stays the last.
+                let children = &mut self.node_states[node].children;
+                children.insert(children.len() - 1, ChildState::default());
+            }
+        }
+        self.rescue.clear();
+        self.record_group = None;
+        self.spellings.begin_walk();
+        true
+    }
+
+    /// Counts the learned spellings that the record used, which is a row now.
+    #[inline]
+    pub(super) fn count_spellings(&mut self) {
+        for (node, child) in self.spellings.used() {
+            self.node_states[node].children[child].records += 1;
+        }
+    }
+
+    /// Adds the records in which learned spellings were used since last asked, below a wire path.
+    pub(super) fn take_spellings(&mut self, tree: &WireTree, below: &str, drift: &mut Drift) {
+        for (state, node) in self.node_states.iter_mut().zip(&tree.nodes) {
+            for (state, child) in state.children.iter_mut().zip(&node.children) {
+                let records = std::mem::take(&mut state.records);
+                if records > 0 {
+                    let separator = if below.is_empty() { "" } else { "." };
+                    let path = format!("{below}{separator}{}", child.path);
+                    drift.add(path, DriftKind::Spelling, records);
+                }
+                if let Target::Column(column) = child.target
+                    && let Some(structs) = &mut self.readers[column].structs
+                {
+                    structs
+                        .walk
+                        .take_spellings(&structs.tree, &child.path, drift);
+                }
+            }
         }
     }
 
@@ -86,6 +145,7 @@ impl RecordWalk {
     pub(super) fn object(
         &mut self,
         tree: &WireTree,
+        columns: &mut [Column],
         node_index: usize,
         scanner: &mut Scanner<'_>,
         depth: usize,
@@ -99,7 +159,7 @@ impl RecordWalk {
         }
         let mut last = node.children.len();
         loop {
-            if self.plain_run(node, node_index, scanner, &mut last) {
+            if self.plain_run(node, columns, node_index, scanner, &mut last) {
                 if !scanner.comma_or(b'}')? {
                     return Ok(());
                 }
@@ -109,17 +169,31 @@ impl RecordWalk {
             let expected = self.node_states[node_index].children[last].followed_by;
             let found = match node.children.get(expected) {
                 Some(child) if scanner.take_key(child.written.as_ref()) => Some(expected),
-                _ => self.unexpected_key(node, node_index, last, scanner, depth)?,
+                _ => self.unexpected_key(tree, node_index, last, scanner, depth)?,
             };
             if let Some(found) = found {
                 last = found;
                 let child = &node.children[found];
                 let state = &mut self.node_states[node_index];
                 let seen_in = std::mem::replace(&mut state.children[found].seen_in, state.visit);
-                if seen_in == state.visit {
-                    self.forget(tree, child);
+                let is_again = seen_in == state.visit;
+                if is_again {
+                    self.forget(tree, columns, (node_index, found));
                 }
-                self.child_value(tree, child, scanner, depth + 1, level)?;
+                if child.is_contested {
+                    let child = (node_index, found);
+                    self.contested_value(
+                        tree,
+                        columns,
+                        child,
+                        is_again,
+                        scanner,
+                        depth + 1,
+                        level,
+                    )?;
+                } else {
+                    self.child_value(tree, columns, child, scanner, depth + 1, level)?;
+                }
             }
             if !scanner.comma_or(b'}')? {
                 return Ok(());
@@ -133,6 +207,7 @@ impl RecordWalk {
     fn plain_run(
         &mut self,
         node: &Node,
+        columns: &mut [Column],
         node_index: usize,
         scanner: &mut Scanner<'_>,
         last: &mut usize,
@@ -140,7 +215,7 @@ impl RecordWalk {
         let level = scanner.level();
         let mut plain = Plain::new(scanner);
         let NodeState { children, visit } = &mut self.node_states[node_index];
-        let row = self.rows;
+        let row = self.row;
         let mut expected = children[*last].followed_by;
         loop {
             let (Some(child), Some(state)) =
@@ -155,12 +230,18 @@ impl RecordWalk {
                 return false;
             }
             if !plain.null() {
-                let is_read = match child.target {
-                    Target::Column(index) => self.columns[index].read_plain(row, &mut plain),
-                    Target::Partition | Target::Node(_) => false,
-                };
-                if !is_read {
+                let Target::Column(index) = child.target else {
                     return false;
+                };
+                if child.is_contested && !self.spellings.is_free(index) {
+                    return false;
+                }
+                if !read_plain(&mut columns[index], &self.readers, index, row, &mut plain) {
+                    return false;
+                }
+                if child.is_contested {
+                    self.spellings
+                        .give(index, (node_index, expected), child.is_learned);
                 }
             }
             state.seen_in = *visit;
@@ -178,12 +259,13 @@ impl RecordWalk {
     /// then rescued, unless it is null.
     fn unexpected_key(
         &mut self,
-        node: &Node,
+        tree: &WireTree,
         node_index: usize,
         last: usize,
         scanner: &mut Scanner<'_>,
         depth: usize,
     ) -> Result<Option<usize>, JsonError> {
+        let node = &tree.nodes[node_index];
         scanner.key_quote()?;
         let key = scanner.string()?;
         scanner.colon()?;
@@ -203,6 +285,9 @@ impl RecordWalk {
             }
             return Ok(None);
         }
+        if tree.can_learn(node_index, key) {
+            self.spellings.learn_later(node_index, key);
+        }
         let path = join(&node.path, key);
         let value = scanner.value(depth + 1)?;
         self.rescue.add(path, DriftKind::Unnamed, value);
@@ -211,25 +296,88 @@ impl RecordWalk {
 
     /// Takes back what an earlier value of the same key left.
     #[cold]
-    fn forget(&mut self, tree: &WireTree, child: &Child) {
-        match child.target {
-            Target::Column(column) => self.columns[column].column.clear(self.rows),
-            Target::Partition => self.record_group = None,
-            Target::Node(node) => self.forget_node(tree, node),
+    fn forget(&mut self, tree: &WireTree, columns: &mut [Column], (node, index): ChildIndex) {
+        let child = &tree.nodes[node].children[index];
+        let given_by = self.spellings.given_by(tree.slot(child.target));
+        if !child.is_contested || given_by == Some((node, index)) {
+            self.forget_target(tree, columns, child.target);
         }
         self.rescue.clear_below(&child.path);
     }
 
-    #[cold]
-    fn forget_node(&mut self, tree: &WireTree, node: usize) {
-        for column in &tree.nodes[node].columns {
-            self.columns[*column].column.clear(self.rows);
+    fn forget_target(&mut self, tree: &WireTree, columns: &mut [Column], target: Target) {
+        match target {
+            Target::Column(column) => columns[column].clear(self.row),
+            Target::Partition => self.record_group = None,
+            Target::Node(node) => self.forget_node(tree, columns, node),
         }
+    }
+
+    /// Takes back what came of an object, but not what came by other spellings.
+    #[cold]
+    fn forget_node(&mut self, tree: &WireTree, columns: &mut [Column], node: usize) {
+        for column in &tree.nodes[node].columns {
+            let given_by = self.spellings.given_by(tree.slot(Target::Column(*column)));
+            if given_by.is_none_or(|(giver, _)| tree.is_within(giver, node)) {
+                columns[*column].clear(self.row);
+            }
+        }
+    }
+
+    /// Reads the value of a key that is one of several spellings. Of those with a value the best counts, and the values of the
+    /// others are rescued.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "those of a value, and where its key is"
+    )]
+    fn contested_value(
+        &mut self,
+        tree: &WireTree,
+        columns: &mut [Column],
+        (node, index): ChildIndex,
+        is_again: bool,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+        level: usize,
+    ) -> Result<(), JsonError> {
+        let child = &tree.nodes[node].children[index];
+        if scanner.peek() == Some(b'n') {
+            return scanner.literal(b"null");
+        }
+        let slot = tree.slot(child.target);
+        let has_value = |walk: &Self, columns: &[Column]| match child.target {
+            Target::Column(column) => columns[column].has_value(walk.row),
+            Target::Partition => walk.record_group.is_some(),
+            Target::Node(_) => true,
+        };
+        let given_by = self.spellings.given_by(slot);
+        let rival = given_by.filter(|other| *other != (node, index) && has_value(self, columns));
+        let is_beaten = |(node, index): ChildIndex| {
+            let rival: &Child = &tree.nodes[node].children[index];
+            rival.rank <= child.rank
+        };
+        if self.spellings.is_outranked((node, index)) || rival.is_some_and(is_beaten) {
+            let value = scanner.value(depth)?;
+            self.rescue
+                .add(child.path.clone(), DriftKind::Spelling, value);
+            return Ok(());
+        }
+        if let Some(rival) = rival {
+            self.spellings.outrank(rival);
+            self.forget_target(tree, columns, child.target);
+        }
+        self.child_value(tree, columns, child, scanner, depth, level)?;
+        if has_value(self, columns) {
+            let is_new = child.is_learned && !is_again;
+            self.spellings.give(slot, (node, index), is_new);
+        }
+        Ok(())
     }
 
     fn child_value(
         &mut self,
         tree: &WireTree,
+        columns: &mut [Column],
         child: &Child,
         scanner: &mut Scanner<'_>,
         depth: usize,
@@ -241,8 +389,8 @@ impl RecordWalk {
         }
         match child.target {
             Target::Node(node) => match first {
-                Some(b'{') => self.object(tree, node, scanner, depth, level),
-                Some(b'"') => self.nested_text(tree, node, child, scanner, level),
+                Some(b'{') => self.object(tree, columns, node, scanner, depth, level),
+                Some(b'"') => self.nested_text(tree, columns, node, child, scanner, level),
                 _ => self.misfit(child, scanner, depth),
             },
             Target::Partition => {
@@ -265,10 +413,12 @@ impl RecordWalk {
             }
             Target::Column(index) => {
                 let start = *scanner;
-                if self.columns[index].read(self.rows, first, scanner, depth, &mut self.text)? {
-                    return Ok(());
+                let (reader, column) = (&mut self.readers[index], &mut columns[index]);
+                match reader.read(column, self.row, first, scanner, depth, &mut self.text)? {
+                    Fit::Whole => return Ok(()),
+                    Fit::Partly => {}
+                    Fit::Not => column.clear(self.row),
                 }
-                self.columns[index].column.clear(self.rows);
                 *scanner = start;
                 self.misfit(child, scanner, depth)
             }
@@ -293,12 +443,13 @@ impl RecordWalk {
     fn nested_text(
         &mut self,
         tree: &WireTree,
+        columns: &mut [Column],
         node: usize,
         child: &Child,
         scanner: &mut Scanner<'_>,
         level: usize,
     ) -> Result<(), JsonError> {
-        if self.nested_in_place(tree, node, scanner, level) {
+        if self.nested_in_place(tree, columns, node, scanner, level) {
             return Ok(());
         }
         let start = *scanner;
@@ -317,7 +468,7 @@ impl RecordWalk {
             match inner.peek() {
                 Some(b'n') => inner.literal(b"null").and_then(|()| inner.end()).is_ok(),
                 Some(b'{') => {
-                    let object = self.object(tree, node, &mut inner, 0, level + 1);
+                    let object = self.object(tree, columns, node, &mut inner, 0, level + 1);
                     object.and_then(|()| inner.end()).is_ok()
                 }
                 _ => false,
@@ -327,7 +478,7 @@ impl RecordWalk {
         if decoded? {
             return Ok(());
         }
-        self.forget_node(tree, node);
+        self.forget_node(tree, columns, node);
         self.rescue.clear_below(&child.path);
         *scanner = start;
         self.misfit(child, scanner, 0)
@@ -337,22 +488,27 @@ impl RecordWalk {
     fn nested_in_place(
         &mut self,
         tree: &WireTree,
+        columns: &mut [Column],
         node: usize,
         scanner: &mut Scanner<'_>,
         level: usize,
     ) -> bool {
         let (start, rescued, record_group) = (*scanner, self.rescue.mark(), self.record_group);
+        let spellings = self.spellings.mark();
         let Some(mut inside) = scanner.inside() else {
             return false;
         };
         if inside.peek() == Some(b'{')
-            && self.object(tree, node, &mut inside, 0, level).is_ok()
+            && self
+                .object(tree, columns, node, &mut inside, 0, level)
+                .is_ok()
             && scanner.leave(inside)
         {
             return true;
         }
         *scanner = start;
-        self.forget_node(tree, node);
+        self.forget_node(tree, columns, node);
+        self.spellings.back_to(spellings);
         self.rescue.back_to(rescued);
         self.record_group = record_group;
         false

@@ -10,6 +10,38 @@ pub enum DriftKind {
     Unnamed,
     /// The value does not fit the column.
     Misfit,
+    /// The schema has the key in another case; or another spelling of the key has a value in the same record.
+    Spelling,
+}
+
+/// What records held beyond their columns, or in another way than the schema has it.
+#[derive(Debug, Default)]
+pub struct Drift {
+    /// Rows with something in `_rescued_data`.
+    pub rows_rescued: u64,
+    /// In how many records each wire path was rescued, or was spelled in another way.
+    pub paths: HashMap<(String, DriftKind), u64>,
+}
+
+/// Most wire paths that are counted apart; hostile records can make up any number of them.
+const MAX_DRIFT_PATHS: usize = 10_000;
+/// Stands for the wire paths beyond the limit.
+const OTHER_PATHS: &str = "(other paths)";
+
+impl Drift {
+    pub(super) fn add(&mut self, path: String, kind: DriftKind, records: u64) {
+        let key = (path, kind);
+        if let Some(counted) = self.paths.get_mut(&key) {
+            *counted += records;
+        } else if self.paths.len() < MAX_DRIFT_PATHS {
+            self.paths.insert(key, records);
+        } else {
+            *self
+                .paths
+                .entry((OTHER_PATHS.to_owned(), kind))
+                .or_default() += records;
+        }
+    }
 }
 
 /// The rescued values of one record.
@@ -62,11 +94,7 @@ impl Rescue {
     }
 
     /// Writes the JSON object to `json`, which it overwrites, and counts each path in `drift`. False if nothing is left.
-    pub(crate) fn finish(
-        &mut self,
-        json: &mut Vec<u8>,
-        drift: &mut HashMap<(String, DriftKind), u64>,
-    ) -> bool {
+    pub(crate) fn finish(&mut self, json: &mut Vec<u8>, drift: &mut Drift) -> bool {
         json.clear();
         let entries = std::mem::take(&mut self.entries);
         for (path, kind, value) in last_values(entries) {
@@ -74,28 +102,13 @@ impl Rescue {
             write_json_string(&path, json);
             json.push(b':');
             json.extend_from_slice(&value);
-            count(drift, (path, kind));
+            drift.add(path, kind, 1);
         }
         if json.is_empty() {
             return false;
         }
         json.push(b'}');
         true
-    }
-}
-
-/// Most wire paths that are counted apart; hostile records can make up any number of them.
-const MAX_DRIFT_PATHS: usize = 10_000;
-/// Stands for the wire paths beyond the limit.
-const OTHER_PATHS: &str = "(other paths)";
-
-fn count(drift: &mut HashMap<(String, DriftKind), u64>, key: (String, DriftKind)) {
-    if let Some(records) = drift.get_mut(&key) {
-        *records += 1;
-    } else if drift.len() < MAX_DRIFT_PATHS {
-        drift.insert(key, 1);
-    } else {
-        *drift.entry((OTHER_PATHS.to_owned(), key.1)).or_default() += 1;
     }
 }
 

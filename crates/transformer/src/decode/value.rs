@@ -10,37 +10,59 @@ use super::json_error::JsonError;
 use super::plain::Plain;
 use super::scalar;
 use super::scanner::{Scanner, check};
+use super::struct_list::StructReader;
 use super::written_key::WrittenKey;
 use crate::columns::Column;
 
-/// A column that values are read into.
-#[derive(Debug)]
-pub(super) struct ValueColumn {
-    pub(super) column: Column,
+/// What reading a column's values remembers from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct ValueReader {
     /// Of a map: the keys of its last row that has any, if they are expected to come again.
     expected_keys: Vec<WrittenKey>,
+    /// Of a list of structs.
+    pub(super) structs: Option<Box<StructReader>>,
 }
 
-impl ValueColumn {
-    /// `hash_seed` is for dictionaries of texts that may repeat.
-    pub(super) fn new(column_type: ColumnType, hash_seed: Option<u64>) -> Self {
+/// How a value fits its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// All of it is in the column.
+    Whole,
+    /// The column has what fits, and the value has more.
+    Partly,
+    /// It does not fit; the column and the scanner are anywhere.
+    Not,
+}
+
+impl From<bool> for Fit {
+    fn from(fits: bool) -> Self {
+        if fits { Self::Whole } else { Self::Not }
+    }
+}
+
+impl ValueReader {
+    pub(super) fn new(column_type: &ColumnType) -> Self {
+        let structs = match column_type {
+            ColumnType::StructList(fields) => Some(Box::new(StructReader::new(fields))),
+            _ => None,
+        };
         Self {
-            column: Column::new(column_type, hash_seed),
             expected_keys: Vec::new(),
+            structs,
         }
     }
 
-    /// Reads a value as the row that has none yet; `first` is its first byte, `buffer` is overwritten. False if it does not fit;
-    /// the column and the scanner are then anywhere.
+    /// Reads a value as the row that has none yet; `first` is its first byte, `buffer` is overwritten.
     #[inline]
     pub(super) fn read(
         &mut self,
+        column: &mut Column,
         row: usize,
         first: Option<u8>,
         scanner: &mut Scanner<'_>,
         depth: usize,
         buffer: &mut Vec<u8>,
-    ) -> Result<bool, JsonError> {
+    ) -> Result<Fit, JsonError> {
         let text = match first {
             Some(b'"') => {
                 scanner.step_quote();
@@ -48,15 +70,15 @@ impl ValueColumn {
             }
             _ => None,
         };
-        match (&mut self.column, text) {
+        match (column, text) {
             (Column::Text(texts), Some(text)) => texts.set(row, text.value(buffer)),
             (Column::Timestamp(times), Some(text)) => match scalar::timestamp(text.value(buffer)) {
                 Some(time) => times.set(row, time),
-                None => return Ok(false),
+                None => return Ok(Fit::Not),
             },
             (Column::Bool(bools), Some(text)) => match scalar::boolean(text.value(buffer)) {
                 Some(value) => bools.set(row, value),
-                None => return Ok(false),
+                None => return Ok(Fit::Not),
             },
             (Column::Bool(bools), None) => match first {
                 Some(b't') => {
@@ -67,7 +89,7 @@ impl ValueColumn {
                     scanner.literal(b"false")?;
                     bools.set(row, false);
                 }
-                _ => return Ok(false),
+                _ => return Ok(Fit::Not),
             },
             (Column::Int64(numbers), text) => {
                 let value = match (text, first) {
@@ -77,7 +99,7 @@ impl ValueColumn {
                 };
                 match value {
                     Some(value) => numbers.set(row, value),
-                    None => return Ok(false),
+                    None => return Ok(Fit::Not),
                 }
             }
             (Column::Float64(numbers), text) => {
@@ -88,52 +110,74 @@ impl ValueColumn {
                 };
                 match value {
                     Some(value) => numbers.set(row, value),
-                    None => return Ok(false),
+                    None => return Ok(Fit::Not),
                 }
             }
             (Column::Date(days), Some(text)) => match scalar::date(text.value(buffer)) {
                 Some(day) => days.set(row, day),
-                None => return Ok(false),
+                None => return Ok(Fit::Not),
             },
             (Column::Json(texts), Some(text)) => texts.set(row, json_text(text, buffer)),
             (Column::Json(texts), None) => texts.set(row, scanner.value(depth)?),
             (Column::TextMap(maps), text) => {
+                let expected = &mut self.expected_keys;
                 return nested(text, buffer, scanner, depth, |scanner, depth| {
-                    string_map(maps, &mut self.expected_keys, row, scanner, depth)
+                    string_map(maps, expected, row, scanner, depth).map(Fit::from)
                 });
             }
             (Column::TextList(lists), text) => {
                 return nested(text, buffer, scanner, depth, |scanner, depth| {
-                    string_list(lists, row, scanner, depth)
+                    string_list(lists, row, scanner, depth).map(Fit::from)
                 });
             }
-            (Column::Text(_) | Column::Timestamp(_) | Column::Date(_), None) => return Ok(false),
+            (Column::StructList(lists), text) => {
+                let Some(structs) = &mut self.structs else {
+                    return Ok(Fit::Not);
+                };
+                return nested(text, buffer, scanner, depth, |scanner, depth| {
+                    structs.read(lists, row, scanner, depth)
+                });
+            }
+            (Column::Text(_) | Column::Timestamp(_) | Column::Date(_), None) => {
+                return Ok(Fit::Not);
+            }
         }
-        Ok(true)
+        Ok(Fit::Whole)
     }
+}
 
-    /// Reads a value that is written plainly. False if it is not so, or does not fit; then the column is as it was.
-    #[inline(always)]
-    pub(super) fn read_plain(&mut self, row: usize, plain: &mut Plain<'_>) -> bool {
-        match &mut self.column {
-            Column::Text(texts) => plain.text().map(|text| texts.set(row, text)),
-            Column::Timestamp(times) => plain
-                .text()
-                .and_then(scalar::timestamp)
-                .map(|time| times.set(row, time)),
-            Column::Bool(bools) => plain
-                .bool()
-                .or_else(|| plain.text().and_then(scalar::boolean))
-                .map(|value| bools.set(row, value)),
-            Column::Int64(numbers) => plain
-                .integer()
-                .or_else(|| plain.text().and_then(scalar::int64))
-                .map(|number| numbers.set(row, number)),
-            Column::TextMap(maps) => plain_map(maps, &self.expected_keys, row, plain),
-            Column::Json(_) | Column::Float64(_) | Column::Date(_) | Column::TextList(_) => None,
-        }
-        .is_some()
+/// Reads a value that is written plainly. False if it is not so, or does not fit; then the column is as it was. `index` is the
+/// column's reader.
+#[inline(always)]
+pub(super) fn read_plain(
+    column: &mut Column,
+    readers: &[ValueReader],
+    index: usize,
+    row: usize,
+    plain: &mut Plain<'_>,
+) -> bool {
+    match column {
+        Column::Text(texts) => plain.text().map(|text| texts.set(row, text)),
+        Column::Timestamp(times) => plain
+            .text()
+            .and_then(scalar::timestamp)
+            .map(|time| times.set(row, time)),
+        Column::Bool(bools) => plain
+            .bool()
+            .or_else(|| plain.text().and_then(scalar::boolean))
+            .map(|value| bools.set(row, value)),
+        Column::Int64(numbers) => plain
+            .integer()
+            .or_else(|| plain.text().and_then(scalar::int64))
+            .map(|number| numbers.set(row, number)),
+        Column::TextMap(maps) => plain_map(maps, &readers[index].expected_keys, row, plain),
+        Column::Json(_)
+        | Column::Float64(_)
+        | Column::Date(_)
+        | Column::TextList(_)
+        | Column::StructList(_) => None,
     }
+    .is_some()
 }
 
 /// A string that holds a JSON number.

@@ -1,15 +1,26 @@
 //! A dataset's wire paths as a tree: which key leads to which column. Compiled once for all records.
+//!
+//! A key in another case than the schema's is found too, and then learned: it becomes a child of its own, read as fast as the
+//! others.
 
 use std::collections::HashMap;
 
-use dataset::Dataset;
+use dataset::{Column, WirePaths};
 
 use super::written_key::WrittenKey;
+
+/// Spellings that a tree learns; hostile records can make up any number of them. Keys beyond are as if the schema did not
+/// name them.
+const MAX_LEARNED: usize = 1 << 10;
+/// What the rank of a learned spelling is more than that of the path that the schema names.
+const LEARNED: usize = 1 << 16;
 
 /// The tree; node 0 is the record.
 #[derive(Debug)]
 pub(crate) struct WireTree {
     pub(crate) nodes: Vec<Node>,
+    columns: usize,
+    learned: usize,
 }
 
 /// An object on the wire, or a string that holds one.
@@ -17,23 +28,32 @@ pub(crate) struct WireTree {
 pub(crate) struct Node {
     /// Wire path; empty for the record.
     pub(crate) path: String,
+    parent: Option<usize>,
     pub(crate) children: Vec<Child>,
     by_key: HashMap<Vec<u8>, usize>,
+    /// By the key in lower case.
+    by_folded_key: HashMap<Vec<u8>, usize>,
     /// The columns in this object and in those below it.
     pub(crate) columns: Vec<usize>,
 }
 
-/// A key that the schema names.
+/// A key that the schema names, or another spelling of one.
 #[derive(Debug)]
 pub(crate) struct Child {
     /// None for a key that needs escapes; it is found by its value.
     pub(crate) written: Option<WrittenKey>,
     pub(crate) path: String,
     pub(crate) target: Target,
+    /// Of several spellings with a value in one record, the one with the least rank counts.
+    pub(crate) rank: usize,
+    /// Whether another child has the same target.
+    pub(crate) is_contested: bool,
+    /// Whether the schema has the key in another case.
+    pub(crate) is_learned: bool,
 }
 
 /// What the value of a key is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Column(usize),
     Partition,
@@ -41,19 +61,26 @@ pub(crate) enum Target {
 }
 
 impl WireTree {
-    pub(crate) fn new(dataset: &Dataset) -> Self {
+    /// The tree of some columns, and of the partition column of a record.
+    pub(crate) fn new(columns: &[Column], partition: Option<&WirePaths>) -> Self {
         let mut tree = Self {
-            nodes: vec![Node::new(String::new())],
+            nodes: vec![Node::new(String::new(), None)],
+            columns: columns.len(),
+            learned: 0,
         };
-        tree.add(0, dataset.partition.wire.keys(), Target::Partition);
-        for (index, column) in dataset.columns.iter().enumerate() {
-            let target = Target::Column(index);
-            tree.add(0, column.wire.keys(), target);
+        let partition = partition.map(|paths| (paths, Target::Partition));
+        let columns = columns.iter().enumerate();
+        let columns = columns.map(|(index, column)| (&column.wire, Target::Column(index)));
+        for (paths, target) in partition.into_iter().chain(columns) {
+            for (rank, path) in paths.iter().enumerate() {
+                tree.add(0, path.keys(), target, rank);
+            }
+            tree.find_contested(target);
         }
         tree
     }
 
-    fn add(&mut self, node: usize, keys: &[String], target: Target) {
+    fn add(&mut self, node: usize, keys: &[String], target: Target, rank: usize) {
         if let Target::Column(column) = target {
             self.nodes[node].columns.push(column);
         }
@@ -61,7 +88,7 @@ impl WireTree {
             return;
         };
         if deeper.is_empty() {
-            self.nodes[node].add_child(key, target);
+            self.nodes[node].add_child(key, target, rank, false);
             return;
         }
         let below = match self.nodes[node].child_of_key(key.as_bytes()) {
@@ -69,40 +96,103 @@ impl WireTree {
             None => {
                 let below = Target::Node(self.nodes.len());
                 let path = join(&self.nodes[node].path, key);
-                self.nodes.push(Node::new(path));
-                self.nodes[node].add_child(key, below);
+                self.nodes.push(Node::new(path, Some(node)));
+                self.nodes[node].add_child(key, below, 0, false);
                 below
             }
         };
         // A schema in which a path leads through a column does not parse.
         if let Target::Node(below) = below {
-            self.add(below, deeper, target);
+            self.add(below, deeper, target, rank);
         }
+    }
+
+    /// Makes a key that differs from one of the schema's only in case a child of its own. False if there is no such key.
+    pub(crate) fn learn(&mut self, node: usize, key: &str) -> bool {
+        let node = &mut self.nodes[node];
+        let Some(known) = node.child_of_folded_key(key) else {
+            return false;
+        };
+        if node.child_of_key(key.as_bytes()).is_some() || self.learned == MAX_LEARNED {
+            return false;
+        }
+        let Child { target, rank, .. } = node.children[known];
+        node.add_child(key, target, rank + LEARNED, true);
+        self.learned += 1;
+        self.find_contested(target);
+        true
+    }
+
+    /// Whether another spelling of a key can be learned.
+    pub(crate) fn can_learn(&self, node: usize, key: &str) -> bool {
+        self.learned < MAX_LEARNED && self.nodes[node].child_of_folded_key(key).is_some()
+    }
+
+    fn find_contested(&mut self, target: Target) {
+        let children = || self.nodes.iter().flat_map(|node| &node.children);
+        let is_contested = children().filter(|child| child.target == target).count() > 1;
+        let children = self.nodes.iter_mut().flat_map(|node| &mut node.children);
+        for child in children.filter(|child| child.target == target) {
+            child.is_contested = is_contested;
+        }
+    }
+
+    /// A number for each target.
+    pub(crate) fn slot(&self, target: Target) -> usize {
+        match target {
+            Target::Column(column) => column,
+            Target::Partition => self.columns,
+            Target::Node(node) => self.columns + 1 + node,
+        }
+    }
+
+    /// Whether a node is another or below it.
+    pub(crate) fn is_within(&self, node: usize, other: usize) -> bool {
+        let mut at = Some(node);
+        while let Some(node) = at {
+            if node == other {
+                return true;
+            }
+            at = self.nodes[node].parent;
+        }
+        false
     }
 }
 
 impl Node {
-    fn new(path: String) -> Self {
+    fn new(path: String, parent: Option<usize>) -> Self {
         Self {
             path,
+            parent,
             children: Vec::new(),
             by_key: HashMap::new(),
+            by_folded_key: HashMap::new(),
             columns: Vec::new(),
         }
     }
 
-    fn add_child(&mut self, key: &str, target: Target) {
-        self.by_key
-            .insert(key.as_bytes().to_vec(), self.children.len());
+    fn add_child(&mut self, key: &str, target: Target, rank: usize, is_learned: bool) {
+        let index = self.children.len();
+        self.by_key.insert(key.as_bytes().to_vec(), index);
+        let folded = key.to_ascii_lowercase().into_bytes();
+        self.by_folded_key.entry(folded).or_insert(index);
         self.children.push(Child {
             written: WrittenKey::new(key),
             path: join(&self.path, key),
             target,
+            rank,
+            is_contested: false,
+            is_learned,
         });
     }
 
     pub(crate) fn child_of_key(&self, key: &[u8]) -> Option<usize> {
         self.by_key.get(key).copied()
+    }
+
+    fn child_of_folded_key(&self, key: &str) -> Option<usize> {
+        let folded = key.to_ascii_lowercase();
+        self.by_folded_key.get(folded.as_bytes()).copied()
     }
 }
 

@@ -377,7 +377,7 @@ mod tests {
             assert_eq!(manifest.records_quarantined, 0);
             let read = read_manifest(&lake, "devices", &before.snapshot).await;
             assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
-            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            let proven = crate::fixtures::verify(&lake, &manifest).await;
             assert!(proven.is_proven(), "{:?}", proven.problems);
             assert_eq!(lake.get(&before.path()).await.unwrap(), None);
 
@@ -459,7 +459,7 @@ mod tests {
             let AmendOutcome::Amended { manifest, .. } = amend(&lake, &again).await.unwrap() else {
                 panic!("not amended");
             };
-            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            let proven = crate::fixtures::verify(&lake, &manifest).await;
             assert!(proven.is_proven(), "{:?}", proven.problems);
         }
     }
@@ -493,7 +493,7 @@ mod tests {
             assert_eq!(manifest.run_id, "living");
             let read = read_manifest(&lake, "devices", &manifest.snapshot).await;
             assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
-            let proven = crate::verify(&lake, &manifest, &dataset()).await.unwrap();
+            let proven = crate::fixtures::verify(&lake, &manifest).await;
             assert!(proven.is_proven(), "{:?}", proven.problems);
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
-use dataset::{Dataset, Partition, SnapshotId};
+use dataset::{Dataset, GENERATED_DATE, Partition, SnapshotId};
 use delta_kernel::DeltaResult;
 use delta_kernel::scan::state::ScanFile;
 use deltalake_core::checkpoints;
@@ -166,18 +166,9 @@ impl FoundFiles {
             ..
         } = file;
         let path = format!("{}/{path}", self.table);
-        let value = |column| partition_values.get(column).map(String::as_str);
-        let date = value(dataset::GENERATED_DATE).and_then(|date| date.parse().ok());
-        let group = value(layout::RBAC_GROUP_ID).and_then(|group| group.parse().ok());
-        let logged = match (date, group) {
-            (Some(generated_date), Some(rbac_group_id)) => {
-                let partition = Partition {
-                    generated_date,
-                    rbac_group_id,
-                };
-                LoggedFile::new(path, partition, size)
-            }
-            _ => Err(path),
+        let logged = match partition_of(partition_values) {
+            Some(partition) => LoggedFile::new(path, partition, size),
+            None => Err(path),
         };
         match logged {
             Ok(logged) => self.files.push(logged),
@@ -218,6 +209,14 @@ impl LogState {
     pub(crate) fn paths_of(&self, snapshot: &SnapshotId) -> BTreeSet<&str> {
         let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
         of_it.map(|file| file.path.as_str()).collect()
+    }
+
+    /// Partitions of a snapshot's files in the table, by path from the lake's root.
+    pub(crate) fn partitions_of(&self, snapshot: &SnapshotId) -> HashMap<&str, &Partition> {
+        let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
+        of_it
+            .map(|file| (file.path.as_str(), &file.partition))
+            .collect()
     }
 
     /// Paths of all files of the table, from the lake's root.
@@ -374,7 +373,7 @@ impl DeltaLog {
             None => None,
         };
         let added = entry.add.iter().map(|file| {
-            let logged = LoggedFile::new(file.path.clone(), file.partition, size(file));
+            let logged = LoggedFile::new(file.path.clone(), file.partition.clone(), size(file));
             logged.map_err(|path| self.foreign(&path))
         });
         let added = added.collect::<Result<_>>()?;
@@ -612,6 +611,7 @@ impl DeltaLog {
             }));
         };
         let mut metadata = self.in_json(&table.metadata)?;
+        schema::check_partition_columns(columns, &metadata["partitionColumns"])?;
         let declared = metadata["schemaString"].as_str().unwrap_or_default();
         let declared: Value = serde_json::from_str(declared).map_err(malformed)?;
         let current = declared["fields"].as_array().cloned().unwrap_or_default();
@@ -722,14 +722,28 @@ fn size(file: &DataFile) -> i64 {
 fn partition_values(partition: &Partition) -> HashMap<String, Option<String>> {
     HashMap::from([
         (
-            dataset::GENERATED_DATE.to_owned(),
+            GENERATED_DATE.to_owned(),
             Some(partition.generated_date.to_string()),
         ),
         (
-            layout::RBAC_GROUP_ID.to_owned(),
-            Some(partition.rbac_group_id.to_string()),
+            partition.column.to_string(),
+            Some(partition.value.to_string()),
         ),
     ])
+}
+
+/// The partition of a logged file; none if it is not one that this program writes.
+fn partition_of(mut values: HashMap<String, String>) -> Option<Partition> {
+    let generated_date = values.remove(GENERATED_DATE)?.parse().ok()?;
+    let mut others = values.into_iter();
+    match (others.next(), others.next()) {
+        (Some((column, value)), None) => Some(Partition {
+            generated_date,
+            column: column.into(),
+            value: value.parse().ok()?,
+        }),
+        _ => None,
+    }
 }
 
 fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Action {

@@ -14,6 +14,24 @@ pub(crate) fn partition_columns(dataset: &Dataset) -> [String; 2] {
     [GENERATED_DATE.to_owned(), dataset.partition.column.clone()]
 }
 
+/// Refuses another partition column than the table has.
+///
+/// # Errors
+/// [`Error::PartitionColumns`].
+pub(crate) fn check_partition_columns(dataset: &Dataset, current: &Value) -> Result<()> {
+    let declared = partition_columns(dataset);
+    if *current == json!(declared) {
+        return Ok(());
+    }
+    let current = current.as_array().into_iter().flatten();
+    let current: Vec<&str> = current.filter_map(Value::as_str).collect();
+    Err(Error::PartitionColumns {
+        dataset: dataset.name.clone(),
+        table: current.join(", "),
+        declared: declared.join(", "),
+    })
+}
+
 /// The dataset's columns as the fields of a Delta schema: those of the files, then the partition columns.
 ///
 /// All are nullable: a file that was written before a column existed has nulls there.
@@ -56,12 +74,22 @@ fn delta_type(dataset: &Dataset, field: &Field) -> Result<Value> {
         DataType::Float64 => json!("double"),
         DataType::Timestamp(..) => json!("timestamp"),
         DataType::Date32 => json!("date"),
-        DataType::List(_) => {
-            json!({"type": "array", "elementType": "string", "containsNull": true})
-        }
+        DataType::List(item) => json!({
+            "type": "array", "elementType": delta_type(dataset, item)?, "containsNull": true
+        }),
         DataType::Map(..) => json!({
             "type": "map", "keyType": "string", "valueType": "string", "valueContainsNull": true
         }),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| {
+                Ok(declared(
+                    field.name(),
+                    &delta_type(dataset, field)?,
+                    &json!({}),
+                ))
+            });
+            json!({"type": "struct", "fields": fields.collect::<Result<Vec<_>>>()?})
+        }
         other => {
             return Err(Error::DeltaLog {
                 dataset: dataset.name.clone(),
@@ -103,10 +131,20 @@ pub(crate) fn evolved(
 
 /// Whether contents are alike; whether nulls may be in them does not matter.
 fn same_type(a: &Value, b: &Value) -> bool {
-    let parts = ["type", "elementType", "keyType", "valueType"];
+    let parts = [
+        "name",
+        "type",
+        "elementType",
+        "keyType",
+        "valueType",
+        "fields",
+    ];
     match (a, b) {
         (Value::Object(_), Value::Object(_)) => {
             parts.iter().all(|part| same_type(&a[*part], &b[*part]))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_type(a, b))
         }
         _ => a == b,
     }
@@ -142,6 +180,16 @@ mod tests {
         let dataset = fixtures::dataset();
         let full = fields(&dataset).unwrap();
         assert_eq!(evolved(&dataset, &full, full.clone()).unwrap(), None);
+    }
+
+    #[test]
+    fn another_partition_column_than_the_tables_is_refused() {
+        let dataset = fixtures::dataset();
+        let current = json!(["generated_date", "rbac_group_id"]);
+        check_partition_columns(&dataset, &current).unwrap();
+        let other = json!(["generated_date", "site"]);
+        let error = check_partition_columns(&dataset, &other).unwrap_err();
+        assert!(error.to_string().contains("site"), "{error}");
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! Proves a published snapshot: reads every file back and compares it with the manifest and the dataset.
+//! Proves a published snapshot: reads every file back and compares it with the manifest, the table's log and the dataset.
 //!
-//! Memory: one batch of rows, and 16 bytes for each row of the snapshot: uniqueness of the key is decided on
-//! the first 128 bits of its SHA-256, so that two different keys are taken for one with a chance below 1e-24
-//! for ten million rows. Disk: one file at a time is spooled to the temporary folder.
+//! Memory: one batch of rows. Disk: one file at a time, and 8 bytes for each row, are spooled to the temporary folder.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use dataset::Dataset;
+use dataset::{Dataset, GENERATED_TIME, ORG_ID, Snapshot};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::delta::log::{DeltaLog, LogState};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::parquet::data_file::DataFile;
+use crate::stage::key_hashes::{DuplicateKey, KeyHasher, KeyHashes, KeySpool, duplicate_keys};
 use crate::store::lake::Lake;
 use crate::store::object::sha256;
 use crate::table::manifest::Manifest;
@@ -58,52 +58,170 @@ impl VerifyReport {
     }
 }
 
-/// Reads every file of the manifest back: present, size, checksum, schema, rows, partition in its path, key
-/// without nulls and unique over the snapshot, but for the duplicates that the manifest counts; and looks for files under the snapshot's names that the manifest
-/// does not list.
-///
-/// # Errors
-/// What the store answers, except that a file is missing: that is a problem in the report.
-pub async fn verify(lake: &Lake, manifest: &Manifest, dataset: &Dataset) -> Result<VerifyReport> {
-    let mut report = VerifyReport::default();
-    let manifest_path = layout::manifest(&manifest.dataset, &manifest.snapshot);
-    check_manifest(manifest, dataset, &manifest_path, &mut report.problems);
-    check_unlisted(lake, manifest, &mut report.problems).await?;
+/// What published snapshots of one table are compared with.
+#[derive(Debug)]
+pub struct Verifier<'a> {
+    lake: &'a Lake,
+    dataset: &'a Dataset,
+    /// The table's log, if it has one.
+    log: Option<LogState>,
+}
 
-    let mut keys = Keys::default();
-    for file in &manifest.files {
-        check_partition(file, manifest, &mut report.problems);
-        let spooled = match lake.spool(&file.path).await {
-            Err(Error::NotFound { .. }) => {
-                report
-                    .problems
-                    .push(problem(&file.path, "is missing".to_owned()));
-                continue;
+impl<'a> Verifier<'a> {
+    /// Reads the table's log, if it has one.
+    ///
+    /// # Errors
+    /// What the store answers, and [`Error::DeltaLog`].
+    pub async fn open(lake: &'a Lake, dataset: &'a Dataset) -> Result<Self> {
+        let log = DeltaLog::new(lake, &dataset.name, false);
+        let log = log.read(LogState::default()).await?;
+        Ok(Self {
+            lake,
+            dataset,
+            log: log.version.is_some().then_some(log),
+        })
+    }
+
+    /// Reads every file of the manifest back: present, size, checksum, schema, rows; partition as in its path, in the log and in
+    /// its rows; key unique over the snapshot, but for the duplicates that the manifest counts, and without nulls where it
+    /// takes none; and looks for files under the snapshot's names that the manifest or the log does not list.
+    ///
+    /// # Errors
+    /// What the store answers, except that a file is missing: that is a problem in the report.
+    pub async fn verify(&self, manifest: &Manifest) -> Result<VerifyReport> {
+        let mut report = VerifyReport::default();
+        let manifest_path = layout::manifest(&manifest.dataset, &manifest.snapshot);
+        check_manifest(manifest, self.dataset, &manifest_path, &mut report.problems);
+        check_unlisted(self.lake, manifest, &mut report.problems).await?;
+        self.check_log(manifest, &mut report.problems);
+
+        let temporary = std::env::temp_dir();
+        let spool = Arc::new(KeySpool::new(&temporary)?);
+        let (snapshot, mut keys) = (manifest.identity(), Vec::new());
+        for file in &manifest.files {
+            self.check_partition(file, manifest, &mut report.problems);
+            let spooled = match self.lake.spool(&file.path).await {
+                Err(Error::NotFound { .. }) => {
+                    report
+                        .problems
+                        .push(problem(&file.path, "is missing".to_owned()));
+                    continue;
+                }
+                spooled => spooled?,
+            };
+            let check = FileCheck::new(file, &snapshot);
+            let (dataset, spool) = (self.dataset.clone(), Arc::clone(&spool));
+            let read =
+                tokio::task::spawn_blocking(move || check.run(spooled, &dataset, &spool)).await;
+            let (read, of_file) = read.map_err(|error| Error::task(&error))??;
+            report.files += 1;
+            report.rows += read.rows;
+            report.bytes += read.bytes;
+            report.problems.extend(read.problems);
+            keys.push((file.path.clone(), of_file));
+        }
+        let found = tokio::task::spawn_blocking(move || duplicate_keys(&spool, &keys)).await;
+        let found = found.map_err(|error| Error::task(&error))??;
+        if found.rows != manifest.duplicate_keys {
+            for duplicate in &found.examples {
+                report.problems.push(self.show(duplicate, manifest).await?);
             }
-            spooled => spooled?,
+            report.problems.push(problem(
+                &manifest_path,
+                format!(
+                    "has {} rows whose key another row has where the files have {}",
+                    manifest.duplicate_keys, found.rows
+                ),
+            ));
+        }
+        Ok(report)
+    }
+
+    /// Compares a manifest's files with those that the log has of its snapshot.
+    fn check_log(&self, manifest: &Manifest, problems: &mut Vec<Problem>) {
+        let Some(log) = &self.log else {
+            return;
         };
-        let (file, dataset) = (file.clone(), dataset.clone());
-        let read =
-            tokio::task::spawn_blocking(move || FileCheck::new(&file, keys).run(spooled, &dataset))
-                .await;
-        let read = read.map_err(|error| Error::task(&error))??;
-        report.files += 1;
-        report.rows += read.rows;
-        report.bytes += read.bytes;
-        report.problems.extend(read.problems);
-        keys = read.keys;
+        let mut logged = log.partitions_of(&manifest.snapshot);
+        for file in &manifest.files {
+            let what = match logged.remove(file.path.as_str()) {
+                None => "is not in the table's log".to_owned(),
+                Some(partition) if *partition != file.partition => {
+                    format!("is of partition `{partition}` in the table's log")
+                }
+                Some(_) => continue,
+            };
+            problems.push(problem(&file.path, what));
+        }
+        let mut unlisted: Vec<&str> = logged.into_keys().collect();
+        unlisted.sort_unstable();
+        for path in unlisted {
+            let what = "is in the table's log and not in the manifest".to_owned();
+            problems.push(problem(path, what));
+        }
     }
-    if keys.duplicates != manifest.duplicate_keys {
-        report.problems.append(&mut keys.examples);
-        report.problems.push(problem(
-            &manifest_path,
-            format!(
-                "has {} rows whose key another row has where the files have {}",
-                manifest.duplicate_keys, keys.duplicates
-            ),
-        ));
+
+    fn check_partition(&self, file: &DataFile, manifest: &Manifest, problems: &mut Vec<Problem>) {
+        let partition = &file.partition;
+        let folder = format!("{}/{partition}/", layout::table(&manifest.dataset));
+        if !file.path.starts_with(&folder) {
+            let what = format!("is not in the folder of its partition, `{folder}`");
+            problems.push(problem(&file.path, what));
+        }
+        let declared = &self.dataset.partition.column;
+        if *partition.column != **declared {
+            let found = &partition.column;
+            let what = format!("is partitioned by `{found}` where the dataset has `{declared}`");
+            problems.push(problem(&file.path, what));
+        }
+        let date = manifest.identity().generated_date();
+        if partition.generated_date != date {
+            let found = partition.generated_date;
+            let what = format!("is of date {found} where the snapshot is of {date}");
+            problems.push(problem(&file.path, what));
+        }
     }
-    Ok(report)
+
+    /// A key that comes more than once, as it is in one of its files.
+    async fn show(&self, duplicate: &DuplicateKey, manifest: &Manifest) -> Result<Problem> {
+        let (rows, files) = (duplicate.rows, duplicate.origins.join("`, `"));
+        let first = |file: &&DataFile| duplicate.origins.first() == Some(&file.path);
+        let Some(file) = manifest.files.iter().find(first) else {
+            return Ok(problem(&files, format!("has a key that {rows} rows have")));
+        };
+        let columns = &self.dataset.unique_key;
+        let batches = read_columns(self.lake, manifest, file, columns).await?;
+        let mut hasher = KeyHasher::new(columns);
+        for batch in &batches {
+            let hashes = hasher.hash(batch)?;
+            if let Some(row) = hashes.iter().position(|hash| *hash == duplicate.hash) {
+                let key = key_in_words(batch, columns, row)
+                    .map_err(|error| Error::parquet(&manifest.dataset, &error))?;
+                let what = format!(
+                    "has key `{key}`, which {rows} rows of the snapshot have, in `{files}`"
+                );
+                return Ok(problem(&file.path, what));
+            }
+        }
+        Ok(problem(
+            &file.path,
+            format!("has a key that {rows} rows have"),
+        ))
+    }
+}
+
+fn key_in_words(
+    batch: &RecordBatch,
+    columns: &[String],
+    row: usize,
+) -> Result<String, ParquetError> {
+    let options = FormatOptions::default().with_null("null");
+    let values = columns.iter().filter_map(|name| batch.column_by_name(name));
+    let values = values.map(|column| {
+        let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+        Ok(formatter.value(row).to_string())
+    });
+    Ok(values.collect::<Result<Vec<_>, ParquetError>>()?.join(", "))
 }
 
 /// How the columns of a published snapshot differ from the dataset's; looks at one of its files, if the schema's fingerprint
@@ -124,7 +242,7 @@ pub async fn differing_columns(
     let spooled = lake.spool(&file.path).await?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(spooled)
         .map_err(|error| Error::parquet(&manifest.dataset, &error))?;
-    let mut check = FileCheck::new(file, Keys::default());
+    let mut check = FileCheck::new(file, &manifest.identity());
     check.schema(reader.schema(), &dataset.file_schema());
     Ok(check.problems)
 }
@@ -209,51 +327,25 @@ async fn check_unlisted(
     Ok(())
 }
 
-fn check_partition(file: &DataFile, manifest: &Manifest, problems: &mut Vec<Problem>) {
-    let folder = format!("{}/{}/", layout::table(&manifest.dataset), file.partition);
-    if !file.path.starts_with(&folder) {
-        problems.push(problem(
-            &file.path,
-            format!("does not lie in the folder of its partition, `{folder}`"),
-        ));
-    }
-    let date = manifest.identity().generated_date();
-    if file.partition.generated_date != date {
-        let got = file.partition.generated_date;
-        problems.push(problem(
-            &file.path,
-            format!("is of date {got} where the snapshot is of {date}"),
-        ));
-    }
-}
-
-/// Hash of every key seen so far, and the rows whose key was seen before.
-#[derive(Debug, Default)]
-struct Keys {
-    seen: HashSet<u128>,
-    duplicates: u64,
-    examples: Vec<Problem>,
-}
-
 /// The check of one file.
 #[derive(Debug)]
 struct FileCheck {
     path: String,
     listed: DataFile,
+    snapshot: Snapshot,
     rows: u64,
     bytes: u64,
-    keys: Keys,
     problems: Vec<Problem>,
 }
 
 impl FileCheck {
-    fn new(file: &DataFile, keys: Keys) -> Self {
+    fn new(file: &DataFile, snapshot: &Snapshot) -> Self {
         Self {
             path: file.path.clone(),
             listed: file.clone(),
+            snapshot: snapshot.clone(),
             rows: 0,
             bytes: 0,
-            keys,
             problems: Vec::new(),
         }
     }
@@ -262,7 +354,14 @@ impl FileCheck {
         self.problems.push(problem(&self.path, what));
     }
 
-    fn run(mut self, mut spooled: File, dataset: &Dataset) -> Result<Self> {
+    /// What was found, and the hashes of the file's keys.
+    fn run(
+        mut self,
+        mut spooled: File,
+        dataset: &Dataset,
+        spool: &KeySpool,
+    ) -> Result<(Self, KeyHashes)> {
+        let mut keys = KeyHashes::default();
         let hashed =
             sha256(&mut spooled).map_err(|error| Error::disk("spool", &self.path, &error))?;
         let (checksum, bytes) = hashed;
@@ -279,7 +378,7 @@ impl FileCheck {
                 self.listed.sha256
             ));
         }
-        if let Err(error) = self.rows(spooled, dataset) {
+        if let Err(error) = self.rows(spooled, dataset, spool, &mut keys)? {
             self.found(format!("is not readable: {error}"));
         } else if self.rows != self.listed.rows {
             self.found(format!(
@@ -292,22 +391,41 @@ impl FileCheck {
             self.problems.truncate(PROBLEMS_LISTED);
             self.found(format!("has {more} more problems"));
         }
-        Ok(self)
+        Ok((self, spool.finish(keys)?))
     }
 
+    /// Reads the rows. The inner error is Parquet's, of a file that cannot be read.
     fn rows(
         &mut self,
         spooled: File,
         dataset: &Dataset,
-    ) -> Result<(), parquet::errors::ParquetError> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(spooled)?;
-        self.schema(reader.schema(), &dataset.file_schema());
-        for batch in reader.with_batch_size(BATCH_ROWS).build()? {
-            let batch = batch?;
-            self.batch(&batch, &dataset.unique_key)?;
+        spool: &KeySpool,
+        keys: &mut KeyHashes,
+    ) -> Result<Result<(), ParquetError>> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(spooled).and_then(|reader| {
+            self.schema(reader.schema(), &dataset.file_schema());
+            reader.with_batch_size(BATCH_ROWS).build()
+        });
+        let reader = match reader {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut hasher = KeyHasher::new(&dataset.unique_key);
+        for batch in reader {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            self.nulls_in_key(&batch, dataset);
+            self.snapshot_columns(&batch);
+            match hasher.add(&batch, spool, keys) {
+                // Reported with the schema.
+                Ok(()) | Err(Error::KeyColumn { .. }) => {}
+                Err(error) => return Err(error),
+            }
             self.rows += batch.num_rows() as u64;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn schema(&mut self, found: &Schema, expected: &Schema) {
@@ -346,64 +464,48 @@ impl FileCheck {
         }
     }
 
-    fn batch(
-        &mut self,
-        batch: &RecordBatch,
-        unique_key: &[String],
-    ) -> Result<(), parquet::errors::ParquetError> {
-        let columns: Vec<&ArrayRef> = unique_key
-            .iter()
-            .filter_map(|name| batch.column_by_name(name))
-            .collect();
-        if columns.len() < unique_key.len() {
-            // Reported with the schema.
-            return Ok(());
-        }
-        let options = FormatOptions::default();
-        let formatters: Vec<ArrayFormatter<'_>> = columns
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-            .collect::<Result<_, _>>()?;
-        for row in 0..batch.num_rows() {
-            let row_number = self.rows + row as u64;
-            if let Some((name, _)) = unique_key
-                .iter()
-                .zip(&columns)
-                .find(|(_, column)| column.is_null(row))
-            {
-                self.found(format!("row {row_number} has null in key column `{name}`"));
+    /// Key columns that take no null have none.
+    fn nulls_in_key(&mut self, batch: &RecordBatch, dataset: &Dataset) {
+        let is_required =
+            |name: &&String| dataset.column(name).is_some_and(|column| !column.nullable);
+        for name in dataset.unique_key.iter().filter(is_required) {
+            let Some(column) = batch
+                .column_by_name(name)
+                .filter(|column| column.null_count() > 0)
+            else {
                 continue;
-            }
-            let values: Vec<String> = formatters
-                .iter()
-                .map(|formatter| formatter.value(row).to_string())
-                .collect();
-            if !self.keys.seen.insert(key_hash(&values)) {
-                let key = values.join(", ");
-                self.keys.duplicates += 1;
-                if self.keys.examples.len() < PROBLEMS_LISTED {
-                    let what = format!(
-                        "row {row_number} has key `{key}`, which an earlier row of the snapshot has"
-                    );
-                    self.keys.examples.push(problem(&self.path, what));
-                }
+            };
+            for row in (0..batch.num_rows()).filter(|row| column.is_null(*row)) {
+                let row = self.rows + row as u64;
+                self.found(format!("row {row} has null in key column `{name}`"));
             }
         }
-        Ok(())
     }
-}
 
-fn key_hash(values: &[String]) -> u128 {
-    let mut hash = Sha256::new();
-    for value in values {
-        // The length keeps ("a", "bc") apart from ("ab", "c").
-        hash.update((value.len() as u64).to_le_bytes());
-        hash.update(value);
+    /// Every row is of the snapshot, and so of the partition's date.
+    fn snapshot_columns(&mut self, batch: &RecordBatch) {
+        let time = self.snapshot.generated_time.timestamp_micros();
+        let times = batch
+            .column_by_name(GENERATED_TIME)
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let is_other = |found: Option<i64>| found != Some(time);
+        if let Some(row) = times.and_then(|times| times.iter().position(is_other)) {
+            let row = self.rows + row as u64;
+            self.found(format!(
+                "row {row} has another `{GENERATED_TIME}` than the snapshot"
+            ));
+        }
+        let org_ids = batch
+            .column_by_name(ORG_ID)
+            .and_then(|column| column.as_string_opt::<i32>());
+        let is_other = |found: Option<&str>| found != Some(self.snapshot.org_id.as_str());
+        if let Some(row) = org_ids.and_then(|org_ids| org_ids.iter().position(is_other)) {
+            let row = self.rows + row as u64;
+            self.found(format!(
+                "row {row} has another `{ORG_ID}` than the snapshot"
+            ));
+        }
     }
-    hash.finalize()
-        .iter()
-        .take(16)
-        .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
 }
 
 #[cfg(test)]
@@ -422,8 +524,13 @@ mod tests {
             .unwrap()
     }
 
+    async fn verify(lake: &Lake, manifest: &Manifest, dataset: &Dataset) -> VerifyReport {
+        let verifier = Verifier::open(lake, dataset).await.unwrap();
+        verifier.verify(manifest).await.unwrap()
+    }
+
     async fn problems(lake: &Lake, manifest: &Manifest) -> String {
-        let report = verify(lake, manifest, &dataset()).await.unwrap();
+        let report = verify(lake, manifest, &dataset()).await;
         report
             .problems
             .iter()
@@ -436,7 +543,7 @@ mod tests {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             let manifest = published(&lake).await;
-            let report = verify(&lake, &manifest, &dataset()).await.unwrap();
+            let report = verify(&lake, &manifest, &dataset()).await;
             assert!(report.is_proven(), "{report:?}");
             assert_eq!(
                 (report.files, report.rows, report.bytes),
@@ -490,7 +597,7 @@ mod tests {
             found.contains("snapshots/20220726T100100Z-47d41a0c.json has rows 300 where 301"),
             "{found}"
         );
-        manifest.files[0].partition.rbac_group_id = 9;
+        manifest.files[0].partition.value = 9;
         let found = problems(&lake, &manifest).await;
         assert!(found.contains("folder of its partition"), "{found}");
     }
@@ -513,7 +620,7 @@ mod tests {
             "{found}"
         );
         assert!(
-            found.contains(&format!("row 0 has key `{:040x}`", 9)),
+            found.contains(&format!("has key `{:040x}`, which 2 rows", 9)),
             "{found}"
         );
         // Those that the run counted and kept are none of verify's business.
@@ -528,7 +635,7 @@ mod tests {
         let mut other = dataset();
         other.columns[4].column_type = dataset::ColumnType::String;
         other.columns[5].name = "points".to_owned();
-        let report = verify(&lake, &manifest, &other).await.unwrap();
+        let report = verify(&lake, &manifest, &other).await;
         let found: Vec<&str> = report
             .problems
             .iter()
@@ -565,11 +672,15 @@ mod tests {
     async fn nulls_in_the_key_are_found_and_listed_up_to_a_limit() {
         let (_folder, [lake, ..]) = lakes();
         let manifest = published(&lake).await;
-        let other = Dataset {
-            unique_key: vec!["device_id".to_owned(), "count".to_owned()],
-            ..dataset()
-        };
-        let report = verify(&lake, &manifest, &other).await.unwrap();
+        let mut other = dataset();
+        other.unique_key.push("count".to_owned());
+        assert!(verify(&lake, &manifest, &other).await.is_proven());
+        let count = other
+            .columns
+            .iter_mut()
+            .find(|column| column.name == "count");
+        count.unwrap().nullable = false;
+        let report = verify(&lake, &manifest, &other).await;
         let of_first: Vec<_> = report
             .problems
             .iter()
@@ -580,10 +691,28 @@ mod tests {
         assert_eq!(of_first.len(), PROBLEMS_LISTED + 1);
     }
 
-    #[test]
-    fn parts_of_a_key_are_kept_apart() {
-        let hash = |values: [&str; 2]| key_hash(&values.map(str::to_owned));
-        assert_ne!(hash(["a", "bc"]), hash(["ab", "c"]));
-        assert_eq!(hash(["a", "bc"]), hash(["a", "bc"]));
+    #[tokio::test]
+    async fn a_partition_that_path_log_or_rows_deny_is_found() {
+        let (_folder, [lake, ..]) = lakes();
+        let manifest = published(&lake).await;
+        let mut other = dataset();
+        other.partition.column = "site".to_owned();
+        let found = verify(&lake, &manifest, &other).await.problems;
+        let what = "is partitioned by `rbac_group_id` where the dataset has `site`";
+        assert!(
+            found.iter().any(|problem| problem.what == what),
+            "{found:?}"
+        );
+
+        let mut moved = manifest.clone();
+        moved.files[0].partition.value = 9;
+        moved.generated_time += chrono::TimeDelta::minutes(1);
+        let found = problems(&lake, &moved).await;
+        for what in [
+            "folder of its partition",
+            "row 0 has another `generated_time`",
+        ] {
+            assert!(found.contains(what), "{found}");
+        }
     }
 }

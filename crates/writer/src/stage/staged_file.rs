@@ -51,7 +51,7 @@ impl From<&StagedFile> for DataFile {
     fn from(file: &StagedFile) -> Self {
         Self {
             path: file.path.clone(),
-            partition: file.partition,
+            partition: file.partition.clone(),
             rows: file.rows,
             bytes: file.bytes,
             sha256: file.sha256.clone(),

@@ -7,8 +7,8 @@ use crate::Standing;
 use crate::commit::recover::discard_run;
 use crate::commit::standing::standing as standing_now;
 use crate::fixtures::{
-    OTHER_ORG, commit, committed, dataset, lakes, now, paths, request, settings_of, snapshot,
-    snapshot_of, stage, staged, with_settings_of,
+    OTHER_ORG, commit, committed, lakes, now, paths, request, settings_of, snapshot, snapshot_of,
+    stage, staged, with_settings_of,
 };
 use crate::layout;
 use crate::read_manifest;
@@ -44,7 +44,7 @@ async fn assert_whole(lake: &Lake) {
             .await
             .unwrap()
             .unwrap();
-        let report = crate::verify(lake, &manifest, &dataset()).await.unwrap();
+        let report = crate::fixtures::verify(lake, &manifest).await;
         assert_eq!(report.problems, []);
         assert_eq!((current.rows, current.files), (report.rows, report.files));
         listed.extend(manifest.files.into_iter().map(|file| file.path));
