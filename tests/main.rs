@@ -20,6 +20,7 @@ mod architecture;
 mod commands;
 mod concurrency;
 mod crashes;
+mod datasets;
 mod exit_codes;
 mod faults;
 mod gate;

@@ -90,6 +90,13 @@ pub(crate) fn filtered(lake: &Lake, column: &str, time: &str) -> BTreeMap<String
     serde_json::from_value(answer).unwrap()
 }
 
+/// By each reader, the values of some columns of a table, row by row in order of all but the last column.
+pub(crate) fn rows(lake: &Lake, table: &str, columns: &[&str]) -> BTreeMap<String, Value> {
+    let table = format!("{}/{table}", lake.root());
+    let arguments = [&[table.as_str()], columns].concat();
+    serde_json::from_value(run_script("rows.py", &arguments, &[])).unwrap()
+}
+
 fn run_script(script: &str, arguments: &[&str], environment: &[(&str, String)]) -> Value {
     let output = Command::new(tool("readers/bin/python3"))
         .arg(workspace().join("tests/readers").join(script))

@@ -1,4 +1,4 @@
-//! A growing column of any type, and its array.
+//! A growing column of any type, and its array. Lists of structs are here too: their fields are such columns.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use arrow::array::{
     Array, ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, ListArray, MapArray,
     StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 use dataset::ColumnType;
 
+use super::bitmap::Bitmap;
 use super::bools::BoolColumn;
-use super::nested::{KeyValueItems, NestedColumn, TextItems};
+use super::nested::{Items, KeyValueItems, NestedColumn, TextItems};
 use super::numbers::NumberColumn;
-use super::structs::StructItems;
 use super::texts::TextColumn;
 
 /// One growing column.
@@ -159,6 +159,73 @@ impl Column {
                 Arc::new(ListArray::try_new(item.clone(), offsets, items, nulls)?)
             }
         })
+    }
+}
+
+/// Structs one after the other. The fields of the next one are set first, then it is pushed.
+#[derive(Debug)]
+pub(crate) struct StructItems {
+    pub(crate) fields: Vec<Column>,
+    valid: Bitmap,
+    count: usize,
+}
+
+impl StructItems {
+    /// Texts of fields are never kept by dictionary: what writes lists of structs finds for itself what repeats.
+    pub(super) fn new(fields: &[dataset::Column]) -> Self {
+        let fields = fields
+            .iter()
+            .map(|field| Column::new(&field.column_type, None));
+        Self {
+            fields: fields.collect(),
+            valid: Bitmap::default(),
+            count: 0,
+        }
+    }
+
+    /// Adds the struct whose fields were set.
+    pub(crate) fn push(&mut self) {
+        self.valid.set(self.count);
+        self.count += 1;
+    }
+
+    /// Adds a null in place of a struct.
+    pub(crate) fn push_null(&mut self) {
+        self.count += 1;
+    }
+
+    pub(super) fn finish(&mut self, fields: &Fields) -> Result<ArrayRef, ArrowError> {
+        let count = std::mem::take(&mut self.count);
+        let arrays = self
+            .fields
+            .iter_mut()
+            .zip(fields)
+            .map(|(column, field)| column.finish(count, field.data_type()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let nulls = self.valid.take_nulls(count);
+        let structs = StructArray::try_new_with_length(fields.clone(), arrays, nulls, count)?;
+        Ok(Arc::new(structs))
+    }
+}
+
+impl Items for StructItems {
+    fn begin(&mut self) {
+        self.fields.iter_mut().for_each(Column::begin);
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Clears the fields of the struct that was not pushed yet as well.
+    fn cut(&mut self, count: usize) {
+        for item in (count..=self.count).rev() {
+            self.valid.unset(item);
+            for field in &mut self.fields {
+                field.clear(item);
+            }
+        }
+        self.count = self.count.min(count);
     }
 }
 

@@ -9,11 +9,9 @@ mod constant;
 mod nested;
 mod numbers;
 mod ranges;
-mod structs;
 mod texts;
 
-pub(crate) use column::{Column, of_type};
+pub(crate) use column::{Column, StructItems, of_type};
 pub(crate) use constant::ConstantColumns;
 pub(crate) use nested::{Items, KeyValueItems, NestedColumn, TextItems};
-pub(crate) use structs::StructItems;
 pub(crate) use texts::TextColumn;

@@ -7,24 +7,24 @@ use super::escapes::RawText;
 use super::json_error::JsonError;
 use super::plain::Plain;
 use super::scanner::Scanner;
-use super::value::Fit;
 use super::written_key::WrittenKey;
 use crate::columns::{Items, KeyValueItems, NestedColumn, TextItems};
 
-/// Reads a list or map that may be held by a JSON string.
-pub(super) fn nested(
+/// Reads a list or map that may be held by a JSON string; one that holds none is a `misfit`.
+pub(super) fn nested<T>(
     text: Option<RawText<'_>>,
     buffer: &mut Vec<u8>,
     scanner: &mut Scanner<'_>,
     depth: usize,
-    mut read: impl FnMut(&mut Scanner<'_>, usize) -> Result<Fit, JsonError>,
-) -> Result<Fit, JsonError> {
+    misfit: T,
+    mut read: impl FnMut(&mut Scanner<'_>, usize) -> Result<T, JsonError>,
+) -> Result<T, JsonError> {
     match text {
         None => read(scanner, depth),
         Some(text) => {
             let mut inner = Scanner::new(text.value(buffer));
             let fits = read(&mut inner, 0).and_then(|fits| inner.end().map(|()| fits));
-            Ok(fits.unwrap_or(Fit::Not))
+            Ok(fits.unwrap_or(misfit))
         }
     }
 }

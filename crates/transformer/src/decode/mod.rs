@@ -14,7 +14,6 @@ mod scalar;
 mod scanner;
 mod special_bytes;
 mod spellings;
-mod struct_list;
 mod value;
 mod wire_tree;
 mod written_key;

@@ -1,12 +1,13 @@
 //! Walks over a record: finds the column of each key, through objects and the JSON strings that hold them, and rescues what has
 //! none. Expects keys in the order of the last record.
 //!
-//! What a value is, and whether it fits its column, is not its business.
+//! What a value is, and whether it fits its column, is not its business. A list of structs is: its objects are walked too.
 
 use std::str::from_utf8;
 
-use dataset::Column as Declared;
+use dataset::{Column as Declared, ColumnType};
 
+use super::collections::nested;
 use super::group_source::GroupSource;
 use super::json_error::{JsonError, JsonErrorKind};
 use super::plain::Plain;
@@ -14,9 +15,9 @@ use super::rescue::{Drift, DriftKind, Rescue};
 use super::scalar;
 use super::scanner::Scanner;
 use super::spellings::{ChildIndex, Spellings};
-use super::value::{Fit, ValueReader, read_plain};
+use super::value::{ValueReader, read_plain};
 use super::wire_tree::{Child, Node, Target, WireTree, join};
-use crate::columns::Column;
+use crate::columns::{Column, Items, NestedColumn, StructItems};
 
 /// What the walk remembers from one record to the next, and of the open one.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct RecordWalk {
     pub(super) rescue: Rescue,
     pub(super) spellings: Spellings,
     readers: Vec<ValueReader>,
+    /// Of each column that has lists of structs.
+    structs: Vec<Option<Box<StructReader>>>,
     node_states: Vec<NodeState>,
     /// One buffer for each level of JSON strings in JSON strings.
     pub(super) unescaped: Vec<Vec<u8>>,
@@ -72,9 +75,13 @@ impl RecordWalk {
             record_group: None,
             rescue: Rescue::default(),
             spellings: Spellings::default(),
-            readers: columns
+            readers: columns.iter().map(|_| ValueReader::default()).collect(),
+            structs: columns
                 .iter()
-                .map(|column| ValueReader::new(&column.column_type))
+                .map(|column| match &column.column_type {
+                    ColumnType::StructList(fields) => Some(Box::new(StructReader::new(fields))),
+                    _ => None,
+                })
                 .collect(),
             node_states: node_states.collect(),
             unescaped: vec![Vec::new()],
@@ -130,7 +137,7 @@ impl RecordWalk {
                     drift.add(path, DriftKind::Spelling, records);
                 }
                 if let Target::Column(column) = child.target
-                    && let Some(structs) = &mut self.readers[column].structs
+                    && let Some(structs) = &mut self.structs[column]
                 {
                     structs
                         .walk
@@ -362,12 +369,16 @@ impl RecordWalk {
                 .add(child.path.clone(), DriftKind::Spelling, value);
             return Ok(());
         }
-        if let Some(rival) = rival {
-            self.spellings.outrank(rival);
+        if rival.is_some() {
             self.forget_target(tree, columns, child.target);
         }
         self.child_value(tree, columns, child, scanner, depth, level)?;
-        if has_value(self, columns) {
+        let fits = has_value(self, columns);
+        if let Some(rival) = rival {
+            self.spellings
+                .outrank(if fits { rival } else { (node, index) });
+        }
+        if fits {
             let is_new = child.is_learned && !is_again;
             self.spellings.give(slot, (node, index), is_new);
         }
@@ -413,8 +424,8 @@ impl RecordWalk {
             }
             Target::Column(index) => {
                 let start = *scanner;
-                let (reader, column) = (&mut self.readers[index], &mut columns[index]);
-                match reader.read(column, self.row, first, scanner, depth, &mut self.text)? {
+                let column = &mut columns[index];
+                match self.column_value(index, column, first, scanner, depth)? {
                     Fit::Whole => return Ok(()),
                     Fit::Partly => {}
                     Fit::Not => column.clear(self.row),
@@ -423,6 +434,39 @@ impl RecordWalk {
                 self.misfit(child, scanner, depth)
             }
         }
+    }
+
+    /// Reads a value into its column, if it fits; `first` is its first byte.
+    #[inline]
+    fn column_value(
+        &mut self,
+        index: usize,
+        column: &mut Column,
+        first: Option<u8>,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+    ) -> Result<Fit, JsonError> {
+        if let (Column::StructList(lists), Some(structs)) = (&mut *column, &mut self.structs[index])
+        {
+            let text = match first {
+                Some(b'"') => {
+                    scanner.step_quote();
+                    Some(scanner.string()?)
+                }
+                _ => None,
+            };
+            return nested(
+                text,
+                &mut self.text,
+                scanner,
+                depth,
+                Fit::Not,
+                |scanner, depth| structs.read(lists, self.row, scanner, depth),
+            );
+        }
+        let (reader, buffer) = (&mut self.readers[index], &mut self.text);
+        let fits = reader.read(column, self.row, first, scanner, depth, buffer)?;
+        Ok(if fits { Fit::Whole } else { Fit::Not })
     }
 
     /// Rescues the scanner's next value: it does not fit what the schema says of it.
@@ -512,5 +556,96 @@ impl RecordWalk {
         self.rescue.back_to(rescued);
         self.record_group = record_group;
         false
+    }
+}
+
+/// How a value fits its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// All of it is in the column.
+    Whole,
+    /// The column has what fits, and the value has more.
+    Partly,
+    /// It does not fit; the column and the scanner are anywhere.
+    Not,
+}
+
+/// Reads the lists of structs of one column: each object of an array is walked as a record is, into the columns of the fields. What
+/// an object has beyond its fields is not kept here: the whole array is then rescued by the walk around it.
+#[derive(Debug)]
+struct StructReader {
+    tree: WireTree,
+    walk: RecordWalk,
+}
+
+impl StructReader {
+    fn new(fields: &[Declared]) -> Self {
+        let tree = WireTree::new(fields, None);
+        Self {
+            walk: RecordWalk::new(fields, &tree),
+            tree,
+        }
+    }
+
+    /// Reads an array of objects and nulls as a row of `lists`.
+    fn read(
+        &mut self,
+        lists: &mut NestedColumn<StructItems>,
+        row: usize,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+    ) -> Result<Fit, JsonError> {
+        let start = *scanner;
+        let mut is_whole = true;
+        self.walk.begin_record();
+        while scanner.peek() == Some(b'[') {
+            let fits = self.items(lists, scanner, depth)?;
+            if self.walk.learn(&mut self.tree) {
+                lists.cut_open_row();
+                *scanner = start;
+                continue;
+            }
+            is_whole &= self.walk.rescue.is_empty();
+            if !fits {
+                break;
+            }
+            lists.close_row(row);
+            self.walk.count_spellings();
+            return Ok(if is_whole { Fit::Whole } else { Fit::Partly });
+        }
+        Ok(Fit::Not)
+    }
+
+    /// Reads the items of the array that comes next. False if one is neither an object nor null.
+    fn items(
+        &mut self,
+        lists: &mut NestedColumn<StructItems>,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+    ) -> Result<bool, JsonError> {
+        scanner.enter(depth)?;
+        if scanner.closes(b']') {
+            return Ok(true);
+        }
+        loop {
+            match scanner.peek() {
+                Some(b'{') => {
+                    let items = lists.items();
+                    self.walk.row = items.count();
+                    self.walk.spellings.begin_item();
+                    let (tree, fields) = (&self.tree, &mut items.fields);
+                    self.walk.object(tree, fields, 0, scanner, depth + 1, 0)?;
+                    items.push();
+                }
+                Some(b'n') => {
+                    scanner.literal(b"null")?;
+                    lists.items().push_null();
+                }
+                _ => return Ok(false),
+            }
+            if !scanner.comma_or(b']')? {
+                return Ok(true);
+            }
+        }
     }
 }

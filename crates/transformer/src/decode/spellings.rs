@@ -80,8 +80,11 @@ impl Spellings {
         self.is_provisional = true;
     }
 
-    /// The learned spellings by which values of the record came.
+    /// The learned spellings by which values of the record came, each once.
     pub(super) fn used(&mut self) -> impl Iterator<Item = ChildIndex> {
+        // The structs of a list may use one again and again.
+        self.used.sort_unstable();
+        self.used.dedup();
         self.used.drain(..)
     }
 

@@ -16,6 +16,8 @@ use super::*;
 use crate::columns::of_type;
 use crate::quarantine::Reason;
 
+mod spellings;
+
 const SCHEMA: &str = r#"
 name = "x"
 meaning = ""

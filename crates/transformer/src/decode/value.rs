@@ -2,15 +2,12 @@
 //!
 //! Where the value is on the wire, and what becomes of one that does not fit, is for the walk over the record.
 
-use dataset::ColumnType;
-
 use super::collections::{nested, plain_map, string_list, string_map};
 use super::escapes::RawText;
 use super::json_error::JsonError;
 use super::plain::Plain;
 use super::scalar;
 use super::scanner::{Scanner, check};
-use super::struct_list::StructReader;
 use super::written_key::WrittenKey;
 use crate::columns::Column;
 
@@ -19,40 +16,11 @@ use crate::columns::Column;
 pub(super) struct ValueReader {
     /// Of a map: the keys of its last row that has any, if they are expected to come again.
     expected_keys: Vec<WrittenKey>,
-    /// Of a list of structs.
-    pub(super) structs: Option<Box<StructReader>>,
-}
-
-/// How a value fits its column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
-    /// All of it is in the column.
-    Whole,
-    /// The column has what fits, and the value has more.
-    Partly,
-    /// It does not fit; the column and the scanner are anywhere.
-    Not,
-}
-
-impl From<bool> for Fit {
-    fn from(fits: bool) -> Self {
-        if fits { Self::Whole } else { Self::Not }
-    }
 }
 
 impl ValueReader {
-    pub(super) fn new(column_type: &ColumnType) -> Self {
-        let structs = match column_type {
-            ColumnType::StructList(fields) => Some(Box::new(StructReader::new(fields))),
-            _ => None,
-        };
-        Self {
-            expected_keys: Vec::new(),
-            structs,
-        }
-    }
-
-    /// Reads a value as the row that has none yet; `first` is its first byte, `buffer` is overwritten.
+    /// Reads a value as the row that has none yet; `first` is its first byte, `buffer` is overwritten. False if it does not fit;
+    /// the column and the scanner are then anywhere.
     #[inline]
     pub(super) fn read(
         &mut self,
@@ -62,7 +30,7 @@ impl ValueReader {
         scanner: &mut Scanner<'_>,
         depth: usize,
         buffer: &mut Vec<u8>,
-    ) -> Result<Fit, JsonError> {
+    ) -> Result<bool, JsonError> {
         let text = match first {
             Some(b'"') => {
                 scanner.step_quote();
@@ -74,11 +42,11 @@ impl ValueReader {
             (Column::Text(texts), Some(text)) => texts.set(row, text.value(buffer)),
             (Column::Timestamp(times), Some(text)) => match scalar::timestamp(text.value(buffer)) {
                 Some(time) => times.set(row, time),
-                None => return Ok(Fit::Not),
+                None => return Ok(false),
             },
             (Column::Bool(bools), Some(text)) => match scalar::boolean(text.value(buffer)) {
                 Some(value) => bools.set(row, value),
-                None => return Ok(Fit::Not),
+                None => return Ok(false),
             },
             (Column::Bool(bools), None) => match first {
                 Some(b't') => {
@@ -89,7 +57,7 @@ impl ValueReader {
                     scanner.literal(b"false")?;
                     bools.set(row, false);
                 }
-                _ => return Ok(Fit::Not),
+                _ => return Ok(false),
             },
             (Column::Int64(numbers), text) => {
                 let value = match (text, first) {
@@ -99,7 +67,7 @@ impl ValueReader {
                 };
                 match value {
                     Some(value) => numbers.set(row, value),
-                    None => return Ok(Fit::Not),
+                    None => return Ok(false),
                 }
             }
             (Column::Float64(numbers), text) => {
@@ -110,39 +78,33 @@ impl ValueReader {
                 };
                 match value {
                     Some(value) => numbers.set(row, value),
-                    None => return Ok(Fit::Not),
+                    None => return Ok(false),
                 }
             }
             (Column::Date(days), Some(text)) => match scalar::date(text.value(buffer)) {
                 Some(day) => days.set(row, day),
-                None => return Ok(Fit::Not),
+                None => return Ok(false),
             },
             (Column::Json(texts), Some(text)) => texts.set(row, json_text(text, buffer)),
             (Column::Json(texts), None) => texts.set(row, scanner.value(depth)?),
             (Column::TextMap(maps), text) => {
                 let expected = &mut self.expected_keys;
-                return nested(text, buffer, scanner, depth, |scanner, depth| {
-                    string_map(maps, expected, row, scanner, depth).map(Fit::from)
+                return nested(text, buffer, scanner, depth, false, |scanner, depth| {
+                    string_map(maps, expected, row, scanner, depth)
                 });
             }
             (Column::TextList(lists), text) => {
-                return nested(text, buffer, scanner, depth, |scanner, depth| {
-                    string_list(lists, row, scanner, depth).map(Fit::from)
+                return nested(text, buffer, scanner, depth, false, |scanner, depth| {
+                    string_list(lists, row, scanner, depth)
                 });
             }
-            (Column::StructList(lists), text) => {
-                let Some(structs) = &mut self.structs else {
-                    return Ok(Fit::Not);
-                };
-                return nested(text, buffer, scanner, depth, |scanner, depth| {
-                    structs.read(lists, row, scanner, depth)
-                });
-            }
+            // Read by the walk.
+            (Column::StructList(_), _) => return Ok(false),
             (Column::Text(_) | Column::Timestamp(_) | Column::Date(_), None) => {
-                return Ok(Fit::Not);
+                return Ok(false);
             }
         }
-        Ok(Fit::Whole)
+        Ok(true)
     }
 }
 

@@ -12,10 +12,11 @@ use parquet::arrow::add_encoded_arrow_schema_to_metadata;
 use parquet::basic::ZstdLevel;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use crate::error::{Error, Result};
 use crate::layout::LAYOUT_VERSION;
+use crate::parquet::arrow_chunks::ArrowChunkFormat;
 use crate::parquet::buffers::KeptBuffers;
 use crate::parquet::column_chunk::{BloomFilterSettings, ColumnChunkFormat};
 use crate::parquet::footer::ParquetFileFormat;
@@ -45,12 +46,21 @@ pub struct FileFormat {
     pub(crate) file: Arc<ParquetFileFormat>,
     pub(crate) key_columns: Vec<KeyColumn>,
     pub(crate) statistics_columns: Vec<StatisticsColumn>,
-    /// The leaf columns, in the file's order.
-    pub(crate) columns: Vec<ColumnChunkFormat>,
+    /// In the file's order.
+    pub(crate) columns: Vec<ColumnFormat>,
     pub(crate) zstd_level: ZstdLevel,
     row_group_rows: usize,
     /// For the content of row groups.
     pub(crate) buffers: KeptBuffers,
+}
+
+/// How the chunks of a column are written.
+#[derive(Debug)]
+pub(crate) enum ColumnFormat {
+    /// A leaf.
+    Leaf(Box<ColumnChunkFormat>),
+    /// A top-level column with all its leaves.
+    Whole(Box<ArrowChunkFormat>),
 }
 
 /// A string column of the unique key.
@@ -123,39 +133,14 @@ impl FileFormat {
         let statistics_columns = statistics_columns.collect();
 
         let zstd_level = ZstdLevel::try_new(settings.zstd_level).map_err(failed)?;
-        let columns = parquet_schema
-            .columns()
-            .iter()
-            .enumerate()
-            .map(|(leaf, descriptor)| {
-                let root = parquet_schema.get_column_root_idx(leaf);
-                let data_type = schema.field(root).data_type();
-                let is_nested = descriptor.path().parts().len() > 1;
-                let is_only_key = !is_nested
-                    && matches!(dataset.unique_key.as_slice(), [only] if only == descriptor.name());
-                let is_first_key = key_columns.first().is_some_and(|key| key.leaf == leaf);
-                ColumnChunkFormat {
-                    descriptor: descriptor.clone(),
-                    data_type: if is_nested {
-                        DataType::Utf8
-                    } else {
-                        data_type.clone()
-                    },
-                    dictionary_bytes: match data_type {
-                        // No value comes twice: a dictionary would only be tried and thrown away.
-                        _ if is_only_key => 0,
-                        DataType::Timestamp(..) => TIME_DICTIONARY_BYTES,
-                        _ => DICTIONARY_BYTES,
-                    },
-                    // Of keys and values in maps and lists no reader makes use, and they are most of the values.
-                    has_statistics: !is_nested,
-                    bloom_filter: is_first_key.then_some(BloomFilterSettings {
-                        values: settings.row_group_rows as u64,
-                        false_positives: BLOOM_FALSE_POSITIVES,
-                    }),
-                }
-            });
-        let columns = columns.collect();
+        let columns = column_formats(
+            dataset,
+            &schema,
+            &parquet_schema,
+            &key_columns,
+            settings.row_group_rows,
+            zstd_level,
+        );
         // Of the file alone: pages and statistics are the columns' own. Rows are in no order, so no page could be skipped:
         // an index of pages would be 3% of the bytes for nothing.
         let mut properties = WriterProperties::builder()
@@ -197,6 +182,64 @@ impl FileFormat {
     pub(crate) fn failed(&self, error: &parquet::errors::ParquetError) -> Error {
         Error::parquet(&self.snapshot.dataset, error)
     }
+}
+
+fn column_formats(
+    dataset: &Dataset,
+    schema: &Schema,
+    parquet_schema: &SchemaDescriptor,
+    key_columns: &[KeyColumn],
+    row_group_rows: usize,
+    zstd_level: ZstdLevel,
+) -> Vec<ColumnFormat> {
+    let leaf_format = |leaf: usize, descriptor: &ColumnDescPtr, data_type: &DataType| {
+        let is_nested = descriptor.path().parts().len() > 1;
+        let is_only_key = !is_nested
+            && matches!(dataset.unique_key.as_slice(), [only] if only == descriptor.name());
+        let is_first_key = key_columns.first().is_some_and(|key| key.leaf == leaf);
+        ColumnChunkFormat {
+            descriptor: descriptor.clone(),
+            data_type: if is_nested {
+                DataType::Utf8
+            } else {
+                data_type.clone()
+            },
+            dictionary_bytes: match data_type {
+                // No value comes twice: a dictionary would only be tried and thrown away.
+                _ if is_only_key => 0,
+                DataType::Timestamp(..) => TIME_DICTIONARY_BYTES,
+                _ => DICTIONARY_BYTES,
+            },
+            // Of keys and values in maps and lists no reader makes use, and they are most of the values.
+            has_statistics: !is_nested,
+            bloom_filter: is_first_key.then_some(BloomFilterSettings {
+                values: row_group_rows as u64,
+                false_positives: BLOOM_FALSE_POSITIVES,
+            }),
+        }
+    };
+    let mut formats = Vec::with_capacity(parquet_schema.num_columns());
+    let mut last_root = None;
+    for (leaf, descriptor) in parquet_schema.columns().iter().enumerate() {
+        let root = parquet_schema.get_column_root_idx(leaf);
+        let field = schema.field(root);
+        if is_list_of_structs(field.data_type()) {
+            if last_root != Some(root) {
+                let format = ArrowChunkFormat::new(field, zstd_level);
+                formats.push(ColumnFormat::Whole(Box::new(format)));
+            }
+        } else {
+            let format = leaf_format(leaf, descriptor, field.data_type());
+            formats.push(ColumnFormat::Leaf(Box::new(format)));
+        }
+        last_root = Some(root);
+    }
+    formats
+}
+
+/// Whether a column is left to the parquet crate.
+fn is_list_of_structs(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(item) if matches!(item.data_type(), DataType::Struct(_)))
 }
 
 fn leaf_of(schema: &SchemaDescriptor, column: &str) -> Option<usize> {

@@ -15,9 +15,10 @@ use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::parquet::arrow_chunks::ArrowChunkEncoder;
 use crate::parquet::buffers::KeptBuffers;
 use crate::parquet::column_chunk::{ColumnChunkEncoder, SharedBuffers};
-use crate::parquet::format::FileFormat;
+use crate::parquet::format::{ColumnFormat, FileFormat};
 use crate::parquet::statistics::Collected;
 
 /// Rows of a page: what a column holds uncompressed while it is written, 140 columns at a time.
@@ -41,12 +42,19 @@ pub struct KeyRange {
 #[derive(Debug)]
 pub struct RowGroupEncoder {
     format: Arc<FileFormat>,
-    columns: Vec<ColumnChunkEncoder>,
+    columns: Vec<ColumnEncoder>,
     shared: SharedBuffers,
     rows: usize,
     page_rows: usize,
     /// The schema of the batch before, which is that of most batches and need not be looked at again.
     checked: Option<SchemaRef>,
+}
+
+/// What encodes a column.
+#[derive(Debug)]
+enum ColumnEncoder {
+    Leaf(Box<ColumnChunkEncoder>),
+    Whole(Box<ArrowChunkEncoder>),
 }
 
 /// A finished row group, compressed, not yet in a file.
@@ -71,11 +79,20 @@ impl RowGroupEncoder {
     pub fn new(format: &Arc<FileFormat>) -> Result<Self> {
         let seed = RandomState::new().hash_one(0_u8);
         let columns = format.columns.iter();
-        let columns = columns.map(|column| ColumnChunkEncoder::new(column, seed));
+        let columns = columns.map(|column| {
+            Ok(match column {
+                ColumnFormat::Leaf(format) => {
+                    ColumnEncoder::Leaf(Box::new(ColumnChunkEncoder::new(format, seed)?))
+                }
+                ColumnFormat::Whole(format) => {
+                    ColumnEncoder::Whole(Box::new(ArrowChunkEncoder::new(format)))
+                }
+            })
+        });
         Ok(Self {
             columns: columns
                 .collect::<Result<_, _>>()
-                .map_err(|error| format.failed(&error))?,
+                .map_err(|error: ParquetError| format.failed(&error))?,
             shared: SharedBuffers::new(format.zstd_level).map_err(|error| format.failed(&error))?,
             format: format.clone(),
             rows: 0,
@@ -115,36 +132,41 @@ impl RowGroupEncoder {
 
     fn end_pages(&mut self) -> Result<(), ParquetError> {
         self.page_rows = 0;
-        let mut columns = self.columns.iter_mut();
-        columns.try_for_each(|column| column.end_page(&mut self.shared))
+        for column in &mut self.columns {
+            if let ColumnEncoder::Leaf(column) = column {
+                column.end_page(&mut self.shared)?;
+            }
+        }
+        Ok(())
     }
 
     fn write_step(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
         let mut columns = self.columns.iter_mut();
-        let mut next = || {
-            columns
-                .next()
-                .ok_or_else(|| ParquetError::EOF("no leaf column left".to_owned()))
-        };
+        let none_left = || ParquetError::EOF("no column left".to_owned());
         for array in rows.columns() {
+            let leaf = match columns.next().ok_or_else(none_left)? {
+                ColumnEncoder::Whole(column) => {
+                    column.write(array)?;
+                    continue;
+                }
+                ColumnEncoder::Leaf(leaf) => leaf,
+            };
             match array.data_type() {
                 DataType::List(_) => {
                     let lists = array.as_list();
                     let items = lists.values();
-                    next()?.write_items(lists.offsets(), lists.nulls(), items, &mut self.shared)?;
+                    leaf.write_items(lists.offsets(), lists.nulls(), items, &mut self.shared)?;
                 }
                 DataType::Map(..) => {
                     let maps = array.as_map();
-                    for items in [maps.keys(), maps.values()] {
-                        next()?.write_items(
-                            maps.offsets(),
-                            maps.nulls(),
-                            items,
-                            &mut self.shared,
-                        )?;
-                    }
+                    let (offsets, nulls) = (maps.offsets(), maps.nulls());
+                    leaf.write_items(offsets, nulls, maps.keys(), &mut self.shared)?;
+                    let Some(ColumnEncoder::Leaf(leaf)) = columns.next() else {
+                        return Err(none_left());
+                    };
+                    leaf.write_items(offsets, nulls, maps.values(), &mut self.shared)?;
                 }
-                _ => next()?.write(array, &mut self.shared)?,
+                _ => leaf.write(array, &mut self.shared)?,
             }
         }
         Ok(())
@@ -162,11 +184,18 @@ impl RowGroupEncoder {
     pub fn finish(&mut self) -> Result<EncodedRowGroup> {
         let mut content = self.format.buffers.take();
         let rows = self.rows as u64;
-        let columns = self.columns.iter_mut();
-        let columns = columns
-            .map(|column| column.finish(rows, &mut self.shared, &mut content))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| self.format.failed(&error))?;
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &mut self.columns {
+            let finished = match column {
+                ColumnEncoder::Leaf(column) => column
+                    .finish(rows, &mut self.shared, &mut content)
+                    .map(|chunk| columns.push(chunk)),
+                ColumnEncoder::Whole(column) => column
+                    .finish(&mut content)
+                    .map(|chunks| columns.extend(chunks)),
+            };
+            finished.map_err(|error| self.format.failed(&error))?;
+        }
         (self.rows, self.page_rows) = (0, 0);
         let key_ranges = self.format.key_columns.iter().filter_map(|key| {
             let statistics = columns.get(key.leaf)?.metadata.statistics()?;

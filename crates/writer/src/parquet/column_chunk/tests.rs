@@ -341,7 +341,10 @@ fn columns_of_nulls_alone_have_no_dictionary() {
 #[test]
 fn an_array_of_another_type_is_refused() {
     let format = format();
-    let mut column = super::ColumnChunkEncoder::new(&format.columns[4], 0).unwrap();
+    let crate::parquet::format::ColumnFormat::Leaf(count) = &format.columns[4] else {
+        panic!("not a leaf");
+    };
+    let mut column = super::ColumnChunkEncoder::new(count, 0).unwrap();
     let mut shared = super::SharedBuffers::new(format.zstd_level).unwrap();
     let array: arrow::array::ArrayRef = Arc::new(StringArray::from(vec!["a"]));
     assert!(column.write(&array, &mut shared).is_err());
