@@ -4,17 +4,17 @@
 
 mod blob_path;
 mod built_in;
-mod column_type;
+mod column;
 mod partition;
 mod schema;
 mod snapshot;
 mod wire_path;
 
 pub use blob_path::{BlobPath, BlobPathError, PartName};
-pub use column_type::ColumnType;
+pub use column::{Column, ColumnType};
 pub use partition::{GENERATED_DATE, Partition};
 pub use schema::{
-    CallLimits, Column, Dataset, GENERATED_TIME, ORG_ID, PartitionColumn, RESCUED_DATA, SchemaError,
+    CallLimits, Dataset, GENERATED_TIME, ORG_ID, PartitionColumn, RESCUED_DATA, SchemaError,
 };
 pub use snapshot::{OrgId, OrgIdError, Snapshot, SnapshotId, SnapshotIdError, SnapshotTimeError};
 pub use wire_path::{WirePath, WirePaths};

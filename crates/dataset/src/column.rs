@@ -1,11 +1,80 @@
-//! Types of columns: which wire values fit them, and what they are in Arrow.
+//! Columns and their types: which wire values fit them, and what they are in Arrow.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
+use serde::Deserialize;
 
-use crate::schema::Column;
+use crate::wire_path::WirePaths;
+
+/// One typed column, of the table or of the structs in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "DeclaredColumn")]
+pub struct Column {
+    /// Column name, snake_case.
+    pub name: String,
+    /// Where a record carries the value.
+    pub wire: WirePaths,
+    /// Type of the column.
+    pub column_type: ColumnType,
+    /// Whether a record may lack the value; one that lacks a value that it may not lack is quarantined.
+    pub nullable: bool,
+    /// What it means.
+    pub meaning: String,
+}
+
+/// A column as a schema file declares it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeclaredColumn {
+    name: String,
+    wire: WirePaths,
+    #[serde(rename = "type")]
+    type_name: String,
+    nullable: Option<bool>,
+    meaning: String,
+    #[serde(default, rename = "field")]
+    fields: Vec<Column>,
+}
+
+impl TryFrom<DeclaredColumn> for Column {
+    type Error = String;
+
+    fn try_from(declared: DeclaredColumn) -> Result<Self, Self::Error> {
+        let (name, type_name) = (&declared.name, &declared.type_name);
+        let has_fields = !declared.fields.is_empty();
+        let column_type = match ColumnType::of_name(type_name) {
+            Some(_) if has_fields => {
+                return Err(format!(
+                    "column `{name}` of type {type_name} cannot have fields"
+                ));
+            }
+            Some(column_type) => column_type,
+            None if type_name == "list<struct>" && has_fields => {
+                ColumnType::StructList(declared.fields)
+            }
+            None if type_name == "list<struct>" => {
+                return Err(format!(
+                    "column `{name}` of type {type_name} has no fields: declare each with [[column.field]]"
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "column `{name}` has the unknown type `{type_name}`: a type is string, bool, int64, float64, timestamp, date, \
+                     list<string>, map<string, string>, json or list<struct>"
+                ));
+            }
+        };
+        Ok(Self {
+            wire: declared.wire,
+            column_type,
+            nullable: declared.nullable.unwrap_or(true),
+            meaning: declared.meaning,
+            name: declared.name,
+        })
+    }
+}
 
 /// Types of columns, and which wire values fit them. What does not fit becomes null and is rescued.
 #[derive(Debug, Clone, PartialEq, Eq)]
