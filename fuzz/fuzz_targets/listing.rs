@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use extractor::{
     ApiSettings, Clock, Credential, ExportApi, HttpClient, HttpSettings, Jitter, ListingRequest,
-    RateBudget, RateBudgetSettings, RetryPolicy,
+    RateBudget, RateBudgetSettings, RetryPolicy, TokenSource,
 };
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
@@ -82,15 +82,18 @@ fn client(base_url: String) -> ExportApi {
         max_wait: Duration::ZERO,
         state_file: None,
     };
-    ExportApi::new(
-        settings,
-        Credential::Token("token".to_owned().into()),
-        RateBudget::new(budget, clock.clone()),
-        HttpClient::new(http),
-        clock,
-        Jitter::seeded(1),
+    let (http, jitter) = (HttpClient::new(http), Jitter::seeded(1));
+    let credential = Credential::Token("token".to_owned().into());
+    let tokens = TokenSource::new(
+        credential,
+        http.clone(),
+        settings.retry.clone(),
+        clock.clone(),
+        jitter.clone(),
     )
-    .expect("settings")
+    .expect("credential");
+    let budget = RateBudget::new(budget, clock.clone());
+    ExportApi::new(settings, Arc::new(tokens), budget, http, clock, jitter).expect("settings")
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{
     HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle,
 };
-use pipeline::events::{Event, Observer};
+use pipeline::events::{Event, JobEvent, Observer};
 
 use crate::log::Log;
 
@@ -42,7 +42,7 @@ impl Progress {
         }
     }
 
-    fn see(&self, event: &Event) {
+    fn see(&self, event: &JobEvent) {
         match &self.bars {
             Some(bars) => bars.see(event),
             None => self.lines.see(event),
@@ -97,9 +97,9 @@ impl Bars {
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
-    fn see(&self, event: &Event) {
+    fn see(&self, JobEvent { job, event }: &JobEvent) {
         match event {
-            Event::Listing { dataset } => self.doing(format!("{dataset}: listing blobs")),
+            Event::Listing => self.doing(format!("{}: listing blobs", job.dataset)),
             Event::Planned {
                 snapshot,
                 blobs,
@@ -185,9 +185,9 @@ impl Default for Lines {
 }
 
 impl Lines {
-    fn see(&self, event: &Event) {
+    fn see(&self, JobEvent { job, event }: &JobEvent) {
         match event {
-            Event::Listing { dataset } => tracing::info!(dataset, "listing blobs"),
+            Event::Listing => tracing::info!(dataset = job.dataset, "listing blobs"),
             Event::Planned {
                 snapshot,
                 blobs,
@@ -286,6 +286,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use indicatif::ProgressDrawTarget;
+    use pipeline::events::Job;
 
     use super::*;
 
@@ -294,25 +295,31 @@ mod tests {
         let bars = Bars::new(&MultiProgress::with_draw_target(
             ProgressDrawTarget::hidden(),
         ));
-        let listing = Event::Listing {
+        let job = Arc::new(Job {
+            run_id: "run".to_owned(),
             dataset: "info_gathering".to_owned(),
+        });
+        let event = |event| JobEvent {
+            job: Arc::clone(&job),
+            event,
         };
-        let waiting = Event::Waiting {
+        let listing = event(Event::Listing);
+        let waiting = event(Event::Waiting {
             reason: "the API's rate budget",
             wait: Duration::from_secs(42),
-        };
+        });
         bars.see(&listing);
         bars.see(&waiting);
         assert_eq!(
             bars.status.message(),
             "waiting 42 seconds for the API's rate budget"
         );
-        bars.see(&Event::WaitOver);
+        bars.see(&event(Event::WaitOver));
         assert_eq!(bars.status.message(), "info_gathering: listing blobs");
         bars.see(&waiting);
         // Downloads that had begun go on meanwhile.
-        bars.see(&Event::Committing { files: 3 });
-        bars.see(&Event::WaitOver);
+        bars.see(&event(Event::Committing { files: 3 }));
+        bars.see(&event(Event::WaitOver));
         assert_eq!(bars.status.message(), "committing 3 files");
     }
 }

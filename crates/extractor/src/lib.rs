@@ -20,7 +20,7 @@ mod service_answer;
 
 pub use api::{
     ApiSettings, Credential, ExportApi, Listing, ListingRequest, RateBudget, RateBudgetSettings,
-    SignedUrl, Wait, WaitObserver, prepare_state_folder,
+    SignedUrl, TokenSource, Wait, WaitObserver, prepare_state_folder,
 };
 pub use blobs::{
     BlobHead, BlobSource, BlobStoreClient, LocalBlob, Progress, Spool, SpoolBudget, SpoolReader,

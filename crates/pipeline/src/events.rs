@@ -1,4 +1,4 @@
-//! What happens in a run, as it happens: one stream that progress bars and log lines read alike.
+//! What happens in a job, as it happens: one stream that progress bars and log lines read alike.
 //!
 //! Events carry counts and identities, never secrets; the run report is made from the outcome and not from events.
 
@@ -10,15 +10,32 @@ use serde::Serialize;
 
 use crate::report::RunReport;
 
+/// A run, or the making of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Job {
+    /// Its identity, sorting by time: of a run that of its report.
+    pub run_id: String,
+    /// Name of the dataset.
+    pub dataset: String,
+}
+
+/// One thing that happened in a job.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobEvent {
+    /// The job.
+    #[serde(flatten)]
+    pub job: Arc<Job>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run asks for the listing (API) or looks for files.
-    Listing {
-        /// Name of the dataset.
-        dataset: String,
-    },
+    Listing,
     /// The work is known.
     Planned {
         /// The snapshot that will be published.
@@ -104,5 +121,21 @@ pub enum Event {
     },
 }
 
-/// Receives events. Called from many threads; must be quick and must not block.
-pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;
+/// Receives the events of any number of jobs. Called from many threads; must be quick and must not block.
+pub type Observer = Arc<dyn Fn(JobEvent) + Send + Sync>;
+
+/// Receives the events of one job.
+pub(crate) type JobObserver = Arc<dyn Fn(Event) + Send + Sync>;
+
+impl Job {
+    /// An observer that is told of this job alone.
+    pub(crate) fn observed_by(self, observer: &Observer) -> JobObserver {
+        let (job, observer) = (Arc::new(self), Arc::clone(observer));
+        Arc::new(move |event| {
+            observer(JobEvent {
+                job: Arc::clone(&job),
+                event,
+            });
+        })
+    }
+}

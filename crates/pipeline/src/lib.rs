@@ -6,6 +6,7 @@
 //! Joins the extractor, the transformer and the writer, which know nothing of each other. Prints nothing: a run reports by
 //! events, a report and an error.
 
+mod cpu_pool;
 mod error;
 pub mod events;
 mod gate;
@@ -14,6 +15,7 @@ mod plan;
 mod quarantine;
 mod refusal;
 pub mod report;
+mod resources;
 mod run;
 pub mod settings;
 mod source;
@@ -31,6 +33,7 @@ pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
 pub use quarantine::browse::{Quarantine, QuarantinedSnapshot};
 pub use quarantine::replay::Replayed;
 pub use refusal::Refusal;
+pub use resources::Resources;
 pub use run::publish::RunOptions;
 pub use run::start::{Run, plan, run};
 pub use settings::Settings;

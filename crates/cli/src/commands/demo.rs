@@ -5,7 +5,7 @@ use std::path::Path;
 use indicatif::HumanCount;
 use pipeline::report::RunReport;
 use pipeline::settings::Settings;
-use pipeline::{Run, RunOptions};
+use pipeline::{Resources, Run, RunOptions};
 use simulator::{Served, Server, ServerOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -52,9 +52,12 @@ async fn runs(
     let state_dir = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
     let settings = settings(&arguments.lake, server.url(), state_dir.path())?;
-    let first = once(&settings, log, &stop).await;
+    let resources = Resources::new(&settings.work);
+    let first = once(&resources, &settings, log, &stop).await;
     let second = match &first {
-        Ok((code, _)) if *code == ExitCode::Done => Some(once(&settings, log, &stop).await),
+        Ok((code, _)) if *code == ExitCode::Done => {
+            Some(once(&resources, &settings, log, &stop).await)
+        }
         _ => None,
     };
     // Nobody needs the folder; that it stays in the system's temporary folder is no failure.
@@ -85,14 +88,21 @@ async fn runs(
 }
 
 async fn once(
+    resources: &Resources,
     settings: &Settings,
     log: &Log,
     stop: &CancellationToken,
 ) -> Result<(ExitCode, RunReport), Failure> {
     let progress = Progress::new(log);
     let options = RunOptions::default();
-    let Run { report, error } =
-        pipeline::run(settings, options, progress.observer(), stop.clone()).await;
+    let Run { report, error } = pipeline::run(
+        resources,
+        settings,
+        options,
+        &progress.observer(),
+        stop.clone(),
+    )
+    .await;
     progress.clear();
     let code = ExitCode::from(report.outcome);
     match error {

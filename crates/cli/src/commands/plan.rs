@@ -2,7 +2,7 @@
 
 use dataset::{Dataset, GENERATED_DATE};
 use indicatif::{BinaryBytes, HumanCount};
-use pipeline::{Part, Plan};
+use pipeline::{Part, Plan, Resources};
 
 use crate::arguments::PlanArguments;
 use crate::exit_code::ExitCode;
@@ -14,7 +14,8 @@ use crate::progress::Progress;
 pub(super) async fn run(arguments: &PlanArguments, log: &Log) -> Result<ExitCode, Failure> {
     let settings = super::settings(&arguments.pipeline, arguments.known.overrides())?;
     let progress = Progress::new(log);
-    let plan = pipeline::plan(&settings, &progress.observer()).await;
+    let resources = Resources::new(&settings.work);
+    let plan = pipeline::plan(&resources, &settings, &progress.observer()).await;
     progress.clear();
     let plan = plan?;
     if arguments.json {

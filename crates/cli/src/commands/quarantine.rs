@@ -2,7 +2,7 @@
 
 use indicatif::HumanCount;
 use pipeline::report::QuarantineReport;
-use pipeline::{Quarantine, QuarantinedSnapshot, Replayed};
+use pipeline::{Quarantine, QuarantinedSnapshot, Replayed, Resources};
 
 use crate::arguments::{QuarantineArguments, QuarantineCommand, QuarantineSelection};
 use crate::exit_code::ExitCode;
@@ -23,7 +23,8 @@ pub(super) async fn run(command: &QuarantineCommand) -> Result<ExitCode, Failure
 
 async fn list(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.quarantine.pipeline)?;
-    let quarantine = Quarantine::open(&settings)?;
+    let resources = Resources::new(&settings.work);
+    let quarantine = Quarantine::open(&resources, &settings)?;
     let only = arguments.quarantine.snapshot.as_ref();
     let found = quarantine.list(only).await?;
     if arguments.json {
@@ -42,7 +43,8 @@ async fn show(
     limit: Option<usize>,
 ) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&selection.pipeline)?;
-    let quarantine = Quarantine::open(&settings)?;
+    let resources = Resources::new(&settings.work);
+    let quarantine = Quarantine::open(&resources, &settings)?;
     let mut left = limit.unwrap_or(usize::MAX);
     for snapshot in quarantine.list(selection.snapshot.as_ref()).await? {
         for file in &snapshot.files {
@@ -65,7 +67,8 @@ async fn show(
 async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.quarantine.pipeline)?;
     let stop = signals::cancelled_by_signal();
-    let quarantine = Quarantine::open(&settings)?;
+    let resources = Resources::new(&settings.work);
+    let quarantine = Quarantine::open(&resources, &settings)?;
     let only = arguments.quarantine.snapshot.as_ref();
     let replayed = quarantine.replay(only, &stop).await?;
     if arguments.json {

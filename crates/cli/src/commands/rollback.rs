@@ -1,5 +1,7 @@
 //! `rollback`: an earlier snapshot of a day, current again.
 
+use pipeline::Resources;
+
 use crate::arguments::RollbackArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -7,7 +9,8 @@ use crate::output;
 
 pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.pipeline)?;
-    let rolled_back = pipeline::rollback(&settings, &arguments.to).await?;
+    let resources = Resources::new(&settings.work);
+    let rolled_back = pipeline::rollback(&resources, &settings, &arguments.to).await?;
     let current = &rolled_back.current;
     let what = match (&rolled_back.replaced, rolled_back.unchanged) {
         (_, true) => "was current already".to_owned(),

@@ -1,7 +1,7 @@
 //! `run`: plan, work, gate, commit.
 
 use pipeline::settings::Settings;
-use pipeline::{Run, RunOptions};
+use pipeline::{Resources, Run, RunOptions};
 
 use crate::arguments::RunArguments;
 use crate::exit_code::ExitCode;
@@ -27,7 +27,9 @@ pub(super) async fn run(arguments: &RunArguments, log: &Log) -> Result<ExitCode,
     };
     let progress = Progress::new(log);
     let stop = signals::cancelled_by_signal();
-    let Run { report, error } = pipeline::run(&settings, options, progress.observer(), stop).await;
+    let resources = Resources::new(&settings.work);
+    let Run { report, error } =
+        pipeline::run(&resources, &settings, options, &progress.observer(), stop).await;
     progress.clear();
 
     let code = match &report.unfinished {

@@ -1,7 +1,7 @@
 //! `snapshots`: what the lake holds, oldest first.
 
 use indicatif::HumanCount;
-use pipeline::{KeptSnapshot, SnapshotState};
+use pipeline::{KeptSnapshot, Resources, SnapshotState};
 
 use crate::arguments::SnapshotsArguments;
 use crate::exit_code::ExitCode;
@@ -10,7 +10,7 @@ use crate::output;
 
 pub(super) async fn run(arguments: &SnapshotsArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.pipeline)?;
-    let snapshots = pipeline::snapshots(&settings).await?;
+    let snapshots = pipeline::snapshots(&Resources::new(&settings.work), &settings).await?;
     if arguments.json {
         output::json(&snapshots)?;
     } else if !snapshots.is_empty() {

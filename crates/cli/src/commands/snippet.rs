@@ -1,5 +1,6 @@
 //! `snippet`: code that reads the table, alone on standard output.
 
+use pipeline::Resources;
 use pipeline::snippet::{Reader, Selection};
 
 use crate::arguments::{SnippetArguments, SnippetReader};
@@ -20,7 +21,8 @@ pub(super) async fn run(arguments: &SnippetArguments) -> Result<ExitCode, Failur
         (None, Some(date)) => Selection::Date(date),
         (None, None) => Selection::Table,
     };
-    let code = pipeline::snippet::snippet(&settings, reader, &selection).await?;
+    let resources = Resources::new(&settings.work);
+    let code = pipeline::snippet::snippet(&resources, &settings, reader, &selection).await?;
     output::line(&code)?;
     Ok(ExitCode::Done)
 }

@@ -1,7 +1,7 @@
 //! `vacuum`: what nothing holds any more; shown, or deleted.
 
 use indicatif::{BinaryBytes, HumanCount};
-use pipeline::{OrphanKind, VacuumReport};
+use pipeline::{OrphanKind, Resources, VacuumReport};
 
 use crate::arguments::VacuumArguments;
 use crate::exit_code::ExitCode;
@@ -10,7 +10,8 @@ use crate::output;
 
 pub(super) async fn run(arguments: &VacuumArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.pipeline)?;
-    let report = pipeline::vacuum(&settings, arguments.apply).await?;
+    let resources = Resources::new(&settings.work);
+    let report = pipeline::vacuum(&resources, &settings, arguments.apply).await?;
     if arguments.json {
         output::json(&report)?;
     } else {

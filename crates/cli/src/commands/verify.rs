@@ -1,7 +1,7 @@
 //! `verify`: reads what is published back and compares it with the manifests.
 
 use indicatif::{BinaryBytes, HumanCount};
-use pipeline::{Verification, VerifiedSnapshot};
+use pipeline::{Resources, Verification, VerifiedSnapshot};
 
 use crate::arguments::VerifyArguments;
 use crate::exit_code::ExitCode;
@@ -10,7 +10,8 @@ use crate::output;
 
 pub(super) async fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.pipeline)?;
-    let verification = pipeline::verify(&settings, arguments.snapshot.as_ref()).await?;
+    let resources = Resources::new(&settings.work);
+    let verification = pipeline::verify(&resources, &settings, arguments.snapshot.as_ref()).await?;
     if arguments.json {
         output::json(&verification)?;
     } else {

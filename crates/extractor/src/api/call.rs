@@ -8,6 +8,7 @@
 //! | 408, 5xx, broken connection | asked again after a backoff, few times: every call costs a part of the budget |
 //! | anything else but 200 | an error |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -66,7 +67,7 @@ pub struct ExportApi {
     base_url: Url,
     blob_hosts: BlobHosts,
     retry: RetryPolicy,
-    tokens: TokenSource,
+    tokens: Arc<TokenSource>,
     budget: RateBudget,
     http: HttpClient,
     clock: Clock,
@@ -74,23 +75,16 @@ pub struct ExportApi {
 }
 
 impl ExportApi {
-    /// Checks the settings; makes no request. Base URL and authority must be https, or http on loopback.
+    /// Checks the settings; makes no request. The base URL must be https, or http on loopback.
     pub fn new(
         settings: ApiSettings,
-        credential: Credential,
+        tokens: Arc<TokenSource>,
         budget: RateBudget,
         http: HttpClient,
         clock: Clock,
         jitter: Jitter,
     ) -> Result<Self, ExtractorError> {
         let base_url = secure_base("api", &settings.base_url)?;
-        let tokens = TokenSource::new(
-            credential,
-            http.clone(),
-            settings.retry.clone(),
-            clock.clone(),
-            jitter.clone(),
-        )?;
         Ok(Self {
             blob_hosts: BlobHosts::new(&base_url, &settings.allowed_blob_hosts),
             base_url,

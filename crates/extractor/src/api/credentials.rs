@@ -27,7 +27,33 @@ pub enum Credential {
     Token(SecretString),
 }
 
+impl PartialEq for Credential {
+    fn eq(&self, other: &Self) -> bool {
+        self.values() == other.values()
+    }
+}
+
 impl Credential {
+    /// All that it is made of.
+    fn values(&self) -> [&str; 5] {
+        match self {
+            Self::ClientSecret {
+                authority,
+                tenant_id,
+                client_id,
+                client_secret,
+                audience,
+            } => [
+                authority,
+                tenant_id,
+                client_id,
+                client_secret.expose_secret(),
+                audience,
+            ],
+            Self::Token(token) => [token.expose_secret(), "", "", "", ""],
+        }
+    }
+
     /// Who is asking, as far as rate limits count it (`tenant/application`); for a token by its claims.
     pub(crate) fn caller(&self) -> String {
         match self {

@@ -9,7 +9,7 @@ pub(crate) mod rate_budget;
 mod rate_budget_file;
 pub(crate) mod signed_url;
 mod state_folder;
-mod token_source;
+pub(crate) mod token_source;
 
 pub use call::{ApiSettings, ExportApi, ListingRequest};
 pub use credentials::Credential;
@@ -17,3 +17,4 @@ pub use listing::Listing;
 pub use rate_budget::{RateBudget, RateBudgetSettings, Wait, WaitObserver};
 pub use signed_url::SignedUrl;
 pub use state_folder::prepare_state_folder;
+pub use token_source::TokenSource;

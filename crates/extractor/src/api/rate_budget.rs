@@ -78,6 +78,13 @@ impl RateBudget {
         }
     }
 
+    /// The same limits, and one count with `other`.
+    #[must_use]
+    pub fn counted_with(self, other: &Self) -> Self {
+        let state = Arc::clone(&other.state);
+        Self { state, ..self }
+    }
+
     /// The same budget, which reports waits.
     #[must_use]
     pub fn observed_by(self, observer: WaitObserver) -> Self {

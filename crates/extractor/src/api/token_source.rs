@@ -27,9 +27,9 @@ const MAX_TOKEN_ANSWER: usize = 1024 * 1024;
 /// A token is renewed this long before it expires, or at half its life if that is shorter.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 
-/// Gives the current token, fetching one when there is none or the last is about to expire.
+/// Gives the current token, fetching one when there is none or the last is about to expire. Shared by all who have the credential.
 #[derive(Debug)]
-pub(crate) struct TokenSource {
+pub struct TokenSource {
     credential: Credential,
     http: HttpClient,
     retry: RetryPolicy,
@@ -59,7 +59,8 @@ enum Seconds {
 }
 
 impl TokenSource {
-    pub(crate) fn new(
+    /// Checks the credential; makes no request. The authority must be https, or http on loopback.
+    pub fn new(
         credential: Credential,
         http: HttpClient,
         retry: RetryPolicy,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use extractor::{ApiSettings, Clock, Credential, ExportApi, ExtractorError, Jitter};
 
 use crate::fixture::{
-    CLIENT_SECRET, api, budget, client_secret, fast, http, listing, request, signed, token,
+    CLIENT_SECRET, api, budget, client_secret, fast, http, listing, request, signed, token, tokens,
 };
 use crate::server::{Answer, TestServer};
 
@@ -327,15 +327,9 @@ fn plain_http_is_refused_before_any_request() {
             allowed_blob_hosts: Vec::new(),
             retry: fast(1),
         };
-        let budget = budget(None, MINUTES);
-        ExportApi::new(
-            settings,
-            credential,
-            budget,
-            http(),
-            Clock::system(),
-            Jitter::seeded(1),
-        )
+        let (budget, http, clock) = (budget(None, MINUTES), http(), Clock::system());
+        let tokens = tokens(credential, &http, &clock)?;
+        ExportApi::new(settings, tokens, budget, http, clock, Jitter::seeded(1))
     };
     let token = || Credential::Token("tok".to_owned().into());
     assert!(matches!(

@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use extractor::{
-    ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, HttpClient,
-    HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl,
-    SpoolBudget, UrlSource,
+    ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, ExtractorError,
+    HttpClient, HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy,
+    SignedUrl, SpoolBudget, TokenSource, UrlSource,
 };
 use md5::{Digest, Md5};
 
@@ -148,15 +148,18 @@ fn api_by(clock: Clock, base: &str, credential: Credential, budget: RateBudget) 
         allowed_blob_hosts: Vec::new(),
         retry: fast(3),
     };
-    ExportApi::new(
-        settings,
-        credential,
-        budget,
-        http(),
-        clock,
-        Jitter::seeded(1),
-    )
-    .unwrap()
+    let (http, jitter) = (http(), Jitter::seeded(1));
+    let tokens = tokens(credential, &http, &clock).unwrap();
+    ExportApi::new(settings, tokens, budget, http, clock, jitter).unwrap()
+}
+
+pub(crate) fn tokens(
+    credential: Credential,
+    http: &HttpClient,
+    clock: &Clock,
+) -> Result<Arc<TokenSource>, ExtractorError> {
+    let (http, clock) = (http.clone(), clock.clone());
+    TokenSource::new(credential, http, fast(3), clock, Jitter::seeded(1)).map(Arc::new)
 }
 
 pub(crate) fn request(sas_valid_hours: Option<u32>) -> ListingRequest {

@@ -3,9 +3,10 @@
 use chrono::Utc;
 use dataset::SnapshotId;
 use uuid::Uuid;
-use writer::{CurrentSnapshot, KeptSnapshot, Lake, RollbackOutcome, VacuumReport};
+use writer::{CurrentSnapshot, KeptSnapshot, RollbackOutcome, VacuumReport};
 
 use crate::error::PipelineError;
+use crate::resources::Resources;
 use crate::settings::Settings;
 
 /// A snapshot that was made current again.
@@ -22,22 +23,33 @@ pub struct RolledBack {
 }
 
 /// All snapshots that the lake holds of the pipeline's dataset, oldest first.
-pub async fn snapshots(settings: &Settings) -> Result<Vec<KeptSnapshot>, PipelineError> {
-    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+pub async fn snapshots(
+    resources: &Resources,
+    settings: &Settings,
+) -> Result<Vec<KeptSnapshot>, PipelineError> {
+    let lake = resources.lake(&settings.lake)?;
     let dataset = &settings.dataset.name;
     Ok(writer::snapshots(&lake, dataset, settings.lake.table(), Utc::now()).await?)
 }
 
 /// Finds what nothing in the lake holds any more, and deletes it if `apply`.
-pub async fn vacuum(settings: &Settings, apply: bool) -> Result<VacuumReport, PipelineError> {
-    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+pub async fn vacuum(
+    resources: &Resources,
+    settings: &Settings,
+    apply: bool,
+) -> Result<VacuumReport, PipelineError> {
+    let lake = resources.lake(&settings.lake)?;
     let dataset = &settings.dataset.name;
     Ok(writer::vacuum(&lake, dataset, settings.lake.table(), apply, Utc::now()).await?)
 }
 
 /// Makes a replaced snapshot current again while its files are kept.
-pub async fn rollback(settings: &Settings, to: &SnapshotId) -> Result<RolledBack, PipelineError> {
-    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+pub async fn rollback(
+    resources: &Resources,
+    settings: &Settings,
+    to: &SnapshotId,
+) -> Result<RolledBack, PipelineError> {
+    let lake = resources.lake(&settings.lake)?;
     let (dataset, now) = (&settings.dataset.name, Utc::now());
     let random = Uuid::new_v4().simple().to_string();
     let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%SZ"), &random[..8]);

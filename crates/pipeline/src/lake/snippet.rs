@@ -17,6 +17,7 @@ use secrecy::ExposeSecret;
 use writer::{CurrentSnapshot, Lake, Latest, Manifest, TableFormat, layout};
 
 use crate::error::PipelineError;
+use crate::resources::Resources;
 use crate::settings::Settings;
 
 /// What is to read the table.
@@ -71,11 +72,12 @@ const FROM_ENVIRONMENT: &[(&str, &str)] = &[
 /// empty lake, [`PipelineError::NothingToRead`] where there is no row, [`PipelineError::NoDeltaLog`] for the `deltalake` package
 /// and a table without a log, [`PipelineError::NotInDeltaLog`] for it and a snapshot that the log no longer has.
 pub async fn snippet(
+    resources: &Resources,
     settings: &Settings,
     reader: Reader,
     selection: &Selection,
 ) -> Result<String, PipelineError> {
-    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+    let lake = resources.lake(&settings.lake)?;
     let dataset = &settings.dataset.name;
     if reader == Reader::Delta && settings.lake.format == TableFormat::Parquet {
         let dataset = dataset.clone();

@@ -2,9 +2,10 @@
 
 use dataset::SnapshotId;
 use serde::Serialize;
-use writer::{Lake, Latest, Problem, Verifier};
+use writer::{Latest, Problem, Verifier};
 
 use crate::error::PipelineError;
+use crate::resources::Resources;
 use crate::settings::Settings;
 
 /// What was proven, snapshot by snapshot.
@@ -42,11 +43,12 @@ impl Verification {
 
 /// Reads one published snapshot back, or all current ones.
 pub async fn verify(
+    resources: &Resources,
     settings: &Settings,
     only: Option<&SnapshotId>,
 ) -> Result<Verification, PipelineError> {
     let dataset = &settings.dataset;
-    let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
+    let lake = resources.lake(&settings.lake)?;
     let latest = Latest::read(&lake, &dataset.name).await?;
     let mut current: Vec<SnapshotId> = latest
         .snapshots

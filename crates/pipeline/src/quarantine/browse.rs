@@ -10,12 +10,14 @@ use writer::{Lake, Latest, layout};
 use crate::error::PipelineError;
 use crate::quarantine::replay::{self, Replayed, reports};
 use crate::report::QuarantineReport;
+use crate::resources::Resources;
 use crate::settings::Settings;
 use crate::work::quarantine_file::{self, SetAsideRecord};
 
 /// What a lake holds of one dataset's quarantined records.
 #[derive(Debug)]
 pub struct Quarantine<'a> {
+    resources: &'a Resources,
     settings: &'a Settings,
     lake: Lake,
 }
@@ -35,9 +37,13 @@ pub struct QuarantinedSnapshot {
 
 impl<'a> Quarantine<'a> {
     /// Opens the lake of a pipeline.
-    pub fn open(settings: &'a Settings) -> Result<Self, PipelineError> {
-        let lake = Lake::open(&settings.lake.root, &settings.lake.options)?;
-        Ok(Self { settings, lake })
+    pub fn open(resources: &'a Resources, settings: &'a Settings) -> Result<Self, PipelineError> {
+        let lake = resources.lake(&settings.lake)?;
+        Ok(Self {
+            resources,
+            settings,
+            lake,
+        })
     }
 
     /// The snapshots that have quarantined records, oldest first; or one of them.
@@ -96,6 +102,6 @@ impl<'a> Quarantine<'a> {
         only: Option<&SnapshotId>,
         cancel: &CancellationToken,
     ) -> Result<Vec<Replayed>, PipelineError> {
-        replay::replay(self.settings, &self.lake, only, cancel).await
+        replay::replay(self.resources, self.settings, &self.lake, only, cancel).await
     }
 }

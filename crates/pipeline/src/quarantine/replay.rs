@@ -20,11 +20,12 @@ use writer::{
 };
 
 use crate::error::PipelineError;
-use crate::events::Observer;
+use crate::events::JobObserver;
 use crate::plan::Part;
 use crate::quarantine::decode::decode_again;
 use crate::refusal::Refusal;
 use crate::report::QuarantineReport;
+use crate::resources::Resources;
 use crate::run::run_id::new_run_id;
 use crate::settings::{DuplicateKeys, Settings};
 use crate::version::PROGRAM_VERSION;
@@ -55,6 +56,7 @@ pub struct Replayed {
 
 /// Replays the records of all published snapshots, oldest first, or of one of them.
 pub(super) async fn replay(
+    resources: &Resources,
     settings: &Settings,
     lake: &Lake,
     only: Option<&SnapshotId>,
@@ -85,13 +87,14 @@ pub(super) async fn replay(
             snapshot,
         })?;
         if !published.quarantine_files.is_empty() {
-            replayed.push(replay_snapshot(settings, lake, published, cancel).await?);
+            replayed.push(replay_snapshot(resources, settings, lake, published, cancel).await?);
         }
     }
     Ok(replayed)
 }
 
 async fn replay_snapshot(
+    resources: &Resources,
     settings: &Settings,
     lake: &Lake,
     published: Manifest,
@@ -106,7 +109,8 @@ async fn replay_snapshot(
         });
     }
     let run_id = new_run_id(Utc::now());
-    let context = RunContext::new(settings, &published.identity(), lake.clone(), run_id)?;
+    let identity = published.identity();
+    let context = RunContext::new(resources, settings, &identity, lake.clone(), run_id)?;
     let table = settings.lake.table();
     let _staging = writer::begin_run(lake, &dataset.name, &context.run_id, table).await?;
     let replay = SnapshotReplay {
@@ -178,7 +182,7 @@ impl SnapshotReplay<'_> {
         // The receiver is here.
         let _ = to_part.send(Ok(segment)).await;
         drop(to_part);
-        let observer: Observer = Arc::new(|_| {});
+        let observer: JobObserver = Arc::new(|_| {});
         let (cut, staged) = tokio::join!(
             self.feed(to_job),
             PartAssembler::new(self.context, &self.part, &observer).assemble(segments)

@@ -10,37 +10,48 @@ use crate::events::Observer;
 use crate::fixtures::Place;
 use crate::refusal::Refusal;
 use crate::report::{Outcome, RunReport};
+use crate::resources::Resources;
 use crate::run::publish::RunOptions;
 use crate::run::start::{Run, run};
 
 impl Place {
     async fn publish(&self, overrides: &[&str]) -> RunReport {
         let settings = self.settings(overrides);
+        let resources = Resources::new(&settings.work);
         let observer: Observer = Arc::new(|_| {});
         let options = RunOptions::default();
-        let Run { report, error } =
-            run(&settings, options, observer, CancellationToken::new()).await;
+        let Run { report, error } = run(
+            &resources,
+            &settings,
+            options,
+            &observer,
+            CancellationToken::new(),
+        )
+        .await;
         assert_eq!(report.outcome, Outcome::Committed, "{error:?}");
         report
     }
 
     async fn replay(&self, overrides: &[&str]) -> Result<Vec<Replayed>, PipelineError> {
         let settings = self.settings(overrides);
-        let quarantine = Quarantine::open(&settings)?;
+        let resources = Resources::new(&settings.work);
+        let quarantine = Quarantine::open(&resources, &settings)?;
         quarantine.replay(None, &CancellationToken::new()).await
     }
 
     async fn proven_rows(&self, overrides: &[&str]) -> u64 {
-        let proven = crate::lake::verify::verify(&self.settings(overrides), None)
-            .await
-            .unwrap();
+        let settings = self.settings(overrides);
+        let resources = Resources::new(&settings.work);
+        let proven = crate::lake::verify::verify(&resources, &settings, None).await;
+        let proven = proven.unwrap();
         assert!(proven.is_proven(), "{proven:?}");
         proven.snapshots.iter().map(|snapshot| snapshot.rows).sum()
     }
 
     async fn reasons(&self) -> Vec<(String, u64)> {
         let settings = self.settings(&[]);
-        let quarantine = Quarantine::open(&settings).unwrap();
+        let resources = Resources::new(&settings.work);
+        let quarantine = Quarantine::open(&resources, &settings).unwrap();
         let listed = quarantine.list(None).await.unwrap();
         let reasons = listed.into_iter().flat_map(|listed| listed.reasons);
         reasons
@@ -146,9 +157,10 @@ async fn a_replay_that_is_asked_to_stop_or_refused_leaves_nothing() {
     place.publish(&[]).await;
     let schema = corrected_schema(&place);
     let settings = place.settings(&[&schema, "gate.duplicate_keys=refuse"]);
+    let resources = Resources::new(&settings.work);
     let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();
     let before = lake.list("_lake").await.unwrap();
-    let quarantine = Quarantine::open(&settings).unwrap();
+    let quarantine = Quarantine::open(&resources, &settings).unwrap();
     let stopped = CancellationToken::new();
     stopped.cancel();
     let error = quarantine.replay(None, &stopped).await.unwrap_err();
@@ -195,11 +207,19 @@ async fn a_snapshot_that_is_not_published_is_listed_and_cannot_be_replayed() {
     let place = Place::new();
     place.blob(0, Some(7), "bad\nworse\n");
     let settings = place.settings(&[]);
+    let resources = Resources::new(&settings.work);
     let observer: Observer = Arc::new(|_| {});
     let options = RunOptions::default();
-    let run = run(&settings, options, observer, CancellationToken::new()).await;
+    let run = run(
+        &resources,
+        &settings,
+        options,
+        &observer,
+        CancellationToken::new(),
+    )
+    .await;
     assert_eq!(run.report.outcome, Outcome::Refused);
-    let quarantine = Quarantine::open(&settings).unwrap();
+    let quarantine = Quarantine::open(&resources, &settings).unwrap();
     let listed = quarantine.list(None).await.unwrap();
     assert_eq!((listed.len(), listed[0].published), (1, false));
     let records = quarantine.records(&listed[0].files[0]).await.unwrap();

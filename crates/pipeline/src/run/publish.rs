@@ -9,11 +9,12 @@ use writer::{
 };
 
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, JobObserver};
 use crate::gate::checks::{self, Counted, LastCommitted};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::report::{BlobReport, Outcome};
+use crate::resources::Resources;
 use crate::run::counts::Counts;
 use crate::run::published::{Committed, Published};
 use crate::settings::{OnNewSnapshot, Settings, SourceKind};
@@ -51,11 +52,12 @@ pub(super) fn make_plan(
 /// The inputs of a run, the same for every snapshot that it tries.
 #[derive(Clone, Copy)]
 pub(super) struct RunRequest<'a> {
+    pub(super) resources: &'a Resources,
     pub(super) settings: &'a Settings,
     pub(super) options: RunOptions,
     pub(super) run_id: &'a str,
     pub(super) lake: &'a Lake,
-    pub(super) observer: &'a Observer,
+    pub(super) observer: &'a JobObserver,
     pub(super) cancel: &'a CancellationToken,
 }
 
@@ -106,13 +108,11 @@ async fn publish(run: RunRequest<'_>) -> Published {
 }
 
 async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource), PipelineError> {
-    (run.observer)(Event::Listing {
-        dataset: run.settings.dataset.name.clone(),
-    });
+    (run.observer)(Event::Listing);
     let listed = tokio::select! {
         biased;
         () = run.cancel.cancelled() => return Err(PipelineError::Cancelled),
-        listed = list_source(run.settings, run.observer) => listed?,
+        listed = list_source(run.resources, run.settings, run.observer) => listed?,
     };
     make_plan(run.settings, listed)
 }
@@ -185,7 +185,8 @@ async fn work_on(
     let table = run.settings.lake.table();
     let lease = writer::begin_run(lake, dataset, run.run_id, table).await?;
     let run_id = run.run_id.to_owned();
-    let context = RunContext::new(run.settings, &plan.snapshot, lake.clone(), run_id)?;
+    let (settings, snapshot) = (run.settings, &plan.snapshot);
+    let context = RunContext::new(run.resources, settings, snapshot, lake.clone(), run_id)?;
     let scheduler = PartScheduler::new(run.settings, &context, source);
     let work = scheduler.work(plan, run.observer, run.cancel).await?;
     Ok((lease, context, work))

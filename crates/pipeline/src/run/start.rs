@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
-use writer::Lake;
 
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, Job, JobObserver, Observer};
 use crate::plan::Plan;
 use crate::report::RunReport;
+use crate::resources::Resources;
 use crate::run::publish::{RunOptions, RunRequest, make_plan, publish_newest};
 use crate::run::published::Published;
 use crate::run::report::{RunStart, leaves_a_report, run_report, write_report};
@@ -27,19 +27,24 @@ pub struct Run {
 }
 
 /// What a run would do: calls the API or looks for files, and writes nothing.
-pub async fn plan(settings: &Settings, observer: &Observer) -> Result<Plan, PipelineError> {
-    observer(Event::Listing {
-        dataset: settings.dataset.name.clone(),
-    });
-    Ok(make_plan(settings, list_source(settings, observer).await?)?.0)
+pub async fn plan(
+    resources: &Resources,
+    settings: &Settings,
+    observer: &Observer,
+) -> Result<Plan, PipelineError> {
+    let observer = job_observer(settings, new_run_id(Utc::now()), observer);
+    observer(Event::Listing);
+    let listed = list_source(resources, settings, &observer).await?;
+    Ok(make_plan(settings, listed)?.0)
 }
 
 /// Publishes the source's snapshot, whole or not at all. A run that is asked to stop ends before the commit or after it, never
-/// in it.
+/// in it. Runs at the same time may share `resources` and `observer`.
 pub async fn run(
+    resources: &Resources,
     settings: &Settings,
     options: RunOptions,
-    observer: Observer,
+    observer: &Observer,
     cancel: CancellationToken,
 ) -> Run {
     let (clock, at) = (Instant::now(), Utc::now());
@@ -48,10 +53,12 @@ pub async fn run(
         at,
         clock,
     };
-    let (lake, published) = match Lake::open(&settings.lake.root, &settings.lake.options) {
+    let observer = job_observer(settings, start.run_id.clone(), observer);
+    let (lake, published) = match resources.lake(&settings.lake) {
         Ok(lake) => {
             let lake = lake.until(cancel.clone());
             let request = RunRequest {
+                resources,
                 settings,
                 options,
                 run_id: &start.run_id,
@@ -72,4 +79,9 @@ pub async fn run(
         report: Box::new(report.clone()),
     });
     Run { report, error }
+}
+
+fn job_observer(settings: &Settings, run_id: String, observer: &Observer) -> JobObserver {
+    let dataset = settings.dataset.name.clone();
+    Job { run_id, dataset }.observed_by(observer)
 }

@@ -9,15 +9,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dataset::{BlobPath, Snapshot};
 use extractor::{
-    ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, HttpClient,
-    HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
-    UrlSource, Wait, WaitObserver, prepare_state_folder,
+    ApiSettings, BlobSource, BlobStoreClient, Credential, ExportApi, HttpClient, HttpSettings,
+    ListingRequest, RateBudgetSettings, RetryPolicy, UrlSource, Wait, WaitObserver,
+    prepare_state_folder,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, JobObserver};
 use crate::plan::PlannedBlob;
+use crate::resources::Resources;
 use crate::settings::{ApiSource, Auth, Retry, Settings};
 use crate::source::listed::Listed;
 use crate::source::snapshots::{by_snapshot, checked_time, empty_snapshot};
@@ -30,18 +31,17 @@ const RATE_BUDGET_FILE: &str = "rate-budget.json";
 
 /// Asks the API for the listing and the blob store for the sizes.
 pub(super) async fn list_api(
+    resources: &Resources,
     settings: &Settings,
     api: &ApiSource,
-    observer: &Observer,
+    observer: &JobObserver,
 ) -> Result<Listed, PipelineError> {
-    let (clock, jitter) = (Clock::system(), Jitter::from_entropy());
-    let http = HttpClient::new(HttpSettings {
+    let http = resources.http(HttpSettings {
         connect_timeout: api.timeouts.connect,
         no_progress_timeout: api.timeouts.no_progress,
         request_timeout: api.timeouts.request,
-    });
-    let export_api = export_api(api, &http, &clock, &jitter, observer)?;
-    let export_api = Arc::new(export_api);
+    })?;
+    let export_api = Arc::new(export_api(resources, api, &http, observer)?);
     let request = ListingRequest {
         endpoint: settings.dataset.endpoint.clone(),
         permission: settings.dataset.permission.clone(),
@@ -59,10 +59,10 @@ pub(super) async fn list_api(
         .collect();
     let snapshot = snapshot_of(settings, &paths, listing.generated_time)?;
 
-    let spool_memory = settings.work.spool_memory.as_usize();
-    let spools = SpoolBudget::new(spool_memory, settings.work.spool_directory());
+    let (clock, jitter) = (resources.clock().clone(), resources.jitter().clone());
+    let (retry, spools) = (policy(&api.blob_retry), resources.spools().clone());
     let source = BlobSource::Service {
-        store: BlobStoreClient::new(http, policy(&api.blob_retry), spools, clock.clone(), jitter),
+        store: BlobStoreClient::new(http, retry, spools, clock.clone(), jitter),
         urls: Arc::new(UrlSource::new(
             export_api,
             request,
@@ -90,11 +90,10 @@ pub(super) async fn list_api(
 }
 
 fn export_api(
+    resources: &Resources,
     api: &ApiSource,
     http: &HttpClient,
-    clock: &Clock,
-    jitter: &Jitter,
-    observer: &Observer,
+    observer: &JobObserver,
 ) -> Result<ExportApi, PipelineError> {
     let state_file = api.state_dir.join(RATE_BUDGET_FILE);
     prepare_state_folder(&state_file)?;
@@ -104,17 +103,19 @@ fn export_api(
         max_wait: api.max_wait,
         state_file: Some(state_file),
     };
+    let budget = resources.rate_budget(budget)?;
+    let retry = policy(&api.api_retry);
     Ok(ExportApi::new(
         ApiSettings {
             base_url: api.base.to_string(),
             allowed_blob_hosts: api.blob_hosts.clone(),
-            retry: policy(&api.api_retry),
+            retry: retry.clone(),
         },
-        credential(&api.auth),
-        RateBudget::new(budget, clock.clone()).observed_by(wait_observer(observer)),
+        resources.tokens(credential(&api.auth), http, retry)?,
+        budget.observed_by(wait_observer(observer)),
         http.clone(),
-        clock.clone(),
-        jitter.clone(),
+        resources.clock().clone(),
+        resources.jitter().clone(),
     )?)
 }
 
@@ -143,7 +144,7 @@ fn snapshot_of(
     Ok(snapshot)
 }
 
-fn wait_observer(observer: &Observer) -> WaitObserver {
+fn wait_observer(observer: &JobObserver) -> WaitObserver {
     let observer = Arc::clone(observer);
     Arc::new(move |wait| {
         observer(match wait {

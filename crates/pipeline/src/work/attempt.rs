@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, JobObserver};
 use crate::plan::Part;
 use crate::work::staged_part::StagedPart;
 
@@ -13,7 +13,7 @@ use crate::work::staged_part::StagedPart;
 pub(crate) struct PartAttempt {
     pub(crate) part: Arc<Part>,
     /// Counts progress, and passes it on.
-    pub(crate) observer: Observer,
+    pub(crate) observer: JobObserver,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum PartOutcome {
 }
 
 impl PartAttempt {
-    pub(crate) fn new(part: &Part, observer: &Observer) -> Self {
+    pub(crate) fn new(part: &Part, observer: &JobObserver) -> Self {
         let progress = Arc::new(Progress::default());
         let (counted, observer) = (Arc::clone(&progress), Arc::clone(observer));
         Self {

@@ -4,14 +4,14 @@ use dataset::BlobPath;
 use extractor::{BlobSource, Spool};
 
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, JobObserver};
 use crate::plan::PlannedBlob;
 
 /// Fetches blobs, one after another.
 pub(crate) async fn fetch(
     source: &BlobSource,
     blobs: &[PlannedBlob],
-    observer: &Observer,
+    observer: &JobObserver,
 ) -> Result<Vec<(PlannedBlob, Spool)>, PipelineError> {
     let progress = |bytes| observer(Event::BytesRead { bytes });
     let mut fetched = Vec::with_capacity(blobs.len());

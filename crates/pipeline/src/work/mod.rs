@@ -3,7 +3,6 @@
 //! Uses the plan, the settings and the error; knows neither the gate nor the commit. `scheduler` shows the flow.
 
 mod attempt;
-mod cpu_pool;
 mod fetch;
 pub(crate) mod part_assembler;
 pub(crate) mod quarantine_file;

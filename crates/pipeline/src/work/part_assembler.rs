@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use writer::{EncodedRowGroup, SpooledRowGroup, StagedFileWriter};
 
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, JobObserver};
 use crate::plan::Part;
 use crate::work::quarantine_file::QuarantineWriter;
 use crate::work::run_context::RunContext;
@@ -21,14 +21,14 @@ use crate::work::staged_part::StagedPart;
 pub(crate) struct PartAssembler<'a> {
     context: &'a RunContext,
     part: &'a Part,
-    observer: &'a Observer,
+    observer: &'a JobObserver,
     /// Files under way, by device group.
     files: BTreeMap<i64, StagedFileWriter>,
     staged: StagedPart,
 }
 
 impl<'a> PartAssembler<'a> {
-    pub(crate) fn new(context: &'a RunContext, part: &'a Part, observer: &'a Observer) -> Self {
+    pub(crate) fn new(context: &'a RunContext, part: &'a Part, observer: &'a JobObserver) -> Self {
         Self {
             context,
             part,

@@ -1,4 +1,4 @@
-//! What the work of one run shares: lake, CPU pool, capacities, and all that has to be discarded if the run fails.
+//! What the work of one run shares: lake, CPU pool, buffers, and all that has to be discarded if the run fails.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use transformer::BatchLimits;
 use writer::{Duplicates, FileFormat, KeyHashes, KeySpool, Lake, ParquetSettings, StagedFile};
 
+use crate::cpu_pool::CpuPool;
 use crate::error::PipelineError;
+use crate::resources::Resources;
 use crate::settings::Settings;
 use crate::version::PROGRAM_VERSION;
-use crate::work::cpu_pool::CpuPool;
 use crate::work::quarantine_file::WrittenFiles;
 use crate::work::segment_context::{BufferPool, InflateLimits, SegmentContext};
 use crate::work::segment_output::SegmentOutput;
@@ -22,8 +23,6 @@ use crate::work::staged_part::StagedPart;
 
 /// Outputs of a segment that wait for the part's file.
 const OUTPUTS_WAITING: usize = 1;
-/// Segments for each thread that are computed or wait for their part to take them.
-const SEGMENTS_A_THREAD: usize = 2;
 
 /// Where a run's parts are computed and where they go.
 #[derive(Debug, Clone)]
@@ -33,12 +32,11 @@ pub(crate) struct RunContext {
     pub(crate) segments: Arc<SegmentContext>,
     pub(crate) quarantine_files: WrittenFiles,
     pool: CpuPool,
-    /// One permit for each segment that may be computed or wait for its part to take it.
-    slots: Arc<Semaphore>,
 }
 
 impl RunContext {
     pub(crate) fn new(
+        resources: &Resources,
         settings: &Settings,
         snapshot: &Snapshot,
         lake: Lake,
@@ -50,7 +48,6 @@ impl RunContext {
             zstd_level: work.compression_level,
         };
         let format = FileFormat::new(dataset, snapshot, PROGRAM_VERSION, &parquet)?;
-        let pool = CpuPool::new(work.threads)?;
         let segments = SegmentContext {
             dataset: dataset.clone(),
             snapshot: snapshot.clone(),
@@ -74,8 +71,7 @@ impl RunContext {
             run_id,
             segments: Arc::new(segments),
             quarantine_files: WrittenFiles::default(),
-            slots: Arc::new(Semaphore::new(pool.threads() * SEGMENTS_A_THREAD)),
-            pool,
+            pool: resources.cpu_pool()?,
         })
     }
 
@@ -90,7 +86,7 @@ impl RunContext {
         + Send
         + 'static,
     ) -> Result<SegmentStream, PipelineError> {
-        let slot = permit(&self.slots, cancel).await?;
+        let slot = permit(self.pool.segment_slots(), cancel).await?;
         let thread = permit(self.pool.free_threads(), cancel).await?;
         let (sender, outputs) = mpsc::channel(OUTPUTS_WAITING);
         let context = Arc::clone(&self.segments);

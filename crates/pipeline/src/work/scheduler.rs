@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use transformer::TransformError;
 
 use crate::error::PipelineError;
-use crate::events::Observer;
+use crate::events::JobObserver;
 use crate::plan::{Part, Plan, PlannedBlob};
 use crate::settings::{Settings, SourceKind};
 use crate::work::attempt::{PartAttempt, PartOutcome, PartRetry};
@@ -108,7 +108,7 @@ impl PartScheduler {
     pub(crate) async fn work(
         &self,
         plan: Plan,
-        observer: &Observer,
+        observer: &JobObserver,
         cancel: &CancellationToken,
     ) -> Result<CompletedWork, PipelineError> {
         let mut work = CompletedWork {
@@ -130,7 +130,7 @@ impl PartScheduler {
     async fn run_rounds(
         &self,
         work: &mut CompletedWork,
-        observer: &Observer,
+        observer: &JobObserver,
         cancel: &CancellationToken,
     ) -> Result<(), PipelineError> {
         let parts = work.plan.parts.iter();
@@ -216,7 +216,7 @@ impl PartScheduler {
         &self,
         plan: &'a mut Plan,
         retry: PartRetry,
-        observer: &Observer,
+        observer: &JobObserver,
     ) -> Result<&'a Part, PipelineError> {
         let mut parts = plan.parts.iter_mut();
         let Some(part) = parts.find(|part| part.number == retry.part) else {
@@ -260,13 +260,14 @@ impl PartScheduler {
         parts: &mut PartTasks<'_>,
         cancel: &CancellationToken,
     ) -> Result<(), PipelineError> {
-        let segments = attempts.iter().flat_map(|attempt| {
+        // Owned: with references in the stream, no task of another thread could await this.
+        let segments = attempts.to_vec().into_iter().flat_map(|attempt| {
             let segments = 0..attempt.part.segments.len();
-            segments.map(move |index| (attempt, index))
+            segments.map(move |index| (attempt.clone(), index))
         });
         let mut fetched = stream::iter(segments)
             .map(|(attempt, index)| {
-                let download = self.start_download(attempt, index, downloads);
+                let download = self.start_download(&attempt, index, downloads);
                 async move { (attempt, index, download.await) }
             })
             .buffered(self.downloads);
@@ -286,7 +287,7 @@ impl PartScheduler {
                 blobs => blobs,
             };
             if index == 0 {
-                let part = self.start_part(attempt, is_last, &part_permits, parts, cancel);
+                let part = self.start_part(&attempt, is_last, &part_permits, parts, cancel);
                 to_part = Some(part.await?);
             }
             // A part that has failed takes no more; its error is met when it is joined.
@@ -294,7 +295,7 @@ impl PartScheduler {
                 continue;
             };
             let started = match blobs {
-                Ok(blobs) => Ok(self.start_segment(attempt, blobs, cancel).await?),
+                Ok(blobs) => Ok(self.start_segment(&attempt, blobs, cancel).await?),
                 Err(error) => Err(error),
             };
             let _ = to_part.send(started).await;

@@ -7,7 +7,7 @@ use transformer::{BatchLimits, GroupSource, TransformError, decode_blob};
 use writer::KeyHashes;
 
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, JobObserver};
 use crate::plan::PlannedBlob;
 use crate::work::row_groups::RowGroupBuilder;
 use crate::work::segment_context::{SegmentBuffers, SegmentContext};
@@ -19,7 +19,7 @@ pub(crate) fn process(
     context: &SegmentContext,
     blobs: Vec<(PlannedBlob, Spool)>,
     channel: &OutputChannel,
-    observer: &Observer,
+    observer: &JobObserver,
 ) -> Result<VecDeque<SegmentOutput>, PipelineError> {
     let mut sink = SegmentSink::new(channel.clone(), &context.spool_directory);
     let mut buffers = context.take_buffers()?;

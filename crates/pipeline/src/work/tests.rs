@@ -8,9 +8,10 @@ use super::run_context::RunContext;
 use super::scheduler::{CompletedWork, PartScheduler};
 use super::staged_part::StagedPart;
 use crate::error::PipelineError;
-use crate::events::{Event, Observer};
+use crate::events::{Event, JobObserver};
 use crate::fixtures::{Place, gzip};
 use crate::plan::Plan;
+use crate::resources::Resources;
 use crate::source::list::list_source;
 
 /// Two parts of two blobs each, all planned rightly.
@@ -32,17 +33,19 @@ struct Outcome {
 /// Works on the place's blobs, after `spoil` had its way with the plan.
 async fn work(place: &Place, overrides: &[&str], spoil: impl FnOnce(&mut Plan)) -> Outcome {
     let settings = place.settings(overrides);
-    let listed = list_source(&settings, &(Arc::new(|_| {}) as Observer))
+    let resources = Resources::new(&settings.work);
+    let listed = list_source(&resources, &settings, &(Arc::new(|_| {}) as JobObserver))
         .await
         .unwrap();
     let mut plan = Plan::new(listed.snapshot, listed.blobs, 1 << 20, 1 << 10).unwrap();
     spoil(&mut plan);
     let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();
     let run_id = "run".to_owned();
-    let context = RunContext::new(&settings, &plan.snapshot, lake.clone(), run_id).unwrap();
+    let snapshot = &plan.snapshot;
+    let context = RunContext::new(&resources, &settings, snapshot, lake.clone(), run_id).unwrap();
     let scheduler = PartScheduler::new(&settings, &context, listed.source);
     let events = Arc::new(Mutex::new(Vec::new()));
-    let observer: Observer = {
+    let observer: JobObserver = {
         let events = Arc::clone(&events);
         Arc::new(move |event| events.lock().unwrap().push(event))
     };

@@ -1,5 +1,5 @@
 //! The one seam between async tasks and the CPU pool: jobs go in, a panic comes out as an error, and no more jobs run than
-//! there are threads.
+//! there are threads, in however many runs.
 //!
 //! A job may block on a full channel that an async task empties, and must not wait for another job that was started later.
 
@@ -11,11 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::PipelineError;
 
-/// Threads for computing.
+/// Segments for each thread that are computed or wait for their part to take them.
+const SEGMENTS_A_THREAD: usize = 2;
+
+/// Threads for computing. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct CpuPool {
     threads: Arc<ThreadPool>,
     permits: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
 impl CpuPool {
@@ -28,16 +32,17 @@ impl CpuPool {
             what: "start the CPU pool".to_owned(),
             source: std::io::Error::other(error),
         })?;
-        let permits = Arc::new(Semaphore::new(threads.current_num_threads()));
+        let count = threads.current_num_threads();
         Ok(Self {
             threads: Arc::new(threads),
-            permits,
+            permits: Arc::new(Semaphore::new(count)),
+            slots: Arc::new(Semaphore::new(count * SEGMENTS_A_THREAD)),
         })
     }
 
-    /// Number of threads.
-    pub(crate) fn threads(&self) -> usize {
-        self.threads.current_num_threads()
+    /// One permit for each segment that may be computed or wait for its part to take it: they bound what waits in memory.
+    pub(crate) fn segment_slots(&self) -> &Arc<Semaphore> {
+        &self.slots
     }
 
     /// One permit for each thread that has no job.
