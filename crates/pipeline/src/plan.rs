@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 
 use dataset::{BlobPath, Snapshot};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::PipelineError;
 
@@ -20,15 +21,13 @@ pub const PLAN_VERSION: u32 = 1;
 /// Parquet bytes that a byte of gzip becomes, about: 0.43 measured on InfoGathering records, with some room.
 const PARQUET_OF_GZIP: f64 = 0.5;
 
-/// A snapshot and its parts.
+/// A snapshot and its parts. Does not change: a plan with other parts is another plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Version of this form: [`PLAN_VERSION`].
-    pub version: u32,
-    /// The snapshot.
-    pub snapshot: Snapshot,
-    /// The parts, by number.
-    pub parts: Vec<Part>,
+    #[serde(deserialize_with = "known_version")]
+    version: u32,
+    snapshot: Snapshot,
+    parts: Vec<Part>,
 }
 
 /// One Parquet file to be made; of blobs whose path names no device group, one in each group's partition.
@@ -108,6 +107,25 @@ impl Plan {
         })
     }
 
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The parts, by number.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The plan with this part in the place of the one of its number.
+    pub(crate) fn with_part(mut self, part: Part) -> Self {
+        let planned = self.parts.iter_mut();
+        for planned in planned.filter(|planned| planned.number == part.number) {
+            planned.clone_from(&part);
+        }
+        self
+    }
+
     /// All blobs, by part.
     pub fn blobs(&self) -> impl Iterator<Item = &PlannedBlob> {
         self.parts.iter().flat_map(Part::blobs)
@@ -116,6 +134,16 @@ impl Plan {
     /// Compressed bytes of all blobs.
     pub fn bytes(&self) -> u64 {
         self.blobs().map(|blob| blob.bytes).sum()
+    }
+}
+
+/// Refuses a plan that a later version of this program made.
+fn known_version<'de, D: Deserializer<'de>>(wire: D) -> Result<u32, D::Error> {
+    match u32::deserialize(wire)? {
+        version if version <= PLAN_VERSION => Ok(version),
+        version => Err(D::Error::custom(format!(
+            "the plan has version {version}, and this program knows none beyond {PLAN_VERSION}"
+        ))),
     }
 }
 
@@ -229,6 +257,39 @@ mod tests {
                 .collect::<Vec<_>>(),
             [0, 1]
         );
+    }
+
+    #[test]
+    fn a_plan_comes_back_from_json_as_it_was_without_signatures() {
+        let url = "https://x.blob.core.windows.net/c/2022-07-26/1001/InfoGatheringExport/json/\
+                   OrgId=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa/_RbacGroupId=7/part-00000.json.gz\
+                   ?se=2030-01-01T00%3A00%3A00Z&sig=T0pSecret";
+        let url = extractor::SignedUrl::parse(url, chrono::Utc::now()).unwrap();
+        let blobs = vec![
+            PlannedBlob::new(url.blob_path(), 70),
+            blob("a", 20, None),
+            blob("b", 20, Some(-1)),
+        ];
+        let plan = plan(blobs).unwrap();
+        let json = serde_json::to_string(&plan).unwrap();
+        assert!(
+            json.contains("part-00000") && !json.contains("sig"),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+        let later = json.replace("\"version\":1", "\"version\":2");
+        let error = serde_json::from_str::<Plan>(&later).unwrap_err();
+        assert!(error.to_string().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn a_plan_with_another_part_keeps_all_its_other_parts() {
+        let before = plan(vec![blob("a", 70, Some(1)), blob("b", 70, Some(1))]).unwrap();
+        let mut part = before.parts()[1].clone();
+        part.segments[0][0].bytes = 71;
+        let after = before.clone().with_part(part.clone());
+        assert_eq!(after.parts(), [before.parts()[0].clone(), part]);
+        assert_eq!((before.bytes(), after.bytes()), (140, 141));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: &PlanArguments, log: &Log) -> Result<ExitCode
 /// The snapshot, then a line for every file to be made.
 fn text(plan: &Plan, dataset: &Dataset, root: &str) -> String {
     let column = &dataset.partition.column;
-    let snapshot = &plan.snapshot;
+    let snapshot = plan.snapshot();
     let mut out = format!(
         "{}  {}, generated {}, organisation {}\nwould read {} in {} blobs and write below {}/{}:\n",
         snapshot.id(),
@@ -41,7 +41,7 @@ fn text(plan: &Plan, dataset: &Dataset, root: &str) -> String {
         root.trim_end_matches('/'),
         snapshot.dataset,
     );
-    for part in &plan.parts {
+    for part in plan.parts() {
         let bytes: u64 = part.blobs().map(|blob| blob.bytes).sum();
         out.push_str(&format!(
             "  {}  from {} in {} blobs\n",
@@ -61,8 +61,8 @@ fn file(plan: &Plan, part: &Part, column: &str) -> String {
         .map_or_else(|| "*".to_owned(), |id| id.to_string());
     format!(
         "{GENERATED_DATE}={}/{column}={group}/part-{}-{:05}.parquet",
-        plan.snapshot.generated_date(),
-        plan.snapshot.id(),
+        plan.snapshot().generated_date(),
+        plan.snapshot().id(),
         part.number
     )
 }

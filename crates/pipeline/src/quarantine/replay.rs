@@ -21,7 +21,6 @@ use writer::{
 
 use crate::error::PipelineError;
 use crate::events::JobObserver;
-use crate::plan::Part;
 use crate::quarantine::decode::decode_again;
 use crate::refusal::Refusal;
 use crate::report::QuarantineReport;
@@ -116,11 +115,7 @@ async fn replay_snapshot(
     let replay = SnapshotReplay {
         settings,
         context: &context,
-        part: Part {
-            number: unused_number(&published),
-            rbac_group_id: None,
-            segments: vec![Vec::new()],
-        },
+        part: unused_number(&published),
         published,
         cancel,
     };
@@ -141,7 +136,8 @@ async fn replay_snapshot(
 struct SnapshotReplay<'a> {
     settings: &'a Settings,
     context: &'a RunContext,
-    part: Part,
+    /// The number of the part.
+    part: u32,
     published: Manifest,
     cancel: &'a CancellationToken,
 }
@@ -185,7 +181,7 @@ impl SnapshotReplay<'_> {
         let observer: JobObserver = Arc::new(|_| {});
         let (cut, staged) = tokio::join!(
             self.feed(to_job),
-            PartAssembler::new(self.context, &self.part, &observer).assemble(segments)
+            PartAssembler::new(self.context, self.part, 1, &observer).assemble(segments)
         );
         let staged = staged?;
         match cut {
@@ -203,7 +199,7 @@ impl SnapshotReplay<'_> {
             &self.context.lake,
             &self.published.identity(),
             &self.context.run_id,
-            format!("part-{:05}-cut", self.part.number),
+            format!("part-{:05}-cut", self.part),
             Arc::clone(&self.context.quarantine_files),
         );
         let mut cut = Cut::default();

@@ -100,7 +100,7 @@ pub(super) async fn publish_newest(run: RunRequest<'_>) -> Published {
 async fn publish(run: RunRequest<'_>) -> Published {
     match plan_source(run).await {
         Ok((plan, source)) => Published {
-            snapshot: Some(plan.snapshot.clone()),
+            snapshot: Some(plan.snapshot().clone()),
             ..publish_plan(run, plan, source).await
         },
         Err(error) => Published::failed(error),
@@ -118,14 +118,14 @@ async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource), Pipeline
 }
 
 async fn publish_plan(run: RunRequest<'_>, plan: Plan, source: BlobSource) -> Published {
-    match is_new(run, &plan.snapshot).await {
+    match is_new(run, plan.snapshot()).await {
         Ok(true) => {}
         Ok(false) => return Published::ended(Ok(Committed::UNCHANGED)),
         Err(error) => return Published::failed(error),
     }
-    let (blobs, parts) = (plan.blobs().count() as u64, plan.parts.len() as u64);
+    let (blobs, parts) = (plan.blobs().count() as u64, plan.parts().len() as u64);
     (run.observer)(Event::Planned {
-        snapshot: plan.snapshot.id(),
+        snapshot: plan.snapshot().id(),
         blobs,
         parts,
         bytes: plan.bytes(),
@@ -178,14 +178,14 @@ async fn work_on(
     plan: Plan,
     source: BlobSource,
 ) -> Result<(RunGuard, RunContext, CompletedWork), PipelineError> {
-    let (lake, dataset) = (run.lake, &plan.snapshot.dataset);
+    let (lake, dataset) = (run.lake, &plan.snapshot().dataset);
     if !run.settings.lake.single_writer {
         writer::probe_conditional_put(lake, dataset, run.run_id).await?;
     }
     let table = run.settings.lake.table();
     let lease = writer::begin_run(lake, dataset, run.run_id, table).await?;
     let run_id = run.run_id.to_owned();
-    let (settings, snapshot) = (run.settings, &plan.snapshot);
+    let (settings, snapshot) = (run.settings, plan.snapshot());
     let context = RunContext::new(run.resources, settings, snapshot, lake.clone(), run_id)?;
     let scheduler = PartScheduler::new(run.settings, &context, source);
     let work = scheduler.work(plan, run.observer, run.cancel).await?;
@@ -244,7 +244,7 @@ async fn pass_gate(
         quarantined: &counts.quarantined,
         duplicates,
     };
-    let last = last_committed(run.lake, &plan.snapshot).await?;
+    let last = last_committed(run.lake, plan.snapshot()).await?;
     // A past day's size says nothing about today's.
     let last = last.filter(|_| !run.options.backfill);
     checks::check(&run.settings.gate, plan, counted, last.as_ref())?;
@@ -279,13 +279,13 @@ async fn commit(
         parts: staged,
         ..
     } = work;
-    let (dataset, id) = (&plan.snapshot.dataset, plan.snapshot.id());
+    let (dataset, id) = (&plan.snapshot().dataset, plan.snapshot().id());
     let quarantine_files: Vec<String> = staged
         .iter()
         .flat_map(|part| part.quarantine_files.clone())
         .collect();
     let request = CommitRequest {
-        snapshot: plan.snapshot.clone(),
+        snapshot: plan.snapshot().clone(),
         dataset: settings.dataset.clone(),
         run_id: run.run_id.to_owned(),
         program_version: PROGRAM_VERSION.to_owned(),

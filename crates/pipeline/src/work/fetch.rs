@@ -5,7 +5,7 @@ use extractor::{BlobSource, Spool};
 
 use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
-use crate::plan::PlannedBlob;
+use crate::plan::{Part, PlannedBlob};
 
 /// Fetches blobs, one after another.
 pub(crate) async fn fetch(
@@ -23,18 +23,12 @@ pub(crate) async fn fetch(
     Ok(fetched)
 }
 
-/// Asks for the sizes of blobs again: whether one of them has changed.
-pub(crate) async fn resize<'a>(
-    source: &BlobSource,
-    blobs: impl Iterator<Item = &'a mut PlannedBlob>,
-) -> Result<bool, PipelineError> {
-    let mut changed = false;
-    for blob in blobs {
-        let bytes = source.size(&parse_path(blob)?).await?;
-        changed |= bytes != blob.bytes;
-        blob.bytes = bytes;
+/// The part with the sizes that its blobs have now.
+pub(crate) async fn resized(source: &BlobSource, mut part: Part) -> Result<Part, PipelineError> {
+    for blob in part.segments.iter_mut().flatten() {
+        blob.bytes = source.size(&parse_path(blob)?).await?;
     }
-    Ok(changed)
+    Ok(part)
 }
 
 fn parse_path(blob: &PlannedBlob) -> Result<BlobPath, PipelineError> {

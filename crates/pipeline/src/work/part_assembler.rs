@@ -10,7 +10,6 @@ use writer::{EncodedRowGroup, SpooledRowGroup, StagedFileWriter};
 
 use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
-use crate::plan::Part;
 use crate::work::quarantine_file::QuarantineWriter;
 use crate::work::run_context::RunContext;
 use crate::work::segment_output::SegmentOutput;
@@ -20,7 +19,10 @@ use crate::work::staged_part::StagedPart;
 /// A part and what is made of it so far.
 pub(crate) struct PartAssembler<'a> {
     context: &'a RunContext,
-    part: &'a Part,
+    /// The part's number.
+    number: u32,
+    /// How many segments it has.
+    segments: usize,
     observer: &'a JobObserver,
     /// Files under way, by device group.
     files: BTreeMap<i64, StagedFileWriter>,
@@ -28,10 +30,16 @@ pub(crate) struct PartAssembler<'a> {
 }
 
 impl<'a> PartAssembler<'a> {
-    pub(crate) fn new(context: &'a RunContext, part: &'a Part, observer: &'a JobObserver) -> Self {
+    pub(crate) fn new(
+        context: &'a RunContext,
+        number: u32,
+        segments: usize,
+        observer: &'a JobObserver,
+    ) -> Self {
         Self {
             context,
-            part,
+            number,
+            segments,
             observer,
             files: BTreeMap::new(),
             staged: StagedPart::default(),
@@ -44,7 +52,7 @@ impl<'a> PartAssembler<'a> {
         segments: mpsc::Receiver<SegmentResult>,
     ) -> Result<StagedPart, PipelineError> {
         let filled = self.fill(segments).await;
-        let (part, observer) = (self.part.number, self.observer);
+        let (part, observer) = (self.number, self.observer);
         let staged = self.finish(filled).await?;
         observer(Event::PartStaged {
             part,
@@ -62,10 +70,10 @@ impl<'a> PartAssembler<'a> {
             &self.context.lake,
             &self.context.segments.snapshot,
             &self.context.run_id,
-            format!("part-{:05}", self.part.number),
+            format!("part-{:05}", self.number),
             Arc::clone(&self.context.quarantine_files),
         );
-        for _ in &self.part.segments {
+        for _ in 0..self.segments {
             let Some(segment) = segments.recv().await else {
                 return Err(PipelineError::Cancelled);
             };
@@ -130,7 +138,7 @@ impl<'a> PartAssembler<'a> {
             &segments.format,
             &self.context.run_id,
             partition,
-            self.part.number,
+            self.number,
         )?))
     }
 
@@ -139,7 +147,7 @@ impl<'a> PartAssembler<'a> {
         self,
         mut filled: Result<(), PipelineError>,
     ) -> Result<StagedPart, PipelineError> {
-        let (part, mut staged) = (self.part.number, self.staged);
+        let (part, mut staged) = (self.number, self.staged);
         for file in self.files.into_values() {
             if filled.is_ok() {
                 match file.finish().await {

@@ -111,58 +111,68 @@ impl PartScheduler {
         observer: &JobObserver,
         cancel: &CancellationToken,
     ) -> Result<CompletedWork, PipelineError> {
-        let mut work = CompletedWork {
-            plan,
-            parts: Vec::new(),
-            restarted: 0,
-        };
-        match self.run_rounds(&mut work, observer, cancel).await {
-            Ok(()) => Ok(work),
+        let mut parts = Vec::new();
+        match self.run_rounds(plan, &mut parts, observer, cancel).await {
+            Ok((plan, restarted)) => Ok(CompletedWork {
+                plan,
+                parts,
+                restarted,
+            }),
             Err(error) => {
-                self.context.discard(&work.parts).await;
+                self.context.discard(&parts).await;
                 self.context.discard_quarantine().await;
                 Err(error)
             }
         }
     }
 
-    /// Makes all parts, then those again that have to be, and so on.
+    /// Makes all parts, then those again that have to be, and so on. Gives the plan as it was followed in the end, and how many
+    /// parts were made again. What is staged is added to `staged` at once: after an error it has to be discarded.
     async fn run_rounds(
         &self,
-        work: &mut CompletedWork,
+        mut plan: Plan,
+        staged: &mut Vec<StagedPart>,
         observer: &JobObserver,
         cancel: &CancellationToken,
-    ) -> Result<(), PipelineError> {
-        let parts = work.plan.parts.iter();
+    ) -> Result<(Plan, u64), PipelineError> {
+        let mut restarted = 0;
+        let parts = plan.parts().iter();
         let mut attempts: Vec<PartAttempt> =
             parts.map(|part| PartAttempt::new(part, observer)).collect();
         for attempt in 1.. {
             let is_last = attempt >= self.part_attempts;
-            let mut retries = self
-                .run_round(&attempts, is_last, &mut work.parts, cancel)
-                .await?;
+            let mut retries = self.run_round(&attempts, is_last, staged, cancel).await?;
             if retries.is_empty() {
                 break;
             }
             retries.sort_by_key(|retry| retry.part);
+            restarted += retries.len() as u64;
             let pause = self.retry_delay.saturating_mul(1 << (attempt - 1).min(10));
-            attempts.clear();
-            let prepared = async {
-                tokio::time::sleep(pause).await;
-                for retry in retries {
-                    let part = self.prepare_retry(&mut work.plan, retry, observer).await?;
-                    attempts.push(PartAttempt::new(part, observer));
-                    work.restarted += 1;
-                }
-                Ok::<_, PipelineError>(())
-            };
-            tokio::select! {
+            (plan, attempts) = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-                prepared = prepared => prepared?,
-            }
+                prepared = self.prepare_retries(plan, retries, pause, observer) => prepared?,
+            };
         }
-        Ok(())
+        Ok((plan, restarted))
+    }
+
+    /// The next round, and the plan that it follows.
+    async fn prepare_retries(
+        &self,
+        mut plan: Plan,
+        retries: Vec<PartRetry>,
+        pause: Duration,
+        observer: &JobObserver,
+    ) -> Result<(Plan, Vec<PartAttempt>), PipelineError> {
+        tokio::time::sleep(pause).await;
+        let mut attempts = Vec::with_capacity(retries.len());
+        for retry in retries {
+            let part = self.prepare_retry(&plan, retry, observer).await?;
+            attempts.push(PartAttempt::new(&part, observer));
+            plan = plan.with_part(part);
+        }
+        Ok((plan, attempts))
     }
 
     /// Makes parts side by side. Gives those that are to be made again; any other failure stops all.
@@ -212,22 +222,22 @@ impl PartScheduler {
     }
 
     /// Takes back what was reported of a part and asks for the sizes of its blobs again: one of them may have changed.
-    async fn prepare_retry<'a>(
+    async fn prepare_retry(
         &self,
-        plan: &'a mut Plan,
+        plan: &Plan,
         retry: PartRetry,
         observer: &JobObserver,
-    ) -> Result<&'a Part, PipelineError> {
-        let mut parts = plan.parts.iter_mut();
-        let Some(part) = parts.find(|part| part.number == retry.part) else {
+    ) -> Result<Part, PipelineError> {
+        let mut parts = plan.parts().iter();
+        let Some(planned) = parts.find(|part| part.number == retry.part) else {
             return Err(retry.error);
         };
-        let resized = fetch::resize(&self.source, part.segments.iter_mut().flatten()).await?;
+        let part = fetch::resized(&self.source, planned.clone()).await?;
         let is_length = matches!(
             retry.error,
             PipelineError::Extract(ExtractorError::LengthMismatch { .. })
         );
-        if is_length && !resized {
+        if is_length && part == *planned {
             // The length is wrong time after time, and not because the blob is another.
             return Err(retry.error);
         }
@@ -261,7 +271,7 @@ impl PartScheduler {
         cancel: &CancellationToken,
     ) -> Result<(), PipelineError> {
         // Owned: with references in the stream, no task of another thread could await this.
-        let segments = attempts.to_vec().into_iter().flat_map(|attempt| {
+        let segments = attempts.iter().cloned().flat_map(|attempt| {
             let segments = 0..attempt.part.segments.len();
             segments.map(move |index| (attempt.clone(), index))
         });
@@ -371,7 +381,9 @@ impl PartScheduler {
         segments: mpsc::Receiver<SegmentResult>,
         is_last: bool,
     ) -> Result<PartOutcome, PipelineError> {
-        let assembler = PartAssembler::new(&self.context, &attempt.part, &attempt.observer);
+        let (number, segment_count) = (attempt.part.number, attempt.part.segments.len());
+        let observer = &attempt.observer;
+        let assembler = PartAssembler::new(&self.context, number, segment_count, observer);
         match assembler.assemble(segments).await {
             Ok(staged) => Ok(PartOutcome::Staged(staged)),
             Err(error) if !is_last && self.may_pass(&error) => Ok(PartOutcome::Retry(PartRetry {
