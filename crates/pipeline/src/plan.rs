@@ -119,9 +119,9 @@ impl Plan {
 
     /// The plan with this part in the place of the one of its number.
     pub(crate) fn with_part(mut self, part: Part) -> Self {
-        let planned = self.parts.iter_mut();
-        for planned in planned.filter(|planned| planned.number == part.number) {
-            planned.clone_from(&part);
+        let mut planned = self.parts.iter_mut();
+        if let Some(planned) = planned.find(|planned| planned.number == part.number) {
+            *planned = part;
         }
         self
     }

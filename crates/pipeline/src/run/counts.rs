@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use transformer::DriftKind;
-
-use crate::report::{self, BlobReport, DriftReport, QuarantineReport};
-use crate::work::staged_part::StagedPart;
+use crate::report::{BlobReport, DriftReport, QuarantineReport};
+use crate::work::staged_part::{Drift, StagedPart};
 
 /// The counts of all parts of a snapshot, as the gate and the report look at them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) files: u64,
     pub(super) records_read: u64,
@@ -28,17 +26,15 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn of(staged: &[StagedPart]) -> Self {
         let mut counts = Self::default();
-        let mut drift: BTreeMap<_, u64> = BTreeMap::new();
+        let mut drift = Drift::default();
         let mut quarantined: BTreeMap<&str, QuarantineReport> = BTreeMap::new();
         for part in staged {
             counts.blobs.extend(part.blobs.iter().cloned());
-            for ((path, kind), records) in &part.drift {
-                *drift.entry((path, (*kind).into())).or_default() += records;
-            }
+            drift.add_all(&part.drift);
             for (reason, found) in &part.quarantined {
                 let reported = quarantined.entry(reason);
                 let reported = reported.or_insert_with(|| QuarantineReport {
-                    reason: (*reason).to_owned(),
+                    reason: reason.clone(),
                     records: 0,
                     example: Some(found.example.clone()),
                 });
@@ -57,25 +53,8 @@ impl Counts {
             counts.rows_rescued += blob.rows_rescued;
             counts.bytes_read += blob.bytes;
         }
-        let drift = drift
-            .into_iter()
-            .map(|((wire_path, kind), records)| DriftReport {
-                wire_path: wire_path.clone(),
-                kind,
-                records,
-            });
-        counts.drift = drift.collect();
+        counts.drift = drift.into();
         counts.quarantined = quarantined.into_values().collect();
         counts
-    }
-}
-
-impl From<DriftKind> for report::DriftKind {
-    fn from(kind: DriftKind) -> Self {
-        match kind {
-            DriftKind::Unnamed => Self::Unnamed,
-            DriftKind::Misfit => Self::Misfit,
-            DriftKind::Spelling => Self::Spelling,
-        }
     }
 }

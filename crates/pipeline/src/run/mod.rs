@@ -8,3 +8,6 @@ mod published;
 mod report;
 pub(crate) mod run_id;
 pub(crate) mod start;
+
+#[cfg(test)]
+mod tests;

@@ -107,7 +107,7 @@ async fn publish(run: RunRequest<'_>) -> Published {
     }
 }
 
-async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource), PipelineError> {
+pub(super) async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource), PipelineError> {
     (run.observer)(Event::Listing);
     let listed = tokio::select! {
         biased;
@@ -173,7 +173,7 @@ async fn is_new(run: RunRequest<'_>, snapshot: &Snapshot) -> Result<bool, Pipeli
 }
 
 /// Stages all parts. Others take the run for alive until the lease is dropped.
-async fn work_on(
+pub(super) async fn work_on(
     run: RunRequest<'_>,
     plan: Plan,
     source: BlobSource,
@@ -193,7 +193,7 @@ async fn work_on(
 }
 
 /// Asks the gate, and commits.
-async fn publish_work(
+pub(super) async fn publish_work(
     run: RunRequest<'_>,
     context: &RunContext,
     mut work: CompletedWork,

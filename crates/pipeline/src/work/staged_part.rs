@@ -1,28 +1,37 @@
 //! The result of working on a part: staged files and everything that was counted. Uploaded, not yet visible.
+//!
+//! A record that another process can commit: it names all that the gate and the commit need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use transformer::{BlobCounts, DriftKind, QuarantinedRecord};
+use serde::{Deserialize, Serialize};
+use transformer::{BlobCounts, QuarantinedRecord};
 use writer::{KeyHashes, StagedFile};
 
 use crate::plan::PlannedBlob;
-use crate::report::{BlobReport, QuarantineExample};
+use crate::report::{BlobReport, DriftKind, DriftReport, QuarantineExample};
 
 /// A part whose files are staged.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StagedPart {
     pub(crate) files: Vec<StagedFile>,
     pub(crate) blobs: Vec<BlobReport>,
-    pub(crate) drift: HashMap<(String, DriftKind), u64>,
+    pub(crate) drift: Drift,
     /// By the reason's code.
-    pub(crate) quarantined: BTreeMap<&'static str, Quarantined>,
+    pub(crate) quarantined: BTreeMap<String, Quarantined>,
     pub(crate) quarantine_files: Vec<String>,
-    /// Hashes of the unique keys, for each of `blobs`.
+    /// Hashes of the unique keys, for each of `blobs`. They are in a temporary file of this process: not yet part of the record.
+    #[serde(skip)]
     keys: Vec<KeyHashes>,
 }
 
+/// How many records a wire path was rescued in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<DriftReport>", into = "Vec<DriftReport>")]
+pub(crate) struct Drift(BTreeMap<(String, DriftKind), u64>);
+
 /// Records that were quarantined for one reason.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Quarantined {
     pub(crate) records: u64,
     /// The first of them.
@@ -34,12 +43,12 @@ impl StagedPart {
     pub(crate) fn reasons(&self) -> BTreeMap<String, u64> {
         let reasons = self.quarantined.iter();
         reasons
-            .map(|(reason, quarantined)| ((*reason).to_owned(), quarantined.records))
+            .map(|(reason, quarantined)| (reason.clone(), quarantined.records))
             .collect()
     }
 
     pub(crate) fn count_quarantined(&mut self, blob: &str, record: &QuarantinedRecord) {
-        let quarantined = self.quarantined.entry(record.reason.code());
+        let quarantined = self.quarantined.entry(record.reason.code().to_owned());
         let quarantined = quarantined.or_insert_with(|| Quarantined {
             records: 0,
             example: QuarantineExample {
@@ -59,8 +68,8 @@ impl StagedPart {
 
     pub(crate) fn add_blob(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: KeyHashes) {
         self.keys.push(keys);
-        for (key, records) in counts.drift {
-            *self.drift.entry(key).or_default() += records;
+        for ((path, kind), records) in counts.drift {
+            self.drift.add(path, kind.into(), records);
         }
         self.blobs.push(BlobReport {
             blob: blob.path.clone(),
@@ -70,5 +79,49 @@ impl StagedPart {
             records_quarantined: counts.quarantined,
             rows_rescued: counts.rows_rescued,
         });
+    }
+}
+
+impl Drift {
+    fn add(&mut self, wire_path: String, kind: DriftKind, records: u64) {
+        *self.0.entry((wire_path, kind)).or_default() += records;
+    }
+
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        for ((wire_path, kind), records) in &other.0 {
+            self.add(wire_path.clone(), *kind, *records);
+        }
+    }
+}
+
+impl From<Vec<DriftReport>> for Drift {
+    fn from(reports: Vec<DriftReport>) -> Self {
+        let mut drift = Self::default();
+        for report in reports {
+            drift.add(report.wire_path, report.kind, report.records);
+        }
+        drift
+    }
+}
+
+impl From<Drift> for Vec<DriftReport> {
+    fn from(drift: Drift) -> Self {
+        let reports = drift.0.into_iter();
+        reports
+            .map(|((wire_path, kind), records)| DriftReport {
+                wire_path,
+                kind,
+                records,
+            })
+            .collect()
+    }
+}
+
+impl From<transformer::DriftKind> for DriftKind {
+    fn from(kind: transformer::DriftKind) -> Self {
+        match kind {
+            transformer::DriftKind::Unnamed => Self::Unnamed,
+            transformer::DriftKind::Misfit => Self::Misfit,
+        }
     }
 }
