@@ -224,7 +224,7 @@ pub(crate) async fn stage(
 /// The run's lease, where lakes have such.
 pub(crate) async fn lease(lake: &Lake, run_id: &str) {
     if let Store::Remote(_) = &lake.store {
-        crate::stage::run_lease::put_lease(lake, "devices", run_id)
+        crate::store::lease::put_lease(lake, "devices", run_id)
             .await
             .unwrap();
     }
@@ -236,7 +236,7 @@ pub(crate) fn now() -> DateTime<Utc> {
 
 /// A request that holds all invariants.
 pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>) -> CommitRequest {
-    let rows = files.iter().map(|file| file.rows).sum();
+    let rows = files.iter().map(|file| file.data.rows).sum();
     let blob = BlobCounts {
         path: "blob".to_owned(),
         bytes: 1,
@@ -279,9 +279,14 @@ pub(crate) async fn committed(
     run_id: &str,
     rows: u64,
 ) -> CommitOutcome {
-    let _staging = crate::begin_run(lake, &snapshot.dataset, run_id, settings_of(lake))
-        .await
-        .unwrap();
+    let _staging = crate::begin_run(
+        lake,
+        &snapshot.dataset,
+        run_id,
+        settings_of(lake).lease_time(),
+    )
+    .await
+    .unwrap();
     let request = staged(lake, snapshot, run_id, rows).await;
     commit(lake, request).await
 }

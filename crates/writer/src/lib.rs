@@ -41,12 +41,12 @@ pub use parquet::statistics::{Bounds, ColumnStatistics, StringBounds};
 pub use stage::key_hashes::{
     DuplicateKey, Duplicates, KeyHasher, KeyHashes, KeySpool, duplicate_keys,
 };
-pub use stage::run_lease::{RunGuard, begin_run, probe_conditional_put};
 pub use stage::staged_file::{StagedFile, StagedFileWriter};
-pub use stage::upload::OpenUpload;
 pub use store::lake::Lake;
+pub use store::lease::{RunGuard, begin_run, probe_conditional_put};
 pub use store::object::ObjectInfo;
 pub use store::text_flaw::TextFlaw;
+pub use store::upload::OpenUpload;
 pub use table::latest::{CurrentSnapshot, Latest, RetiredSnapshot, read_manifest};
 pub use table::manifest::{BlobCounts, Manifest};
 pub use table::settings::{TableFormat, TableSettings};

@@ -111,7 +111,8 @@ async fn replay_snapshot(
     let identity = published.identity();
     let context = RunContext::new(resources, settings, &identity, lake.clone(), run_id)?;
     let table = settings.lake.table();
-    let _staging = writer::begin_run(lake, &dataset.name, &context.run_id, table).await?;
+    let _staging =
+        writer::begin_run(lake, &dataset.name, &context.run_id, table.lease_time()).await?;
     let replay = SnapshotReplay {
         settings,
         context: &context,
@@ -147,7 +148,7 @@ impl SnapshotReplay<'_> {
         let (staged, cut) = self.stage().await?;
         let mut quarantine_files = cut.files;
         quarantine_files.extend(staged.quarantine_files.iter().cloned());
-        let rows_added = staged.files.iter().map(|file| file.rows).sum();
+        let rows_added = staged.files.iter().map(|file| file.data.rows).sum();
         let mut remaining = staged.reasons();
         if cut.records > 0 {
             *remaining.entry(cut.reason).or_default() += cut.records;

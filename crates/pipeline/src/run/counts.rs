@@ -42,8 +42,8 @@ impl Counts {
             }
             for file in &part.files {
                 counts.files += 1;
-                counts.rows_written += file.rows;
-                counts.bytes_written += file.bytes;
+                counts.rows_written += file.data.rows;
+                counts.bytes_written += file.data.bytes;
             }
         }
         counts.blobs.sort_by(|a, b| a.blob.cmp(&b.blob));

@@ -183,7 +183,7 @@ pub(super) async fn work_on(
         writer::probe_conditional_put(lake, dataset, run.run_id).await?;
     }
     let table = run.settings.lake.table();
-    let lease = writer::begin_run(lake, dataset, run.run_id, table).await?;
+    let lease = writer::begin_run(lake, dataset, run.run_id, table.lease_time()).await?;
     let run_id = run.run_id.to_owned();
     let (settings, snapshot) = (run.settings, plan.snapshot());
     let context = RunContext::new(run.resources, settings, snapshot, lake.clone(), run_id)?;

@@ -56,8 +56,8 @@ impl<'a> PartAssembler<'a> {
         let staged = self.finish(filled).await?;
         observer(Event::PartStaged {
             part,
-            rows: staged.files.iter().map(|file| file.rows).sum(),
-            bytes: staged.files.iter().map(|file| file.bytes).sum(),
+            rows: staged.files.iter().map(|file| file.data.rows).sum(),
+            bytes: staged.files.iter().map(|file| file.data.bytes).sum(),
         });
         Ok(staged)
     }

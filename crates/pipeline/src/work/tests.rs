@@ -77,7 +77,7 @@ async fn a_part_whose_blob_is_another_than_planned_is_made_again_and_the_others_
     let outcome = work(&place, &[], with_a_wrong_size).await;
     let work = outcome.work.unwrap();
     assert_eq!((work.restarted, work.parts.len()), (1, 2));
-    let rows = |part: &StagedPart| part.files.iter().map(|file| file.rows).sum::<u64>();
+    let rows = |part: &StagedPart| part.files.iter().map(|file| file.data.rows).sum::<u64>();
     assert_eq!(work.parts.iter().map(rows).collect::<Vec<_>>(), [200, 200]);
     assert_eq!(outcome.staged, 2);
 

@@ -15,26 +15,26 @@
 //! finished or undone as after a commit's.
 
 use crate::commit::decide::{Decided, Entry, Request, decide, info};
+use crate::commit::invariants;
 use crate::commit::recover::delete_unlisted;
 use crate::commit::recover::recover;
 use crate::commit::recover::roll_back;
 use crate::commit::request::sorted;
 use crate::commit::uploads::abort;
 use crate::commit::uploads::complete_uploads;
-use crate::stage::leftovers;
+use crate::store::leftovers;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use dataset::Dataset;
 
 use crate::delta::log::EntryOfSnapshot;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout;
-use crate::parquet::data_file::DataFile;
-use crate::stage::run_lease;
 use crate::stage::staged_file::StagedFile;
 use crate::store::failpoint;
 use crate::store::lake::Lake;
+use crate::store::lease;
 use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest};
 use crate::table::manifest::{BlobCounts, Manifest};
@@ -94,7 +94,7 @@ pub enum AmendOutcome {
 /// store the uploads have been aborted, and the snapshot is as before unless the swap itself failed without an answer.
 pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> {
     let manifest = amended(request);
-    check(request, &manifest)?;
+    invariants::check_append(&request.published, &manifest)?;
     let (dataset, now) = (&request.published.dataset, request.committed_at);
     let lock = lake.lock_commits(dataset).await?;
     let table = Table::new(lake, dataset, request.table);
@@ -109,7 +109,7 @@ pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> 
     };
     append.intent.write(lake).await?;
     failpoint::reached("begun");
-    if !run_lease::may_commit(lake, dataset, &request.run_id, request.table).await? {
+    if !lease::may_commit(lake, dataset, &request.run_id, request.table.lease_time()).await? {
         abort(lake, dataset, &request.run_id, &request.files).await?;
         roll_back(&table, &append.intent, &table.read(now).await?).await?;
         return Ok(AmendOutcome::Outdated);
@@ -200,7 +200,7 @@ fn stale(request: &AmendRequest, manifest: &Manifest) -> Vec<String> {
 
 fn amended(request: &AmendRequest) -> Manifest {
     let mut files = request.published.files.clone();
-    files.extend(request.files.iter().map(DataFile::from));
+    files.extend(request.files.iter().map(|file| file.data.clone()));
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Manifest {
         schema_fingerprint: request.schema_fingerprint.clone(),
@@ -217,51 +217,6 @@ fn amended(request: &AmendRequest) -> Manifest {
         blobs: request.blobs.clone(),
         ..request.published.clone()
     }
-}
-
-/// What must hold of an amendment, beside what holds of every snapshot.
-fn check(request: &AmendRequest, manifest: &Manifest) -> Result<()> {
-    let broken = |invariant: &'static str, message: String| {
-        Err(Error::Invariant {
-            snapshot: manifest.snapshot.to_string(),
-            invariant,
-            message,
-        })
-    };
-    let mut paths = HashSet::new();
-    if let Some(file) = manifest.files.iter().find(|file| !paths.insert(&file.path)) {
-        return broken("paths are distinct", format!("`{}` comes twice", file.path));
-    }
-    let date = manifest.identity().generated_date();
-    for file in &request.files {
-        let (dataset, id) = (&manifest.dataset, &manifest.snapshot);
-        let expected = layout::part(dataset, &file.partition, id, file.number);
-        if file.path != expected || file.partition.generated_date != date || file.rows == 0 {
-            let message = format!("`{}` with {} rows", file.path, file.rows);
-            return broken(
-                "paths are those of the layout, and files have rows",
-                message,
-            );
-        }
-    }
-    let blobs = request.published.blobs.iter().zip(&request.blobs);
-    let same_records = request.published.blobs.len() == request.blobs.len()
-        && blobs.clone().all(|(before, after)| {
-            before.path == after.path
-                && before.records == after.records
-                && before.rows <= after.rows
-                && after.rows.checked_add(after.quarantined) == Some(after.records)
-        });
-    if !same_records {
-        let message = "the counts of the blobs differ from those published".to_owned();
-        return broken("records are written or quarantined", message);
-    }
-    let rows: u64 = request.blobs.iter().map(|blob| blob.rows).sum();
-    if rows != manifest.rows {
-        let message = format!("{} rows in files, {rows} from blobs", manifest.rows);
-        return broken("file rows are blob rows", message);
-    }
-    Ok(())
 }
 
 fn is_current(latest: &Latest, manifest: &Manifest) -> bool {
@@ -311,7 +266,12 @@ impl Request for Append<'_> {
         let mut info = info(manifest);
         let rolled_back = replaced.and_then(|current| current.rolled_back.as_ref());
         EntryOfSnapshot::write(&mut info, rolled_back, None);
-        let paths: HashSet<&String> = self.request.files.iter().map(|file| &file.path).collect();
+        let paths: HashSet<&String> = self
+            .request
+            .files
+            .iter()
+            .map(|file| &file.data.path)
+            .collect();
         let files = manifest.files.iter();
         Ok(Entry {
             add: files.filter(|file| paths.contains(&file.path)).collect(),
@@ -436,7 +396,7 @@ mod tests {
         let (_folder, [_, lake, ..]) = lakes();
         committed(&lake, &snapshot(26, 10), "run", 20).await;
         let request = request(&lake, "silent").await;
-        run_lease::revoke(&lake, "devices", "silent").await.unwrap();
+        lease::revoke(&lake, "devices", "silent").await.unwrap();
         let before = paths(&lake, "devices").await;
         assert_eq!(
             amend(&lake, &request).await.unwrap(),
@@ -514,7 +474,7 @@ mod tests {
             refused(|request| request.blobs.clear()).await,
             refused(|request| request.files.clear()).await,
             refused(|request| request.files.push(request.files[0].clone())).await,
-            refused(|request| request.files[0].number = 8).await,
+            refused(|request| request.files[0].data.path.push('x')).await,
         ] {
             assert!(error.contains("20220726T100100Z-47d41a0c"), "{error}");
         }

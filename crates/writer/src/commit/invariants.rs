@@ -1,29 +1,48 @@
-//! What must hold of a snapshot before it is committed. Checked in release builds, before the lake is touched.
+//! What must hold of a snapshot before it is committed, and why. Checked in release builds, before the lake is touched.
 
-use crate::commit::request::CommitRequest;
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::table::latest::Latest;
+use crate::table::manifest::Manifest;
 
-/// Runs every check that needs nothing but the request.
-pub(crate) fn check(request: &CommitRequest) -> Result<()> {
-    files_have_rows(request)?;
-    paths_are_those_of_the_layout(request)?;
-    paths_are_distinct(request)?;
-    records_are_written_or_quarantined(request)?;
-    file_rows_are_blob_rows(request)
+/// Checks the snapshot as it is to be.
+pub(crate) fn check(manifest: &Manifest) -> Result<()> {
+    files_have_rows(manifest)?;
+    paths_are_those_of_the_layout(manifest)?;
+    paths_are_distinct(manifest)?;
+    records_are_written_or_quarantined(manifest)?;
+    file_rows_are_blob_rows(manifest)
 }
 
-fn files_have_rows(request: &CommitRequest) -> Result<()> {
-    match request
-        .files
-        .iter()
-        .find(|file| file.rows == 0 || file.bytes == 0)
-    {
+/// Checks it against the published snapshot that it adds rows to.
+///
+/// An append moves records from quarantine to rows. One that names other blobs, or fewer rows of one, would lose some.
+pub(crate) fn check_append(published: &Manifest, manifest: &Manifest) -> Result<()> {
+    let mut blobs = published.blobs.iter().zip(&manifest.blobs);
+    let only_adds = published.blobs.len() == manifest.blobs.len()
+        && blobs.all(|(before, after)| {
+            before.path == after.path
+                && before.records == after.records
+                && before.rows <= after.rows
+        });
+    match only_adds {
+        true => check(manifest),
+        false => broken(
+            manifest,
+            "an append only adds rows",
+            "the counts of the blobs differ from those published".to_owned(),
+        ),
+    }
+}
+
+/// An empty file has no statistics, and no reader gains by it.
+fn files_have_rows(manifest: &Manifest) -> Result<()> {
+    let mut files = manifest.files.iter();
+    match files.find(|file| file.rows == 0 || file.bytes == 0) {
         Some(file) => broken(
-            request,
+            manifest,
             "files have rows",
             format!("`{}` has none", file.path),
         ),
@@ -31,34 +50,31 @@ fn files_have_rows(request: &CommitRequest) -> Result<()> {
     }
 }
 
-fn paths_are_those_of_the_layout(request: &CommitRequest) -> Result<()> {
-    let invariant = "paths are those of the layout";
-    let (id, date) = (request.snapshot.id(), request.snapshot.generated_date());
-    for file in &request.files {
-        if file.partition.generated_date != date {
-            return broken(
-                request,
-                invariant,
-                format!("`{}` is not of date {date}", file.path),
-            );
-        }
-        let expected = layout::part(&request.snapshot.dataset, &file.partition, &id, file.number);
-        if file.path != expected {
-            return broken(
-                request,
-                invariant,
-                format!("`{}` instead of `{expected}`", file.path),
-            );
-        }
+/// Recovery and vacuum know by a file's path which snapshot it is of, and delete by it.
+fn paths_are_those_of_the_layout(manifest: &Manifest) -> Result<()> {
+    let date = manifest.identity().generated_date();
+    let mut files = manifest.files.iter();
+    let (dataset, snapshot) = (&manifest.dataset, &manifest.snapshot);
+    let foreign = files.find(|file| {
+        file.partition.generated_date != date
+            || !layout::is_part(dataset, &file.partition, snapshot, &file.path)
+    });
+    match foreign {
+        Some(file) => broken(
+            manifest,
+            "paths are those of the layout",
+            format!("`{}` is no file of {}", file.path, file.partition),
+        ),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn paths_are_distinct(request: &CommitRequest) -> Result<()> {
+/// Of two files with one path, one overwrites the other.
+fn paths_are_distinct(manifest: &Manifest) -> Result<()> {
     let mut paths = HashSet::new();
-    match request.files.iter().find(|file| !paths.insert(&file.path)) {
+    match manifest.files.iter().find(|file| !paths.insert(&file.path)) {
         Some(file) => broken(
-            request,
+            manifest,
             "paths are distinct",
             format!("`{}` comes twice", file.path),
         ),
@@ -66,14 +82,12 @@ fn paths_are_distinct(request: &CommitRequest) -> Result<()> {
     }
 }
 
-fn records_are_written_or_quarantined(request: &CommitRequest) -> Result<()> {
-    match request
-        .blobs
-        .iter()
-        .find(|blob| Some(blob.records) != blob.rows.checked_add(blob.quarantined))
-    {
+/// A record that is neither is lost without a trace.
+fn records_are_written_or_quarantined(manifest: &Manifest) -> Result<()> {
+    let mut blobs = manifest.blobs.iter();
+    match blobs.find(|blob| Some(blob.records) != blob.rows.checked_add(blob.quarantined)) {
         Some(blob) => broken(
-            request,
+            manifest,
             "records are written or quarantined",
             format!(
                 "blob `{}`: {} records, {} rows, {} quarantined",
@@ -84,33 +98,26 @@ fn records_are_written_or_quarantined(request: &CommitRequest) -> Result<()> {
     }
 }
 
-fn file_rows_are_blob_rows(request: &CommitRequest) -> Result<()> {
-    let files: u64 = request.files.iter().map(|file| file.rows).sum();
-    let blobs: u64 = request.blobs.iter().map(|blob| blob.rows).sum();
-    if files == blobs {
-        Ok(())
-    } else {
-        broken(
-            request,
+/// A file that is missing from the list, or listed and not of these blobs, shows here.
+fn file_rows_are_blob_rows(manifest: &Manifest) -> Result<()> {
+    let blobs: u64 = manifest.blobs.iter().map(|blob| blob.rows).sum();
+    match manifest.rows == blobs {
+        true => Ok(()),
+        false => broken(
+            manifest,
             "file rows are blob rows",
-            format!("{files} rows in files, {blobs} from blobs"),
-        )
+            format!("{} rows in files, {blobs} from blobs", manifest.rows),
+        ),
     }
 }
 
 /// Two organisations may share the eight digits that stand in an id; their files would share names.
-pub(crate) fn id_belongs_to_this_organisation(
-    request: &CommitRequest,
-    latest: &Latest,
-) -> Result<()> {
-    let (id, org_id) = (request.snapshot.id(), &request.snapshot.org_id);
-    match latest
-        .snapshots
-        .iter()
-        .find(|current| current.snapshot == id && current.org_id != *org_id)
-    {
+pub(crate) fn id_belongs_to_this_organisation(manifest: &Manifest, latest: &Latest) -> Result<()> {
+    let (id, org_id) = (&manifest.snapshot, &manifest.org_id);
+    let mut current = latest.snapshots.iter();
+    match current.find(|current| current.snapshot == *id && current.org_id != *org_id) {
         Some(other) => broken(
-            request,
+            manifest,
             "a snapshot id is of one organisation",
             format!("it is also that of {}", other.org_id),
         ),
@@ -118,9 +125,9 @@ pub(crate) fn id_belongs_to_this_organisation(
     }
 }
 
-fn broken(request: &CommitRequest, invariant: &'static str, message: String) -> Result<()> {
+fn broken(manifest: &Manifest, invariant: &'static str, message: String) -> Result<()> {
     Err(Error::Invariant {
-        snapshot: request.snapshot.id().to_string(),
+        snapshot: manifest.snapshot.to_string(),
         invariant,
         message,
     })

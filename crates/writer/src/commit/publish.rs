@@ -20,7 +20,7 @@
 //! is no lock: a log entry is put only where there is none, `latest` only over the one that was read, and who loses
 //! either decides again. There a commit counts as dead when its snapshot is current or overtaken, when it began an
 //! hour ago, or when the lake has a single writer. A run that was taken for dead before step 1 finds no lease after it, and
-//! commits nothing ([`run_lease::may_commit`]).
+//! commits nothing ([`lease::may_commit`]).
 
 use crate::commit::recover::delete_unlisted;
 use crate::commit::recover::recover;
@@ -31,7 +31,7 @@ use crate::commit::request::manifest_of;
 use crate::commit::standing::refusal;
 use crate::commit::uploads::abort;
 use crate::commit::uploads::complete_uploads;
-use crate::stage::leftovers;
+use crate::store::leftovers;
 use chrono::{DateTime, Utc};
 use dataset::Dataset;
 
@@ -39,9 +39,9 @@ use crate::commit::decide::{Decided, Entry, Request, decide, info};
 use crate::commit::invariants;
 use crate::delta::log::EntryOfSnapshot;
 use crate::error::{Error, Result};
-use crate::stage::run_lease;
 use crate::store::failpoint;
 use crate::store::lake::Lake;
+use crate::store::lease;
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
@@ -56,12 +56,13 @@ use crate::table::state::{Table, TableState};
 /// uploads that were not completed have been aborted, and the lake's state is as before unless the entry or the
 /// swap itself failed without an answer; what is left is finished or undone by the next run.
 pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcome> {
-    invariants::check(request)?;
+    let manifest = manifest_of(request);
+    invariants::check(&manifest)?;
     let (dataset, now) = (&request.snapshot.dataset, request.committed_at);
     let lock = lake.lock_commits(dataset).await?;
     let table = Table::new(lake, dataset, request.table);
     let state = table.read(now).await?;
-    invariants::id_belongs_to_this_organisation(request, &state.latest)?;
+    invariants::id_belongs_to_this_organisation(&manifest, &state.latest)?;
     if let Some(outcome) = refusal(&state.latest, request) {
         abort(lake, dataset, &request.run_id, &request.files).await?;
         return Ok(outcome);
@@ -76,7 +77,7 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 
     let commit = Commit {
         alone: lock.is_some() || request.table.single_writer,
-        intent: Intent::new(manifest_of(request), request.backfill),
+        intent: Intent::new(manifest, request.backfill),
         table,
         request,
     };
@@ -103,7 +104,7 @@ impl Commit<'_> {
         self.intent.write(lake).await?;
         failpoint::reached("begun");
         let (dataset, run_id) = (self.table.dataset, &self.request.run_id);
-        if !run_lease::may_commit(lake, dataset, run_id, self.table.settings).await? {
+        if !lease::may_commit(lake, dataset, run_id, self.table.settings.lease_time()).await? {
             abort_quietly(lake, self.request).await;
             let state = self.table.read(now).await?;
             roll_back(&self.table, &self.intent, &state).await?;

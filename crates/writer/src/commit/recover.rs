@@ -8,9 +8,9 @@ use dataset::SnapshotId;
 use crate::commit::retire;
 use crate::error::Result;
 use crate::layout;
-use crate::stage::leftovers::{self, abandoned_runs};
-use crate::stage::run_lease;
 use crate::store::failpoint;
+use crate::store::lease;
+use crate::store::leftovers::{self, abandoned_runs};
 use crate::table::intent::{Intent, is_over};
 use crate::table::manifest::Manifest;
 use crate::table::state::{Table, TableState, kept_manifest};
@@ -34,7 +34,7 @@ pub(crate) async fn needs_recovery(
         .list(&layout::begun_folder(table.dataset))
         .await?;
     Ok(!begun.is_empty()
-        || !abandoned_runs(table.lake, table.dataset, table.settings, now)
+        || !abandoned_runs(table.lake, table.dataset, table.settings.lease_time(), now)
             .await?
             .is_empty()
         || table
@@ -46,7 +46,7 @@ pub(crate) async fn needs_recovery(
 /// Deletes what a dead run has staged and quarantined. One that has written its intent is left to the fate of its commit.
 pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str, now: DateTime<Utc>) -> Result<()> {
     // In this order: a run that was only silent writes down what it begins, and then looks for its lease.
-    let Some(_lease) = run_lease::seize(table.lake, table.dataset, run_id).await? else {
+    let Some(_lease) = lease::take_over(table.lake, table.dataset, run_id).await? else {
         return Ok(());
     };
     if Intent::has(table.lake, table.dataset, run_id).await? {
@@ -101,7 +101,9 @@ pub(crate) async fn recover(
             roll_back(table, &begun, &state).await?;
         }
     }
-    for run_id in abandoned_runs(table.lake, table.dataset, table.settings, now).await? {
+    for run_id in
+        abandoned_runs(table.lake, table.dataset, table.settings.lease_time(), now).await?
+    {
         discard_run(table, &run_id, now).await?;
     }
     // Under the lock nobody else writes the documents of commits; a run report is only a report.

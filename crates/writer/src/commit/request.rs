@@ -75,7 +75,7 @@ pub enum CommitOutcome {
 }
 
 pub(crate) fn manifest_of(request: &CommitRequest) -> Manifest {
-    let mut files: Vec<DataFile> = request.files.iter().map(DataFile::from).collect();
+    let mut files: Vec<DataFile> = request.files.iter().map(|file| file.data.clone()).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Manifest {
         version: manifest::VERSION,

@@ -3,11 +3,11 @@
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::Result;
-use crate::stage::leftovers;
 use crate::stage::staged_file::StagedFile;
-use crate::stage::upload;
 use crate::store::failpoint;
 use crate::store::lake::Lake;
+use crate::store::leftovers;
+use crate::store::upload;
 
 /// Uploads completed or aborted side by side.
 const UPLOADS_AT_ONCE: usize = 16;
@@ -16,7 +16,7 @@ const FOLDERS_AT_ONCE: usize = 256;
 
 pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     for files in files.chunks(FOLDERS_AT_ONCE) {
-        let files = files.iter().map(|file| (&file.upload, &*file.path));
+        let files = files.iter().map(|file| (&file.upload, &*file.data.path));
         upload::create_folders(lake, files).await?;
     }
     // Made one by one: of thousands of files, those that are not under way take no memory.
@@ -24,7 +24,7 @@ pub(crate) async fn complete_uploads(lake: &Lake, files: &[StagedFile]) -> Resul
         let lake = lake.clone();
         async move {
             file.upload
-                .complete(&lake, &file.path, &file.sha256)
+                .complete(&lake, &file.data.path, &file.data.sha256)
                 .await?;
             failpoint::reached("upload-completed");
             Ok(())
@@ -52,7 +52,7 @@ pub async fn abort(lake: &Lake, dataset: &str, run_id: &str, files: &[StagedFile
 pub async fn abort_files(lake: &Lake, files: &[StagedFile]) -> Result<()> {
     let aborts = files.iter().cloned().map(|file| {
         let lake = lake.clone();
-        async move { file.upload.abort(&lake, &file.path).await }
+        async move { file.upload.abort(&lake, &file.data.path).await }
     });
     stream::iter(aborts)
         .buffer_unordered(UPLOADS_AT_ONCE)

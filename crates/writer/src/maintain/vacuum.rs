@@ -20,9 +20,9 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::layout;
-use crate::stage::leftovers::abandoned_runs;
-use crate::stage::run_lease;
 use crate::store::lake::Lake;
+use crate::store::lease;
+use crate::store::leftovers::abandoned_runs;
 use crate::store::object::ObjectInfo;
 use crate::table::intent::Intent;
 use crate::table::manifest::Manifest;
@@ -136,7 +136,7 @@ pub async fn vacuum(
         .iter()
         .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
         .collect();
-    let mut abandoned_runs = abandoned_runs(lake, dataset, settings, now).await?;
+    let mut abandoned_runs = abandoned_runs(lake, dataset, settings.lease_time(), now).await?;
     abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
     for object in control {
         if held.contains(&object.path) {
@@ -145,7 +145,7 @@ pub async fn vacuum(
         if let Some((snapshot, run)) = layout::run_of_set_aside(dataset, &object.path) {
             let is_stale = abandoned_runs.contains(run)
                 || (kept_snapshots.contains(&snapshot)
-                    && run_lease::is_dead(lake, dataset, run, settings, now).await?);
+                    && lease::is_dead(lake, dataset, run, settings.lease_time(), now).await?);
             if is_stale {
                 found.push(orphan(object, OrphanKind::Control));
             }
@@ -232,7 +232,7 @@ mod tests {
                 .unwrap();
             stray
                 .upload
-                .complete(&lake, &stray.path, &stray.sha256)
+                .complete(&lake, &stray.data.path, &stray.data.sha256)
                 .await
                 .unwrap();
             let settings = settings_of(&lake);
@@ -241,7 +241,7 @@ mod tests {
                     .await
                     .unwrap();
                 assert_eq!(report.found.len(), 1, "{report:?}");
-                assert_eq!(report.found[0].path, stray.path);
+                assert_eq!(report.found[0].path, stray.data.path);
                 assert_eq!(report.found[0].kind, OrphanKind::Unlisted);
                 assert_eq!(report.applied, apply);
             }
@@ -307,7 +307,7 @@ mod tests {
         let stale = put(&snapshot(25, 10), dead).await;
         let living = put(&snapshot(25, 10), alive).await;
         let unpublished = put(&snapshot(26, 10), dead).await;
-        let _guard = crate::begin_run(&lake, "devices", alive, settings_of(&lake))
+        let _guard = crate::begin_run(&lake, "devices", alive, settings_of(&lake).lease_time())
             .await
             .unwrap();
         let settings = settings_of(&lake);
@@ -330,7 +330,7 @@ mod tests {
         begun.write(&lake).await.unwrap();
         for file in &request.files {
             file.upload
-                .complete(&lake, &file.path, &file.sha256)
+                .complete(&lake, &file.data.path, &file.data.sha256)
                 .await
                 .unwrap();
         }

@@ -16,49 +16,21 @@ use crate::parquet::data_file::DataFile;
 use crate::parquet::footer::ParquetFile;
 use crate::parquet::format::FileFormat;
 use crate::parquet::row_group::{EncodedRowGroup, KeyRange, cover};
-use crate::parquet::statistics::{self, Collected, ColumnStatistics};
-use crate::stage::part_buffer::OpenPart;
-use crate::stage::upload::{OpenUpload, Upload};
+use crate::parquet::statistics::{self, Collected};
 use crate::store::failpoint;
 use crate::store::lake::Lake;
 use crate::store::object::hexadecimal;
+use crate::store::part_buffer::OpenPart;
+use crate::store::upload::{OpenUpload, Upload};
 
 /// A Parquet file that the store has whole and that no reader sees yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
-    /// Path from the lake's root where the file will appear.
-    pub path: String,
-    /// Partition of its rows.
-    pub partition: Partition,
-    /// Number of the file in its snapshot.
-    pub number: u32,
-    /// Rows, at least one.
-    pub rows: u64,
-    /// Size.
-    pub bytes: u64,
-    /// Hexadecimal SHA-256 of the file.
-    pub sha256: String,
-    /// Bounds of the string columns of the unique key.
-    pub key_ranges: Vec<KeyRange>,
-    /// Bounds and null counts of the columns that readers filter by.
-    #[serde(default, with = "crate::parquet::shared")]
-    pub column_statistics: Arc<[ColumnStatistics]>,
+    /// The file as the table will list it.
+    #[serde(flatten)]
+    pub data: DataFile,
     /// What completes or aborts the upload.
     pub upload: OpenUpload,
-}
-
-impl From<&StagedFile> for DataFile {
-    fn from(file: &StagedFile) -> Self {
-        Self {
-            path: file.path.clone(),
-            partition: file.partition.clone(),
-            rows: file.rows,
-            bytes: file.bytes,
-            sha256: file.sha256.clone(),
-            key_ranges: file.key_ranges.clone(),
-            column_statistics: file.column_statistics.clone(),
-        }
-    }
 }
 
 /// Sends a file's parts to the store, one after the other.
@@ -78,7 +50,6 @@ struct PartSender {
 pub struct StagedFileWriter {
     format: Arc<FileFormat>,
     partition: Partition,
-    number: u32,
     file: ParquetFile,
     sender: PartSender,
     rows: u64,
@@ -118,7 +89,6 @@ impl StagedFileWriter {
                 sha256: Sha256::new(),
             },
             partition,
-            number,
             file: ParquetFile::new(&format.file),
             format: format.clone(),
             rows: 0,
@@ -168,22 +138,17 @@ impl StagedFileWriter {
         match uploaded {
             Ok(upload) => {
                 failpoint::reached("staged");
-                Ok(Some(StagedFile {
+                let statistics = self.statistics.into_iter().flatten();
+                let data = DataFile {
                     path: self.sender.path,
                     partition: self.partition,
-                    number: self.number,
                     rows: self.rows,
                     bytes: self.sender.bytes,
                     sha256: hexadecimal(&self.sender.sha256.finalize()),
                     key_ranges: self.key_ranges,
-                    column_statistics: self
-                        .statistics
-                        .into_iter()
-                        .flatten()
-                        .map(Collected::finish)
-                        .collect(),
-                    upload,
-                }))
+                    column_statistics: statistics.map(Collected::finish).collect(),
+                };
+                Ok(Some(StagedFile { data, upload }))
             }
             Err(error) => {
                 // The first error is the one to report.
@@ -257,14 +222,14 @@ mod tests {
     use super::*;
     use crate::fixtures::{batch, format, lakes, partition, paths, snapshot, stage};
     use crate::parquet::row_group::RowGroupEncoder;
-    use crate::stage::part_buffer::PART_BYTES;
+    use crate::store::part_buffer::PART_BYTES;
 
     async fn published(lake: &Lake, file: &StagedFile) -> Bytes {
         file.upload
-            .complete(lake, &file.path, &file.sha256)
+            .complete(lake, &file.data.path, &file.data.sha256)
             .await
             .unwrap();
-        lake.get(&file.path).await.unwrap().unwrap()
+        lake.get(&file.data.path).await.unwrap().unwrap()
     }
 
     #[tokio::test]
@@ -274,8 +239,11 @@ mod tests {
             let snapshot = snapshot(26, 10);
             let file = stage(&lake, &snapshot, "run", 7, 3, 0..250).await.unwrap();
             let content = published(&lake, &file).await;
-            assert_eq!((file.rows, file.bytes), (250, content.len() as u64));
-            assert_eq!(file.sha256, hexadecimal(&Sha256::digest(&content)));
+            assert_eq!(
+                (file.data.rows, file.data.bytes),
+                (250, content.len() as u64)
+            );
+            assert_eq!(file.data.sha256, hexadecimal(&Sha256::digest(&content)));
 
             let reader = ParquetRecordBatchReaderBuilder::try_new(content).unwrap();
             assert_eq!(reader.metadata().num_row_groups(), 3);
@@ -348,7 +316,7 @@ mod tests {
             format!("{:040x}", 110).as_bytes()
         );
 
-        let [range] = file.key_ranges.as_slice() else {
+        let [range] = file.data.key_ranges.as_slice() else {
             panic!("one key column")
         };
         assert_eq!(range.column, "device_id");
@@ -367,7 +335,7 @@ mod tests {
         let two = stage(&memory, &snapshot(26, 10), "run 2", 7, 3, 0..250)
             .await
             .unwrap();
-        assert_eq!(one.sha256, two.sha256);
+        assert_eq!(one.data.sha256, two.data.sha256);
     }
 
     #[tokio::test]
@@ -400,8 +368,8 @@ mod tests {
             file.append(encoder.join().unwrap()).await.unwrap();
         }
         assert_eq!(
-            file.finish().await.unwrap().unwrap().sha256,
-            expected.sha256
+            file.finish().await.unwrap().unwrap().data.sha256,
+            expected.data.sha256
         );
     }
 
@@ -446,7 +414,7 @@ mod tests {
             assert!(
                 staged
                     .upload
-                    .complete(&lake, &staged.path, &staged.sha256)
+                    .complete(&lake, &staged.data.path, &staged.data.sha256)
                     .await
                     .is_err()
             );
@@ -466,15 +434,18 @@ mod tests {
         assert_eq!(other, staged);
         other
             .upload
-            .complete(&lake, &other.path, &other.sha256)
+            .complete(&lake, &other.data.path, &other.data.sha256)
             .await
             .unwrap();
         staged
             .upload
-            .complete(&lake, &staged.path, &staged.sha256)
+            .complete(&lake, &staged.data.path, &staged.data.sha256)
             .await
             .unwrap();
-        assert_eq!(lake.checksum(&staged.path).await.unwrap(), staged.sha256);
+        assert_eq!(
+            lake.checksum(&staged.data.path).await.unwrap(),
+            staged.data.sha256
+        );
     }
 
     #[tokio::test]

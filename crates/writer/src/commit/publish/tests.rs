@@ -210,7 +210,7 @@ async fn a_run_after_a_crash_overwrites_and_removes_what_the_crash_left() {
                 .await
                 .unwrap();
             file.upload
-                .complete(&lake, &file.path, &file.sha256)
+                .complete(&lake, &file.data.path, &file.data.sha256)
                 .await
                 .unwrap();
         }
@@ -287,7 +287,7 @@ async fn requests_that_contradict_themselves_touch_nothing() {
         type Change = fn(&mut CommitRequest);
         let broken: [(&str, Change); 6] = [
             ("file rows are blob rows", |request| {
-                request.files[0].rows = 99;
+                request.files[0].data.rows = 99;
             }),
             ("records are written or quarantined", |request| {
                 request.blobs[0].quarantined = 99;
@@ -295,9 +295,9 @@ async fn requests_that_contradict_themselves_touch_nothing() {
             ("paths are distinct", |request| {
                 request.files[1] = request.files[0].clone();
             }),
-            ("files have rows", |request| request.files[0].rows = 0),
+            ("files have rows", |request| request.files[0].data.rows = 0),
             ("paths are those of the layout", |request| {
-                request.files[0].path.push('x');
+                request.files[0].data.path.push('x');
             }),
             ("paths are those of the layout", |request| {
                 request.snapshot = snapshot(27, 10);

@@ -1,18 +1,18 @@
 //! What runs have staged: notes of open uploads, the runs that died with something staged, and the deletion of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::layout;
-use crate::stage::run_lease::{is_dead, revoke};
 use crate::store::backend::{Store, blocking};
 use crate::store::document::parse;
 use crate::store::lake::Lake;
+use crate::store::lease::{is_dead, revoke};
 use crate::store::local_disk::LocalDisk;
-use crate::table::settings::TableSettings;
 
 const VERSION: u32 = 1;
 
@@ -44,7 +44,7 @@ pub(crate) async fn note_upload(
 pub(crate) async fn abandoned_runs(
     lake: &Lake,
     dataset: &str,
-    settings: TableSettings,
+    dead_after: Option<Duration>,
     now: DateTime<Utc>,
 ) -> Result<BTreeSet<String>> {
     let staged = lake.list(&layout::staging_folder(dataset)).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn abandoned_runs(
         .collect();
     let mut abandoned = BTreeSet::new();
     for run in runs {
-        if is_dead(lake, dataset, run, settings, now).await? {
+        if is_dead(lake, dataset, run, dead_after, now).await? {
             abandoned.insert(run.to_owned());
         }
     }
@@ -91,23 +91,16 @@ pub(crate) async fn clear(lake: &Lake, dataset: &str, run_id: &str) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::fixtures::{lakes, paths, settings_of, snapshot, stage};
-    use crate::stage::run_lease::{begin_run, may_commit, revoke};
+    use crate::fixtures::{lakes, paths, snapshot, stage};
+    use crate::store::lease::{begin_run, may_commit, revoke};
 
     const RUN: &str = "20260101T000000Z-1";
 
-    fn short(lake: &Lake) -> TableSettings {
-        TableSettings {
-            dead_after: Duration::from_millis(500),
-            ..settings_of(lake)
-        }
-    }
+    const SHORT: Duration = Duration::from_millis(500);
 
-    async fn abandoned(lake: &Lake, settings: TableSettings) -> Vec<String> {
-        let runs = abandoned_runs(lake, "devices", settings, Utc::now()).await;
+    async fn abandoned(lake: &Lake) -> Vec<String> {
+        let runs = abandoned_runs(lake, "devices", Some(SHORT), Utc::now()).await;
         runs.unwrap().into_iter().collect()
     }
 
@@ -115,8 +108,7 @@ mod tests {
     async fn what_a_living_run_staged_is_not_abandoned_and_goes_when_it_died() {
         let (_folder, [disk, memory, ..]) = lakes();
         for lake in [&disk, &memory] {
-            let settings = short(lake);
-            let guard = begin_run(lake, "devices", RUN, settings).await.unwrap();
+            let guard = begin_run(lake, "devices", RUN, Some(SHORT)).await.unwrap();
             stage(lake, &snapshot(26, 10), RUN, 1, 0, 0..5)
                 .await
                 .unwrap();
@@ -124,11 +116,11 @@ mod tests {
                 std::fs::write(folder.join(".1-0.tmp"), "half a docu").unwrap();
             }
             // Longer than a run may be silent: it is renewed.
-            tokio::time::sleep(settings.dead_after * 2).await;
-            assert!(abandoned(lake, settings).await.is_empty());
+            tokio::time::sleep(SHORT * 2).await;
+            assert!(abandoned(lake).await.is_empty());
             drop(guard);
-            tokio::time::sleep(settings.dead_after * 2).await;
-            assert_eq!(abandoned(lake, settings).await, [RUN]);
+            tokio::time::sleep(SHORT * 2).await;
+            assert_eq!(abandoned(lake).await, [RUN]);
             discard(lake, "devices", RUN).await.unwrap();
             revoke(lake, "devices", RUN).await.unwrap();
             assert!(paths(lake, "_lake/devices/staging").await.is_empty());
@@ -138,12 +130,15 @@ mod tests {
     #[tokio::test]
     async fn a_lease_that_was_taken_away_does_not_come_back() {
         let (_folder, [_, lake, ..]) = lakes();
-        let settings = short(&lake);
-        let _guard = begin_run(&lake, "devices", RUN, settings).await.unwrap();
-        let may_commit = async || may_commit(&lake, "devices", RUN, settings).await.unwrap();
+        let _guard = begin_run(&lake, "devices", RUN, Some(SHORT)).await.unwrap();
+        let may_commit = async || {
+            may_commit(&lake, "devices", RUN, Some(SHORT))
+                .await
+                .unwrap()
+        };
         assert!(may_commit().await);
         revoke(&lake, "devices", RUN).await.unwrap();
-        tokio::time::sleep(settings.dead_after / 2).await;
+        tokio::time::sleep(SHORT / 2).await;
         assert!(!may_commit().await);
     }
 }

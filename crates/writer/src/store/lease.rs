@@ -6,7 +6,7 @@
 //! | S3 | a note of each open upload | it has not renewed its lease beside the folder, or has none |
 //! | Azure | nothing: uncommitted blocks expire after a week | likewise |
 //!
-//! A lake with a single writer has no leases: whatever is there is of a dead run. A run that was taken for dead and only
+//! A lake with a single writer has no leases (`dead_after` is `None`): whatever is there is of a dead run. A run that was taken for dead and only
 //! slept finds its uploads aborted, and its lease gone when it asks for it before it commits ([`may_commit`]).
 
 use std::path::PathBuf;
@@ -21,7 +21,6 @@ use crate::layout;
 use crate::store::backend::{Store, blocking};
 use crate::store::lake::Lake;
 use crate::store::local_disk::{FileLock, LocalDisk};
-use crate::table::settings::TableSettings;
 
 /// Renewals of a lease in the time after which its run is taken for dead.
 const RENEWALS: u32 = 10;
@@ -29,7 +28,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// A lease says nothing but when it was written.
 const LEASE: Bytes = Bytes::from_static(b"{}\n");
 
-/// A run that stages files, or who takes the place of one that died. Nobody else tidies away what it staged while this lives.
+/// A run that stages files, or one that takes the place of a dead run. No other run deletes what it staged while this is held.
 #[derive(Debug)]
 pub struct RunGuard {
     lock: Option<(FileLock, PathBuf)>,
@@ -48,7 +47,8 @@ impl Drop for RunGuard {
     }
 }
 
-/// Says that a run begins to stage files, until the guard is dropped.
+/// Says that a run begins to stage files, until the guard is dropped. It counts as dead if its lease is not renewed for
+/// `dead_after`; `None`: nobody else writes to this lake, and there are no leases.
 ///
 /// # Errors
 /// What the disk or the store answers.
@@ -56,19 +56,19 @@ pub async fn begin_run(
     lake: &Lake,
     dataset: &str,
     run_id: &str,
-    settings: TableSettings,
+    dead_after: Option<Duration>,
 ) -> Result<RunGuard> {
     let path = layout::run_lock(dataset, run_id);
     let (mut lock, mut renewal) = (None, None);
-    match &lake.store {
-        Store::Local(disk) => {
+    match (&lake.store, dead_after) {
+        (Store::Local(disk), _) => {
             let held = blocking(disk, "lock", &path, LocalDisk::lock).await?;
             lock = Some((held, disk.file(&path)));
         }
-        Store::Remote(_) if settings.single_writer => {}
-        Store::Remote(_) => {
+        (Store::Remote(_), None) => {}
+        (Store::Remote(_), Some(dead_after)) => {
             put_lease(lake, dataset, run_id).await?;
-            let pause = (settings.dead_after / RENEWALS).max(SHORTEST_PAUSE);
+            let pause = (dead_after / RENEWALS).max(SHORTEST_PAUSE);
             renewal = Some(tokio::spawn(renew(lake.clone(), path, pause)));
         }
     }
@@ -99,9 +99,13 @@ async fn renew(lake: Lake, path: String, pause: Duration) {
 
 /// Takes the place of a dead run until what it left is thrown away. `None`: it lives after all.
 ///
-/// On local disk a run that is just beginning has a lock file and no lock yet: whoever took it for dead holds the lock
-/// until the file is deleted, and the run, which waits for it, begins again.
-pub(crate) async fn seize(lake: &Lake, dataset: &str, run_id: &str) -> Result<Option<RunGuard>> {
+/// On local disk a run that is just starting has a lock file and no lock yet: the run that took it for dead holds the lock
+/// until the file is deleted, and the first one, which waits for it, starts again.
+pub(crate) async fn take_over(
+    lake: &Lake,
+    dataset: &str,
+    run_id: &str,
+) -> Result<Option<RunGuard>> {
     let guard = |lock| RunGuard {
         lock,
         renewal: None,
@@ -126,12 +130,10 @@ pub(crate) async fn may_commit(
     lake: &Lake,
     dataset: &str,
     run_id: &str,
-    settings: TableSettings,
+    dead_after: Option<Duration>,
 ) -> Result<bool> {
-    match &lake.store {
-        Store::Remote(_) if !settings.single_writer => {
-            lake.exists(&layout::run_lock(dataset, run_id)).await
-        }
+    match (&lake.store, dead_after) {
+        (Store::Remote(_), Some(_)) => lake.exists(&layout::run_lock(dataset, run_id)).await,
         _ => Ok(true),
     }
 }
@@ -141,18 +143,20 @@ pub(crate) async fn is_dead(
     lake: &Lake,
     dataset: &str,
     run_id: &str,
-    settings: TableSettings,
+    dead_after: Option<Duration>,
     now: DateTime<Utc>,
 ) -> Result<bool> {
     let path = layout::run_lock(dataset, run_id);
-    match &lake.store {
-        Store::Local(disk) => blocking(disk, "lock", &path, LocalDisk::is_unlocked).await,
-        Store::Remote(_) if settings.single_writer => Ok(true),
+    match (&lake.store, dead_after) {
+        (Store::Local(disk), _) => blocking(disk, "lock", &path, LocalDisk::is_unlocked).await,
+        (Store::Remote(_), None) => Ok(true),
         // Stores refuse requests of clocks that are a quarter of an hour off: this clock and the store's are near.
-        Store::Remote(remote) => Ok(remote.modified(&path).await?.is_none_or(|renewed| {
-            let silent = now.signed_duration_since(renewed).to_std();
-            silent.is_ok_and(|silent| silent > settings.dead_after)
-        })),
+        (Store::Remote(remote), Some(dead_after)) => {
+            Ok(remote.modified(&path).await?.is_none_or(|renewed| {
+                let silent = now.signed_duration_since(renewed).to_std();
+                silent.is_ok_and(|silent| silent > dead_after)
+            }))
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! | Azure | uncommitted blocks of the blob | `Put Block List` | nothing: they expire after a week |
 //! | local disk | file in the control folder, fsynced | rename, fsync of the new folder | deletion |
 
-use crate::stage::leftovers;
+use crate::store::leftovers;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
