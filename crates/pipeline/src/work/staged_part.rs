@@ -122,6 +122,7 @@ impl From<transformer::DriftKind> for DriftKind {
         match kind {
             transformer::DriftKind::Unnamed => Self::Unnamed,
             transformer::DriftKind::Misfit => Self::Misfit,
+            transformer::DriftKind::Spelling => Self::Spelling,
         }
     }
 }
