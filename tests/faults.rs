@@ -65,8 +65,6 @@ impl<'a> Yesterday<'a> {
             "source.api_attempts=2",
             "--set",
             "source.blob_attempts=3",
-            "--set",
-            "work.part_attempts=2",
         ];
         let ran = pipeline.command("run", &[&impatient[..], arguments].concat());
         assert!(ran.code == 1, "{script}\n{ran:?}");

@@ -36,6 +36,18 @@ fn an_unknown_key_is_refused_and_the_nearest_known_one_named() {
 }
 
 #[test]
+fn a_key_that_was_a_setting_once_is_refused_with_its_line() {
+    is_refused(
+        "[gate]",
+        "[work]\nbatch_rows = 64\n[gate]",
+        &[
+            "pipeline.toml:11:1: `work.batch_rows` is no longer a setting",
+            "the program chooses it",
+        ],
+    );
+}
+
+#[test]
 fn a_value_of_the_wrong_type_is_refused() {
     is_refused(
         "max_quarantined = 1000000",

@@ -42,7 +42,7 @@ fn stops_at_once_and_leaves_nothing(lake: &Lake, signal: &str, during: During) {
     let blobs = blobs();
     let slow = Api::faulty(&blobs, SLOWLY);
     let pipeline = Pipeline::from_api(&slow, lake);
-    let running = pipeline.start("run", &["--json", "--set", "work.segment_size=1KiB"]);
+    let running = pipeline.start("run", &["--json"]);
     let deadline = Instant::now() + Duration::from_secs(20);
     while slow.counters().blob_gets < 8 {
         assert!(Instant::now() < deadline, "no download began");
@@ -119,7 +119,7 @@ fn a_run_that_was_killed_is_cleaned_up_after_by_the_next() {
     let (blobs, lake) = (blobs(), Lake::on_disk());
     let slow = Api::faulty(&blobs, SLOWLY);
     let pipeline = Pipeline::from_api(&slow, &lake);
-    let running = pipeline.start("run", &["--set", "work.segment_size=1KiB"]);
+    let running = pipeline.start("run", &[]);
     let deadline = Instant::now() + Duration::from_secs(20);
     while slow.counters().blob_gets < 8 {
         assert!(Instant::now() < deadline, "no download began");

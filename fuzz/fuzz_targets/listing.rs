@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use extractor::{
-    ApiSettings, Clock, Credential, ExportApi, HttpClient, HttpSettings, Jitter, ListingRequest,
-    RateBudget, RateBudgetSettings, RetryPolicy, TokenSource,
+    ApiSettings, Clock, Credential, ExportApi, HttpClient, Jitter, ListingRequest, RateBudget,
+    RateBudgetSettings, RetryPolicy, TokenSource,
 };
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
@@ -58,12 +58,6 @@ fn serve(mut stream: TcpStream, answer: &Mutex<Vec<u8>>) {
 }
 
 fn client(base_url: String) -> ExportApi {
-    let wait = Duration::from_secs(5);
-    let http = HttpSettings {
-        connect_timeout: wait,
-        no_progress_timeout: wait,
-        request_timeout: wait,
-    };
     let retry = RetryPolicy {
         max_attempts: 1,
         base_delay: Duration::ZERO,
@@ -82,7 +76,7 @@ fn client(base_url: String) -> ExportApi {
         max_wait: Duration::ZERO,
         state_file: None,
     };
-    let (http, jitter) = (HttpClient::new(http), Jitter::seeded(1));
+    let (http, jitter) = (HttpClient::new(Duration::from_secs(5)), Jitter::seeded(1));
     let credential = Credential::Token("token".to_owned().into());
     let tokens = TokenSource::new(
         credential,

@@ -10,7 +10,7 @@ use crate::harness::truth::Truth;
 
 #[test]
 fn faults_of_sign_in_and_listing_that_pass_cost_no_row() {
-    let script = r#"
+    let answers = r#"
         [[fault]]
         at = "token"
         when = { nth = 1 }
@@ -27,25 +27,29 @@ fn faults_of_sign_in_and_listing_that_pass_cost_no_row() {
         at = "listings"
         when = { nth = 2 }
         what = { answer = { status = 500 } }
+    "#;
+    let bodies = r#"
         [[fault]]
         at = "listings"
-        when = { nth = 3 }
+        when = { nth = 1 }
         what = { cut = { after = 200 } }
         [[fault]]
         at = "listings"
-        when = { nth = 4 }
+        when = { nth = 2 }
         what = { content_length = { by = 10 } }
         [[fault]]
         at = "listings"
-        when = { nth = 5 }
+        when = { nth = 3 }
         what = { stall = { after = 200, millis = 2000 } }
     "#;
-    let (blobs, lake) = (few_blobs(), Lake::on_disk());
-    let api = Api::faulty(&blobs, script);
-    Pipeline::from_faulty_api(&api, &lake).run();
-    holds_exactly(&lake, &Truth::of(&blobs));
-    let counters = api.counters();
-    assert_eq!((counters.token_calls, counters.api_calls), (3, 6));
+    for (script, calls) in [(answers, (3, 3)), (bodies, (1, 4))] {
+        let (blobs, lake) = (few_blobs(), Lake::on_disk());
+        let api = Api::faulty(&blobs, script);
+        Pipeline::from_faulty_api(&api, &lake).run();
+        holds_exactly(&lake, &Truth::of(&blobs));
+        let counters = api.counters();
+        assert_eq!((counters.token_calls, counters.api_calls), calls);
+    }
 }
 
 #[test]

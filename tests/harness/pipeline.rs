@@ -14,12 +14,8 @@ use super::program::{Ran, Running};
 
 /// Settings of `[source]` with which a run gives up, or gets over a fault, within seconds.
 const SHORT_WAITS: &str = r#"no_progress_timeout = "700ms"
-request_timeout = "5s"
-api_attempts = 6
-api_retry_delay = "20ms"
+api_attempts = 4
 blob_attempts = 6
-blob_retry_delay = "20ms"
-max_retry_delay = "200ms"
 max_wait = "5s"
 "#;
 

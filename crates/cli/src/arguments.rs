@@ -416,7 +416,7 @@ pub(crate) enum QuarantineCommand {
     },
     /// Decode records again, and add those that pass now to their published snapshots
     ///
-    /// Adds each exactly once: replaying again adds nothing. Records longer than work.max_line_bytes stay, since only their
+    /// Adds each exactly once: replaying again adds nothing. Records too long to be kept whole stay, since only their
     /// beginning is kept.
     Replay(QuarantineArguments),
 }

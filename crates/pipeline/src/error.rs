@@ -21,15 +21,15 @@ pub enum PipelineError {
         /// What is wrong.
         source: TransformError,
     },
-    /// A blob inflates to more than the settings allow.
-    #[error("blob {blob} inflates to more than {limit} bytes, which `{setting}` allows")]
+    /// A blob inflates to more than is allowed.
+    #[error("blob {blob} inflates to more than {limit} bytes, {rule}")]
     BlobTooLarge {
         /// Blob path.
         blob: String,
         /// The limit, bytes.
         limit: u64,
-        /// The setting that it comes from.
-        setting: &'static str,
+        /// Where the limit comes from.
+        rule: &'static str,
     },
     /// The lake could not be read or written.
     #[error(transparent)]
@@ -281,7 +281,7 @@ impl PipelineError {
                 "the blob arrived as the blob store holds it: run again later, and if it stays broken, report its path to the service's support"
             }
             Self::BlobTooLarge { .. } => {
-                "if the blob is no gzip bomb, raise the setting; else report its path to the service's support"
+                "if the blob is no gzip bomb, raise `work.max_blob_inflated` if that is the limit; else report its path to the service's support"
             }
             Self::OtherExport { .. } => "set `dataset`, or narrow `source.files`",
             Self::UnknownTime { .. } => "set source.generated_time, such as 2022-07-26T10:01:00Z",

@@ -48,7 +48,7 @@ impl Place {
     pub(crate) fn settings(&self, overrides: &[&str]) -> Settings {
         let text = format!(
             "dataset = 'info_gathering'\n[source]\nfiles = '{}/**/*.json.gz'\n[lake]\nroot = '{}'\n\
-             [work]\nthreads = 1\nmax_line_bytes = '1KiB'\n",
+             [work]\nthreads = 1\n",
             self.path("exports"),
             self.path("lake")
         );

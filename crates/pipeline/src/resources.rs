@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use extractor::{
-    Clock, Credential, HttpClient, HttpSettings, Jitter, RateBudget, RateBudgetSettings,
-    RetryPolicy, SpoolBudget, TokenSource,
+    Clock, Credential, HttpClient, Jitter, RateBudget, RateBudgetSettings, RetryPolicy,
+    SpoolBudget, TokenSource,
 };
 use secrecy::{ExposeSecret, SecretString};
 use writer::Lake;
@@ -26,7 +27,8 @@ pub struct Resources {
     clock: Clock,
     jitter: Jitter,
     cpu_pool: MadeOnce<(), CpuPool>,
-    clients: MadeOnce<HttpSettings, HttpClient>,
+    /// By how long a connection may be silent.
+    clients: MadeOnce<Duration, HttpClient>,
     tokens: MadeOnce<Credential, Arc<TokenSource>>,
     /// By state file.
     budgets: MadeOnce<Option<PathBuf>, RateBudget>,
@@ -66,10 +68,10 @@ impl Resources {
         self.cpu_pool.get((), |()| CpuPool::new(self.threads))
     }
 
-    /// The connections of clients with these waits.
-    pub(crate) fn http(&self, settings: HttpSettings) -> Result<HttpClient, PipelineError> {
-        let new = |settings: &HttpSettings| Ok(HttpClient::new(settings.clone()));
-        self.clients.get(settings, new)
+    /// The connections that may be silent for so long.
+    pub(crate) fn http(&self, no_progress_timeout: Duration) -> Result<HttpClient, PipelineError> {
+        let new = |timeout: &Duration| Ok(HttpClient::new(*timeout));
+        self.clients.get(no_progress_timeout, new)
     }
 
     /// The tokens of a credential.
@@ -157,7 +159,6 @@ impl<K: PartialEq, V: Clone> MadeOnce<K, V> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Duration;
 
     use extractor::ExtractorError;
     use simulator::{Served, Server, ServerOptions, SnapshotOptions, credentials};

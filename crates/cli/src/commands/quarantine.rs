@@ -103,7 +103,7 @@ fn told(replayed: &Replayed) -> String {
     out.push_str(&reasons(&replayed.remaining));
     if replayed.cut > 0 {
         out.push_str(&format!(
-            "  {} of these were longer than work.max_line_bytes: only their beginning is kept, and they cannot come back\n",
+            "  {} of these were too long to be kept whole: only their beginning is kept, and they cannot come back\n",
             HumanCount(replayed.cut)
         ));
     }
@@ -138,7 +138,7 @@ mod tests {
         let text = told(&replayed);
         assert!(text.starts_with("20220726T100100Z-47d41a0c  1,200 rows added in 2 files\n"));
         assert!(
-            text.contains("        3 line_too_long\n  3 of these were longer"),
+            text.contains("        3 line_too_long\n  3 of these were too long"),
             "{text}"
         );
         let nothing = Replayed {

@@ -11,21 +11,16 @@ use crate::error::ExtractorError;
 use crate::http::response::reason;
 use crate::http::safe_url::is_loopback;
 
-/// The waits of the HTTP client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// For a connection, TLS included.
-    pub connect_timeout: Duration,
-    /// For the next byte of an answer.
-    pub no_progress_timeout: Duration,
-    /// For a whole answer of the API or the sign-in authority. Blobs have no such limit: they may be large.
-    pub request_timeout: Duration,
-}
+/// The longest wait for a connection, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for a whole answer of the API or the sign-in authority. Blobs have no such limit: they may be large.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Connections to the API, the authority and the blob store. Cheap to clone: clones share the connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    settings: HttpSettings,
+    /// The longest wait for the next byte of an answer.
+    no_progress_timeout: Duration,
     clients: Arc<Clients>,
 }
 
@@ -41,10 +36,11 @@ struct Clients {
 
 impl HttpClient {
     /// A client that has read nothing yet. The first request reads the system's root certificates and proxy variables
-    /// (`HTTPS_PROXY`, `NO_PROXY`); that they are of no use is its error.
-    pub fn new(settings: HttpSettings) -> Self {
+    /// (`HTTPS_PROXY`, `NO_PROXY`); that they are of no use is its error. `no_progress_timeout` is the longest wait for the
+    /// next byte of an answer.
+    pub fn new(no_progress_timeout: Duration) -> Self {
         Self {
-            settings,
+            no_progress_timeout,
             clients: Arc::default(),
         }
     }
@@ -65,7 +61,7 @@ impl HttpClient {
         url: &Url,
     ) -> Result<RequestBuilder, ExtractorError> {
         let request = self.blob_request(method, url)?;
-        Ok(request.timeout(self.settings.request_timeout))
+        Ok(request.timeout(REQUEST_TIMEOUT))
     }
 
     fn for_url(&self, url: &Url) -> Result<&Client, ExtractorError> {
@@ -100,7 +96,7 @@ impl HttpClient {
             .no_deflate()
             .no_zstd()
             .http1_only()
-            .connect_timeout(self.settings.connect_timeout)
-            .read_timeout(self.settings.no_progress_timeout)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(self.no_progress_timeout)
     }
 }

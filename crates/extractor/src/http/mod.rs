@@ -9,6 +9,6 @@ pub(crate) mod response;
 pub(crate) mod retry;
 pub(crate) mod safe_url;
 
-pub use client::{HttpClient, HttpSettings};
+pub use client::HttpClient;
 pub use clock::Clock;
 pub use retry::{Jitter, RetryPolicy};

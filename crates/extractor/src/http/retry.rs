@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use crate::error::ExtractorError;
 
+/// The longest of any delays: longer ones would keep a run waiting after the service is back.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
 /// How often and how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -22,6 +25,28 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
     /// Upper limit of all delays together.
     pub max_total_delay: Duration,
+}
+
+impl RetryPolicy {
+    /// For calls of the API and the sign-in authority, each of which costs a part of the rate budget.
+    pub fn of_calls(max_attempts: u32) -> Self {
+        Self {
+            max_attempts,
+            base_delay: Duration::from_secs(1),
+            max_delay: MAX_DELAY,
+            max_total_delay: Duration::from_secs(2 * 60),
+        }
+    }
+
+    /// For blobs: more patient than for calls, since they cost nothing but time.
+    pub fn of_blobs(max_attempts: u32) -> Self {
+        Self {
+            max_attempts,
+            base_delay: Duration::from_millis(500),
+            max_delay: MAX_DELAY,
+            max_total_delay: Duration::from_secs(5 * 60),
+        }
+    }
 }
 
 /// A source of random fractions for delays, shared by all who wait (SplitMix64).

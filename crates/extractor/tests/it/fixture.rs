@@ -9,8 +9,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, ExtractorError,
-    HttpClient, HttpSettings, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy,
-    SignedUrl, SpoolBudget, TokenSource, UrlSource,
+    HttpClient, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl,
+    SpoolBudget, TokenSource, UrlSource,
 };
 use md5::{Digest, Md5};
 
@@ -38,11 +38,7 @@ pub(crate) fn http() -> HttpClient {
 
 /// A client that takes a longer silence for a stall.
 pub(crate) fn http_that_waits(no_progress_timeout: Duration) -> HttpClient {
-    HttpClient::new(HttpSettings {
-        no_progress_timeout,
-        connect_timeout: Duration::from_secs(10),
-        request_timeout: Duration::from_secs(120),
-    })
+    HttpClient::new(no_progress_timeout)
 }
 
 pub(crate) fn store(http: HttpClient, spools: &SpoolBudget) -> BlobStoreClient {

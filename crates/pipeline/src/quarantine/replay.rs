@@ -5,7 +5,7 @@
 //!                                              \-> still bad ------> new quarantine files, in place of the old
 //! ```
 //! Exactly once: rows and what is still quarantined change places in one act, the amendment (`writer::amend`), so that replaying
-//! again finds nothing to add. A record that was longer than `work.max_line_bytes` cannot come back: only its beginning is kept.
+//! again finds nothing to add. A record that was longer than a line may be cannot come back: only its beginning is kept.
 
 use std::sync::Arc;
 

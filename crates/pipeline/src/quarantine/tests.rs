@@ -13,6 +13,7 @@ use crate::report::{Outcome, RunReport};
 use crate::resources::Resources;
 use crate::run::publish::RunOptions;
 use crate::run::start::{Run, run};
+use crate::work::run_context::MAX_LINE_BYTES;
 
 impl Place {
     async fn publish(&self, overrides: &[&str]) -> RunReport {
@@ -80,7 +81,7 @@ fn corrected_schema(place: &Place) -> String {
 #[tokio::test]
 async fn records_that_a_setting_lets_pass_become_rows_exactly_once() {
     let place = Place::new();
-    let long = "x".repeat(2000);
+    let long = "x".repeat(MAX_LINE_BYTES + 1);
     let lines = format!("{{\"DeviceId\":\"a\"}}\nbad\n{{\"DeviceId\":\"b\"}}\n{long}\n");
     place.blob(0, None, &lines);
     place.blob(1, Some(7), "{\"DeviceId\":\"c\"}\n[]\n");
@@ -148,7 +149,7 @@ async fn records_that_a_corrected_schema_reads_keep_their_group_and_are_checked_
 #[tokio::test]
 async fn a_replay_that_is_asked_to_stop_or_refused_leaves_nothing() {
     let place = Place::new();
-    let long = "x".repeat(2000);
+    let long = "x".repeat(MAX_LINE_BYTES + 1);
     place.blob(
         0,
         Some(7),

@@ -29,6 +29,9 @@ use crate::work::staged_part::StagedPart;
 /// Snapshots that a run gives up because the service replaced them, before it gives up itself. The service makes a few a day.
 const MAX_RESTARTS: u64 = 3;
 
+/// Compressed bytes that one CPU job takes at a time: enough that jobs cost nothing, and few enough that all threads have one.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
 /// What a run is asked for beyond its pipeline.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunOptions {
@@ -41,11 +44,8 @@ pub(super) fn make_plan(
     settings: &Settings,
     listed: Listed,
 ) -> Result<(Plan, BlobSource), PipelineError> {
-    let (target, segment) = (
-        settings.work.target_file_size.bytes(),
-        settings.work.segment_size.bytes(),
-    );
-    let plan = Plan::new(listed.snapshot, listed.blobs, target, segment)?;
+    let target = settings.work.target_file_size.bytes();
+    let plan = Plan::new(listed.snapshot, listed.blobs, target, SEGMENT_BYTES)?;
     Ok((plan, listed.source))
 }
 

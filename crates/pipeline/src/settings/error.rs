@@ -100,6 +100,16 @@ pub enum SettingsError {
         /// The known keys of the same section.
         known: Vec<&'static str>,
     },
+    /// A key that was a setting once.
+    #[error("{place}: `{key}` is no longer a setting: {instead}")]
+    Removed {
+        /// Path of the key.
+        key: String,
+        /// Where.
+        place: Place,
+        /// What to do about it.
+        instead: &'static str,
+    },
     /// A value of the wrong type, form or range.
     #[error("{place}: `{key}` must be {expected}, found {found}")]
     Invalid {

@@ -31,7 +31,6 @@ const fn from_to(least: i64, most: i64) -> Kind {
 }
 
 const KIB: u64 = 1 << 10;
-const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 const fn size(least: u64, most: u64) -> Kind {
@@ -68,6 +67,26 @@ impl Key {
         Self { example, ..self }
     }
 }
+
+/// Keys that were settings once, and what their users do about it: the end of the error that says so.
+pub(super) const REMOVED: &[(&str, &str)] = &[
+    ("source.connect_timeout", CHOSEN),
+    ("source.request_timeout", CHOSEN),
+    ("source.api_retry_delay", CHOSEN),
+    ("source.api_retry_time", CHOSEN),
+    ("source.blob_retry_delay", CHOSEN),
+    ("source.blob_retry_time", CHOSEN),
+    ("source.max_retry_delay", CHOSEN),
+    ("work.segment_size", CHOSEN),
+    ("work.parts_in_flight", CHOSEN),
+    ("work.part_attempts", CHOSEN),
+    ("work.row_group_rows", CHOSEN),
+    ("work.batch_rows", CHOSEN),
+    ("work.max_line_bytes", CHOSEN),
+    ("work.max_inflate_ratio", CHOSEN),
+];
+
+const CHOSEN: &str = "the program chooses it; remove it";
 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -134,22 +153,10 @@ pub const KEYS: &[Key] = &[
     )
     .such_as(r#""stop""#),
     key(
-        "source.connect_timeout",
-        Kind::Duration,
-        r#""10s""#,
-        "The longest wait for a connection, TLS included.",
-    ),
-    key(
         "source.no_progress_timeout",
         Kind::Duration,
         r#""60s""#,
         "The longest wait for the next byte of an answer or a blob.",
-    ),
-    key(
-        "source.request_timeout",
-        Kind::Duration,
-        r#""2m""#,
-        "The longest wait for a whole answer of the API or the sign-in authority; blobs have no such limit.",
     ),
     key(
         "source.api_attempts",
@@ -158,40 +165,10 @@ pub const KEYS: &[Key] = &[
         "Times that a call of the API is made until it succeeds; every one costs a part of the rate budget.",
     ),
     key(
-        "source.api_retry_delay",
-        Kind::Duration,
-        r#""1s""#,
-        "The longest delay before the second call of the API; each further one doubles it.",
-    ),
-    key(
-        "source.api_retry_time",
-        Kind::Duration,
-        r#""2m""#,
-        "The longest time that all delays of a call of the API take together.",
-    ),
-    key(
         "source.blob_attempts",
         from_to(1, 1000),
         "10",
         "Times that a blob is asked for until more of it arrives.",
-    ),
-    key(
-        "source.blob_retry_delay",
-        Kind::Duration,
-        r#""500ms""#,
-        "The longest delay before a blob is asked for again; each further one doubles it.",
-    ),
-    key(
-        "source.blob_retry_time",
-        Kind::Duration,
-        r#""5m""#,
-        "The longest time that all delays of a blob take together while nothing of it arrives.",
-    ),
-    key(
-        "source.max_retry_delay",
-        Kind::Duration,
-        r#""30s""#,
-        "The longest of any delays.",
     ),
     optional(
         "source.state_dir",
@@ -340,58 +317,16 @@ pub const KEYS: &[Key] = &[
         "Size of a Parquet file up to which small blobs of a partition share one.",
     ),
     key(
-        "work.segment_size",
-        size(KIB, GIB),
-        r#""4MiB""#,
-        "Compressed bytes that one CPU job takes at a time.",
-    ),
-    key(
-        "work.parts_in_flight",
-        from_to(1, 4096),
-        "16",
-        "Parts that are worked on at once.",
-    ),
-    key(
-        "work.part_attempts",
-        from_to(1, 100),
-        "3",
-        "Times that a part is made, from nothing, whose blobs change or arrive broken.",
-    ),
-    key(
-        "work.row_group_rows",
-        from_to(1, 1 << 30),
-        "16384",
-        "Rows of a Parquet row group.",
-    ),
-    key(
-        "work.batch_rows",
-        from_to(1, 1 << 20),
-        "1024",
-        "Rows that are decoded before they are handed on.",
-    ),
-    key(
         "work.compression_level",
         from_to(1, 22),
         "1",
         "Level of zstd compression.",
     ),
     key(
-        "work.max_line_bytes",
-        size(KIB, GIB),
-        r#""64MiB""#,
-        "The longest record; longer ones are quarantined.",
-    ),
-    key(
         "work.max_blob_inflated",
         size(KIB, 1 << 50),
         r#""64GiB""#,
         "The most that a blob may inflate to; a larger one is an error.",
-    ),
-    key(
-        "work.max_inflate_ratio",
-        from_to(1, 100_000),
-        "1000",
-        "The most that a blob may inflate to, times its compressed size; the first 16 MiB are free.",
     ),
     key(
         "gate.max_quarantined_share",

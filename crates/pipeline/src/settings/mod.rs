@@ -29,7 +29,7 @@ pub use error::{Place, SettingsError, VariableProblem};
 pub use keys::{KEYS, Key};
 pub use kind::Kind;
 pub use model::{
-    ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Retry, Settings,
-    ShownSetting, Source, SourceKind, Timeouts, Work,
+    ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Settings, ShownSetting,
+    Source, SourceKind, Work,
 };
 pub use size::{ByteSize, ByteSizeError};

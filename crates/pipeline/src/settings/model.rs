@@ -76,12 +76,12 @@ pub struct ApiSource {
     pub state_dir: PathBuf,
     /// What to do when the service replaces the snapshot under way.
     pub on_new_snapshot: OnNewSnapshot,
-    /// The longest waits of the HTTP client.
-    pub timeouts: Timeouts,
-    /// Retries of calls of the API and the sign-in authority.
-    pub api_retry: Retry,
-    /// Retries of requests of the blob store.
-    pub blob_retry: Retry,
+    /// The longest wait for the next byte of an answer or a blob.
+    pub no_progress_timeout: Duration,
+    /// Tries of a call of the API or the sign-in authority, the first included.
+    pub api_attempts: u32,
+    /// Tries of a request of the blob store, the first included.
+    pub blob_attempts: u32,
 }
 
 /// What a run does whose snapshot the service replaces under way.
@@ -91,30 +91,6 @@ pub enum OnNewSnapshot {
     Restart,
     /// Ends with an error.
     Stop,
-}
-
-/// The longest waits of the HTTP client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For a connection.
-    pub connect: Duration,
-    /// For the next byte.
-    pub no_progress: Duration,
-    /// For a whole answer that is not a blob.
-    pub request: Duration,
-}
-
-/// How often a request is made, and the delays in between.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// Tries in all, the first included.
-    pub attempts: u32,
-    /// Upper limit of the first delay; each further one doubles it.
-    pub delay: Duration,
-    /// Upper limit of any delay.
-    pub max_delay: Duration,
-    /// Upper limit of all delays together.
-    pub time: Duration,
 }
 
 /// `[source.auth]`
@@ -182,24 +158,10 @@ pub struct Work {
     pub spool_dir: Option<PathBuf>,
     /// Parquet bytes up to which small blobs of a partition share a file.
     pub target_file_size: ByteSize,
-    /// Compressed bytes that one CPU job takes at a time.
-    pub segment_size: ByteSize,
-    /// Parts that are worked on at once.
-    pub parts_in_flight: usize,
-    /// Times that a part is made whose blobs change or arrive broken.
-    pub part_attempts: u32,
-    /// Rows of a row group.
-    pub row_group_rows: usize,
-    /// Rows of a record batch.
-    pub batch_rows: usize,
     /// Level of zstd.
     pub compression_level: i32,
-    /// The longest record.
-    pub max_line_bytes: ByteSize,
     /// The most that a blob may inflate to.
     pub max_blob_inflated: ByteSize,
-    /// The most that a blob may inflate to, times its compressed size.
-    pub max_inflate_ratio: u64,
 }
 
 impl Work {

@@ -10,8 +10,8 @@ use super::error::{Place, SettingsError};
 use super::exclusive::{API, AUTH_KIND, CLIENT_SECRET_KEYS, FILES, STATE_DIR, TOKEN};
 use super::kind::Kind;
 use super::model::{
-    ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Retry, Settings,
-    ShownSetting, Source, SourceKind, Timeouts, Work,
+    ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Settings, ShownSetting,
+    Source, SourceKind, Work,
 };
 use super::values::{Value, Values};
 
@@ -82,7 +82,7 @@ fn source(
     // Read whether or not it is used, so that a wrong value never hides behind the kind of source.
     let sas_valid_hours = values.integer("source.sas_valid_hours")?;
     let blob_hosts = values.text_list("source.blob_hosts")?.unwrap_or_default();
-    let max_wait = values.duration("source.max_wait")?;
+    let max_wait = duration(values, "source.max_wait")?;
     let calls_per_minute = values.integer("source.calls_per_minute")?;
     let calls_per_hour = values.integer("source.calls_per_hour")?;
     let state_dir = values.text(STATE_DIR)?;
@@ -90,26 +90,9 @@ fn source(
         Some("stop") => OnNewSnapshot::Stop,
         _ => OnNewSnapshot::Restart,
     };
-    let timeouts = Timeouts {
-        connect: duration(values, "source.connect_timeout")?,
-        no_progress: duration(values, "source.no_progress_timeout")?,
-        request: duration(values, "source.request_timeout")?,
-    };
-    let max_delay = duration(values, "source.max_retry_delay")?;
+    let no_progress_timeout = duration(values, "source.no_progress_timeout")?;
     let api_attempts = values.integer("source.api_attempts")?;
-    let api_retry = Retry {
-        attempts: required(values, "source.api_attempts", api_attempts)?,
-        delay: duration(values, "source.api_retry_delay")?,
-        max_delay,
-        time: duration(values, "source.api_retry_time")?,
-    };
     let blob_attempts = values.integer("source.blob_attempts")?;
-    let blob_retry = Retry {
-        attempts: required(values, "source.blob_attempts", blob_attempts)?,
-        delay: duration(values, "source.blob_retry_delay")?,
-        max_delay,
-        time: duration(values, "source.blob_retry_time")?,
-    };
     let from = match values.address(API)? {
         _ if purpose == Purpose::Lake => {
             values.text(FILES)?;
@@ -121,7 +104,7 @@ fn source(
             auth: auth(values)?,
             sas_valid_hours,
             blob_hosts,
-            max_wait: required(values, "source.max_wait", max_wait)?,
+            max_wait,
             calls_per_minute: required(values, "source.calls_per_minute", calls_per_minute)?,
             calls_per_hour: required(values, "source.calls_per_hour", calls_per_hour)?,
             state_dir: match state_dir {
@@ -131,9 +114,9 @@ fn source(
                 })?,
             },
             on_new_snapshot,
-            timeouts,
-            api_retry,
-            blob_retry,
+            no_progress_timeout,
+            api_attempts: required(values, "source.api_attempts", api_attempts)?,
+            blob_attempts: required(values, "source.blob_attempts", blob_attempts)?,
         })),
         None => SourceKind::Files(required(values, FILES, values.text(FILES)?)?),
     };
@@ -206,16 +189,8 @@ fn lake(values: &Values) -> Result<Lake, SettingsError> {
     Ok(Lake {
         root,
         format,
-        retire_after: required(
-            values,
-            "lake.retire_after",
-            values.duration("lake.retire_after")?,
-        )?,
-        dead_after: required(
-            values,
-            "lake.dead_after",
-            values.duration("lake.dead_after")?,
-        )?,
+        retire_after: duration(values, "lake.retire_after")?,
+        dead_after: duration(values, "lake.dead_after")?,
         single_writer: required(
             values,
             "lake.single_writer",
@@ -229,23 +204,14 @@ fn work(values: &Values) -> Result<Work, SettingsError> {
     let count = |key: &'static str| required(values, key, values.integer::<usize>(key)?);
     let size = |key: &'static str| required(values, key, values.size(key)?);
     let level = values.integer("work.compression_level")?;
-    let part_attempts = values.integer("work.part_attempts")?;
-    let ratio = values.integer("work.max_inflate_ratio")?;
     Ok(Work {
         threads: count("work.threads")?,
         downloads: count("work.downloads")?,
         spool_memory: size("work.spool_memory")?,
         spool_dir: values.text("work.spool_dir")?.map(PathBuf::from),
         target_file_size: size("work.target_file_size")?,
-        segment_size: size("work.segment_size")?,
-        parts_in_flight: count("work.parts_in_flight")?,
-        part_attempts: required(values, "work.part_attempts", part_attempts)?,
-        row_group_rows: count("work.row_group_rows")?,
-        batch_rows: count("work.batch_rows")?,
         compression_level: required(values, "work.compression_level", level)?,
-        max_line_bytes: size("work.max_line_bytes")?,
         max_blob_inflated: size("work.max_blob_inflated")?,
-        max_inflate_ratio: required(values, "work.max_inflate_ratio", ratio)?,
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::exclusive::API;
+use super::keys::REMOVED;
 use super::resolve::Purpose;
 use super::*;
 
@@ -102,7 +103,6 @@ fn the_documented_form_is_read_with_variables_and_defaults() {
     assert_eq!(settings.lake.options["region"].expose_secret(), "eu-west-1");
     assert_eq!(settings.lake.options["allow_http"].expose_secret(), "true");
     assert_eq!(settings.work.target_file_size, ByteSize(256 << 20));
-    assert_eq!(settings.work.row_group_rows, 16_384);
     assert_eq!(settings.gate.max_quarantined_share, 0.01);
     assert!(!settings.gate.allow_empty);
 }
@@ -158,7 +158,7 @@ fn overrides_win_and_are_read_as_what_their_key_takes() {
         &[
             "work.threads=2",
             "work.spool_memory=1MiB",
-            "work.segment_size=65536",
+            "work.target_file_size=65536",
             "gate.allow_empty=true",
             "gate.max_quarantined_share=1",
             "lake.root=s3://bucket/12",
@@ -173,7 +173,7 @@ fn overrides_win_and_are_read_as_what_their_key_takes() {
     .unwrap();
     assert_eq!(settings.work.threads, 3);
     assert_eq!(settings.work.spool_memory, ByteSize(1 << 20));
-    assert_eq!(settings.work.segment_size, ByteSize(65_536));
+    assert_eq!(settings.work.target_file_size, ByteSize(65_536));
     assert!(settings.gate.allow_empty);
     assert_eq!(settings.gate.max_quarantined_share, 1.0);
     assert_eq!(settings.lake.root, "s3://bucket/12");
@@ -253,6 +253,24 @@ fn unknown_keys_are_refused_with_place_and_nearest_key() {
         message.contains("unknown key `lake.options.a.b`"),
         "{message}"
     );
+}
+
+#[test]
+fn keys_that_were_settings_once_are_named_with_what_to_do() {
+    let message = refused(
+        &format!("{FILES_PIPELINE}[work]\nthreads = 1\nbatch_rows = 64\n"),
+        &[],
+    );
+    assert_eq!(
+        message,
+        "pipelines/test.toml:8:1: `work.batch_rows` is no longer a setting: the program chooses it; remove it"
+    );
+    for (key, instead) in REMOVED {
+        assert!(KEYS.iter().all(|known| known.path != *key), "{key}");
+        let message = refused(FILES_PIPELINE, &[&format!("{key}=1")]);
+        let expected = format!("--set {key}: `{key}` is no longer a setting: {instead}");
+        assert_eq!(message, expected);
+    }
 }
 
 #[test]

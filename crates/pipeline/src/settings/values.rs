@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use writer::TextFlaw;
 
 use super::error::{Place, SettingsError, VariableProblem};
-use super::keys::KEYS;
+use super::keys::{KEYS, REMOVED};
 use super::kind::Kind;
 use super::lookup;
 use super::variables::{self, Problem};
@@ -358,6 +358,14 @@ fn variable_error(key: &str, place: &Place, problem: Problem) -> SettingsError {
 }
 
 fn unknown(path: &str, place: Place, is_table: bool) -> SettingsError {
+    if let Some((_, instead)) = REMOVED.iter().find(|(key, _)| *key == path) {
+        let key = path.to_owned();
+        return SettingsError::Removed {
+            key,
+            place,
+            instead,
+        };
+    }
     let section = path.rsplit_once('.').map_or("", |(section, _)| section);
     let in_section =
         |key: &&'static str| key.rsplit_once('.').map_or("", |(section, _)| section) == section;

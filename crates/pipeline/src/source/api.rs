@@ -9,9 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dataset::{BlobPath, Snapshot};
 use extractor::{
-    ApiSettings, BlobSource, BlobStoreClient, Credential, ExportApi, HttpClient, HttpSettings,
-    ListingRequest, RateBudgetSettings, RetryPolicy, UrlSource, Wait, WaitObserver,
-    prepare_state_folder,
+    ApiSettings, BlobSource, BlobStoreClient, Credential, ExportApi, HttpClient, ListingRequest,
+    RateBudgetSettings, RetryPolicy, UrlSource, Wait, WaitObserver, prepare_state_folder,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -19,7 +18,7 @@ use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
 use crate::plan::PlannedBlob;
 use crate::resources::Resources;
-use crate::settings::{ApiSource, Auth, Retry, Settings};
+use crate::settings::{ApiSource, Auth, Settings};
 use crate::source::listed::Listed;
 use crate::source::snapshots::{by_snapshot, checked_time, empty_snapshot};
 
@@ -36,11 +35,7 @@ pub(super) async fn list_api(
     api: &ApiSource,
     observer: &JobObserver,
 ) -> Result<Listed, PipelineError> {
-    let http = resources.http(HttpSettings {
-        connect_timeout: api.timeouts.connect,
-        no_progress_timeout: api.timeouts.no_progress,
-        request_timeout: api.timeouts.request,
-    })?;
+    let http = resources.http(api.no_progress_timeout)?;
     let export_api = Arc::new(export_api(resources, api, &http, observer)?);
     let request = ListingRequest {
         endpoint: settings.dataset.endpoint.clone(),
@@ -60,7 +55,8 @@ pub(super) async fn list_api(
     let snapshot = snapshot_of(settings, &paths, listing.generated_time)?;
 
     let (clock, jitter) = (resources.clock().clone(), resources.jitter().clone());
-    let (retry, spools) = (policy(&api.blob_retry), resources.spools().clone());
+    let retry = RetryPolicy::of_blobs(api.blob_attempts);
+    let spools = resources.spools().clone();
     let source = BlobSource::Service {
         store: BlobStoreClient::new(http, retry, spools, clock.clone(), jitter),
         urls: Arc::new(UrlSource::new(
@@ -104,7 +100,7 @@ fn export_api(
         state_file: Some(state_file),
     };
     let budget = resources.rate_budget(budget)?;
-    let retry = policy(&api.api_retry);
+    let retry = RetryPolicy::of_calls(api.api_attempts);
     Ok(ExportApi::new(
         ApiSettings {
             base_url: api.base.to_string(),
@@ -155,15 +151,6 @@ fn wait_observer(observer: &JobObserver) -> WaitObserver {
             Wait::Ends => Event::WaitOver,
         });
     })
-}
-
-fn policy(retry: &Retry) -> RetryPolicy {
-    RetryPolicy {
-        max_attempts: retry.attempts,
-        base_delay: retry.delay,
-        max_delay: retry.max_delay,
-        max_total_delay: retry.time,
-    }
 }
 
 fn credential(auth: &Auth) -> Credential {

@@ -15,12 +15,18 @@ use crate::resources::Resources;
 use crate::settings::Settings;
 use crate::version::PROGRAM_VERSION;
 use crate::work::quarantine_file::WrittenFiles;
-use crate::work::segment_context::{BufferPool, InflateLimits, SegmentContext};
+use crate::work::segment_context::{BufferPool, SegmentContext};
 use crate::work::segment_output::SegmentOutput;
 use crate::work::segment_sink::OutputChannel;
 use crate::work::segment_stream::SegmentStream;
 use crate::work::staged_part::StagedPart;
 
+/// Rows of a Parquet row group: larger ones take more memory, and the files are hardly smaller.
+const ROW_GROUP_ROWS: usize = 16_384;
+/// Rows that are decoded before they are encoded.
+const BATCH_ROWS: usize = 1_024;
+/// The longest record, far beyond what the service sends; longer ones are quarantined, and never held whole.
+pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 /// Outputs of a segment that wait for the part's file.
 const OUTPUTS_WAITING: usize = 1;
 
@@ -44,7 +50,7 @@ impl RunContext {
     ) -> Result<Self, PipelineError> {
         let (dataset, work) = (&settings.dataset, &settings.work);
         let parquet = ParquetSettings {
-            row_group_rows: work.row_group_rows,
+            row_group_rows: ROW_GROUP_ROWS,
             zstd_level: work.compression_level,
         };
         let format = FileFormat::new(dataset, snapshot, PROGRAM_VERSION, &parquet)?;
@@ -53,13 +59,9 @@ impl RunContext {
             snapshot: snapshot.clone(),
             format: Arc::new(format),
             limits: BatchLimits {
-                rows: work.batch_rows,
-                line_bytes: work.max_line_bytes.as_usize(),
+                rows: BATCH_ROWS,
+                line_bytes: MAX_LINE_BYTES,
                 inflated_bytes: work.max_blob_inflated.bytes(),
-            },
-            inflate_limits: InflateLimits {
-                bytes: work.max_blob_inflated.bytes(),
-                ratio: work.max_inflate_ratio,
             },
             fallback_group: settings.source.rbac_group_id,
             keys: Arc::new(KeySpool::new(&work.spool_directory())?),

@@ -33,14 +33,20 @@ use crate::work::segment;
 use crate::work::segment_stream::{SegmentResult, SegmentStream};
 use crate::work::staged_part::StagedPart;
 
+/// Parts that are worked on at once: each keeps an upload open.
+const PARTS_IN_FLIGHT: usize = 16;
+/// Times that a part is made, from nothing, whose blobs change or arrive broken.
+const PART_ATTEMPTS: u32 = 3;
+/// Delay before the service's parts are made a second time; each further one doubles it.
+const PART_RETRY_DELAY: Duration = Duration::from_millis(500);
+
 /// Runs the parts of a plan within the capacities of the settings.
 #[derive(Debug, Clone)]
 pub(crate) struct PartScheduler {
     context: RunContext,
     source: BlobSource,
     downloads: usize,
-    parts_in_flight: usize,
-    part_attempts: u32,
+    pub(super) part_attempts: u32,
     /// Delay before parts are made a second time; each further one doubles it.
     retry_delay: Duration,
 }
@@ -95,10 +101,9 @@ impl PartScheduler {
             context: context.clone(),
             source,
             downloads: settings.work.downloads,
-            parts_in_flight: settings.work.parts_in_flight,
-            part_attempts: settings.work.part_attempts,
+            part_attempts: PART_ATTEMPTS,
             retry_delay: match &settings.source.from {
-                SourceKind::Api(api) => api.blob_retry.delay,
+                SourceKind::Api(_) => PART_RETRY_DELAY,
                 SourceKind::Files(_) | SourceKind::Unresolved => Duration::ZERO,
             },
         }
@@ -281,7 +286,7 @@ impl PartScheduler {
                 async move { (attempt, index, download.await) }
             })
             .buffered(self.downloads);
-        let part_permits = Arc::new(Semaphore::new(self.parts_in_flight));
+        let part_permits = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
         let mut to_part: Option<mpsc::Sender<SegmentResult>> = None;
         loop {
             let next = tokio::select! {

@@ -10,7 +10,7 @@ use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
 use crate::plan::PlannedBlob;
 use crate::work::row_groups::RowGroupBuilder;
-use crate::work::segment_context::{SegmentBuffers, SegmentContext};
+use crate::work::segment_context::{SegmentBuffers, SegmentContext, inflate_limit};
 use crate::work::segment_output::SegmentOutput;
 use crate::work::segment_sink::{CancellableReader, OutputChannel, SegmentSink};
 
@@ -33,7 +33,7 @@ pub(crate) fn process(
         let group_source = context.group_source(&blob);
         // Rows of several groups are put together before they are sorted, for which their batches have to be of one type.
         decoder.allow_dictionaries(blob.rbac_group_id.is_some());
-        let (inflated_bytes, setting) = context.inflate_limits.of(blob.bytes);
+        let (inflated_bytes, rule) = inflate_limit(context.limits.inflated_bytes, blob.bytes);
         let limits = BatchLimits {
             inflated_bytes,
             ..context.limits
@@ -52,7 +52,7 @@ pub(crate) fn process(
         while let Some(progress) = batches.next_batch().map_err(|error| {
             // What stopped the job is the reason, and not that its blob ended early.
             let stopped = channel.check_open().err();
-            stopped.unwrap_or_else(|| undecodable(&blob, setting, error))
+            stopped.unwrap_or_else(|| undecodable(&blob, rule, error))
         })? {
             channel.check_open()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
@@ -82,15 +82,11 @@ pub(crate) fn process(
     Ok(sink.into_unsent())
 }
 
-/// `setting` is the one that limits what the blob may inflate to.
-fn undecodable(blob: &PlannedBlob, setting: &'static str, source: TransformError) -> PipelineError {
+/// `rule` is the one that limits what the blob may inflate to.
+fn undecodable(blob: &PlannedBlob, rule: &'static str, source: TransformError) -> PipelineError {
     let blob = blob.path.clone();
     match source {
-        TransformError::TooLarge { limit } => PipelineError::BlobTooLarge {
-            blob,
-            limit,
-            setting,
-        },
+        TransformError::TooLarge { limit } => PipelineError::BlobTooLarge { blob, limit, rule },
         source => PipelineError::Transform { blob, source },
     }
 }

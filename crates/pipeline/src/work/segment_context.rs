@@ -12,6 +12,8 @@ use crate::plan::PlannedBlob;
 
 /// Inflated bytes that a blob may have whatever its compressed size: small blobs may be as repetitive as they like.
 const INFLATE_FREE: u64 = 16 << 20;
+/// The most that a larger blob may inflate to, times its compressed size. Only what deflate makes of one byte repeated is beyond.
+const MAX_INFLATE_RATIO: u64 = 1000;
 
 /// What a segment's job decodes and encodes with: kept from job to job, for the memory that it has.
 #[derive(Debug)]
@@ -45,7 +47,6 @@ pub(crate) struct SegmentContext {
     pub(crate) snapshot: Snapshot,
     pub(crate) format: Arc<FileFormat>,
     pub(crate) limits: BatchLimits,
-    pub(crate) inflate_limits: InflateLimits,
     /// The device group of records that neither name one nor are in a blob that does.
     pub(crate) fallback_group: Option<i64>,
     /// Where the hashes of unique keys go.
@@ -79,24 +80,15 @@ impl SegmentContext {
     }
 }
 
-/// How far a blob may inflate.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct InflateLimits {
-    /// In bytes: `work.max_blob_inflated`.
-    pub(crate) bytes: u64,
-    /// Times the compressed size: `work.max_inflate_ratio`.
-    pub(crate) ratio: u64,
-}
-
-impl InflateLimits {
-    /// The bytes that a blob may inflate to, and the setting that says so.
-    pub(crate) fn of(self, compressed: u64) -> (u64, &'static str) {
-        let by_ratio = compressed.saturating_mul(self.ratio).max(INFLATE_FREE);
-        if by_ratio < self.bytes {
-            (by_ratio, "work.max_inflate_ratio")
-        } else {
-            (self.bytes, "work.max_blob_inflated")
-        }
+/// The bytes that a blob of `compressed` bytes may inflate to, where `most` are allowed at most, and the rule that says so.
+pub(crate) fn inflate_limit(most: u64, compressed: u64) -> (u64, &'static str) {
+    let by_ratio = compressed
+        .saturating_mul(MAX_INFLATE_RATIO)
+        .max(INFLATE_FREE);
+    if by_ratio < most {
+        (by_ratio, "which only a gzip bomb does")
+    } else {
+        (most, "the limit that `work.max_blob_inflated` sets")
     }
 }
 
@@ -106,18 +98,14 @@ mod tests {
 
     #[test]
     fn the_lower_limit_of_inflation_counts_and_small_blobs_are_free() {
-        let limits = InflateLimits {
-            bytes: 1 << 30,
-            ratio: 100,
+        let limit = |most, compressed| {
+            let (bytes, rule) = inflate_limit(most, compressed);
+            (bytes, rule.contains("work.max_blob_inflated"))
         };
-        assert_eq!(limits.of(10), (INFLATE_FREE, "work.max_inflate_ratio"));
-        assert_eq!(limits.of(1 << 20), (100 << 20, "work.max_inflate_ratio"));
-        assert_eq!(limits.of(1 << 30), (1 << 30, "work.max_blob_inflated"));
-        assert_eq!(limits.of(u64::MAX), (1 << 30, "work.max_blob_inflated"));
-        let tight = InflateLimits {
-            bytes: 1 << 10,
-            ..limits
-        };
-        assert_eq!(tight.of(10), (1 << 10, "work.max_blob_inflated"));
+        assert_eq!(limit(1 << 30, 10), (INFLATE_FREE, false));
+        assert_eq!(limit(1 << 30, 1 << 20), (1000 << 20, false));
+        assert_eq!(limit(1 << 30, 1 << 30), (1 << 30, true));
+        assert_eq!(limit(1 << 30, u64::MAX), (1 << 30, true));
+        assert_eq!(limit(1 << 10, 10), (1 << 10, true));
     }
 }

@@ -30,19 +30,24 @@ struct Outcome {
     staged: usize,
 }
 
-/// Works on the place's blobs, after `spoil` had its way with the plan.
-async fn work(place: &Place, overrides: &[&str], spoil: impl FnOnce(Plan) -> Plan) -> Outcome {
+/// Works on the place's blobs, after `spoil` changed the plan and what works on it.
+async fn work(
+    place: &Place,
+    overrides: &[&str],
+    spoil: impl FnOnce(Plan, &mut PartScheduler) -> Plan,
+) -> Outcome {
     let settings = place.settings(overrides);
     let resources = Resources::new(&settings.work);
     let listed = list_source(&resources, &settings, &(Arc::new(|_| {}) as JobObserver))
         .await
         .unwrap();
-    let plan = spoil(Plan::new(listed.snapshot, listed.blobs, 1 << 20, 1 << 10).unwrap());
+    let plan = Plan::new(listed.snapshot, listed.blobs, 1 << 20, 1 << 10).unwrap();
     let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();
     let run_id = "run".to_owned();
     let snapshot = plan.snapshot();
     let context = RunContext::new(&resources, &settings, snapshot, lake.clone(), run_id).unwrap();
-    let scheduler = PartScheduler::new(&settings, &context, listed.source);
+    let mut scheduler = PartScheduler::new(&settings, &context, listed.source);
+    let plan = spoil(plan, &mut scheduler);
     let events = Arc::new(Mutex::new(Vec::new()));
     let observer: JobObserver = {
         let events = Arc::clone(&events);
@@ -74,7 +79,7 @@ fn with_a_wrong_size(plan: Plan) -> Plan {
 #[tokio::test]
 async fn a_part_whose_blob_is_another_than_planned_is_made_again_and_the_others_stay() {
     let place = place();
-    let outcome = work(&place, &[], with_a_wrong_size).await;
+    let outcome = work(&place, &[], |plan, _| with_a_wrong_size(plan)).await;
     let work = outcome.work.unwrap();
     assert_eq!((work.restarted, work.parts.len()), (1, 2));
     let rows = |part: &StagedPart| part.files.iter().map(|file| file.data.rows).sum::<u64>();
@@ -109,7 +114,11 @@ async fn a_part_whose_blob_is_another_than_planned_is_made_again_and_the_others_
 #[tokio::test]
 async fn a_part_is_made_again_no_more_often_than_it_may_and_nothing_is_left() {
     let place = place();
-    let outcome = work(&place, &["work.part_attempts=1"], with_a_wrong_size).await;
+    let outcome = work(&place, &[], |plan, scheduler| {
+        scheduler.part_attempts = 1;
+        with_a_wrong_size(plan)
+    })
+    .await;
     assert!(matches!(
         outcome.work,
         Err(PipelineError::Extract(
@@ -126,15 +135,15 @@ async fn a_broken_file_on_disk_stays_broken_and_a_bomb_is_named_with_its_setting
                 _RbacGroupId=9/part-00009-5f0c7a52-3a5e-4a6e-9d0d-2a0f9f4f2c11.c000.json.gz";
     let whole = gzip(&[b' '; 100_000]);
     place.file(&place.path(path), &whole[..whole.len() - 1]);
-    let outcome = work(&place, &[], |plan| plan).await;
+    let outcome = work(&place, &[], |plan, _| plan).await;
     let error = outcome.work.unwrap_err();
     assert!(error.to_string().contains("part-00009"), "{error}");
     assert!(matches!(error, PipelineError::Transform { .. }));
     assert_eq!(outcome.staged, 0);
 
     place.file(&place.path(path), &whole);
-    assert!(work(&place, &[], |plan| plan).await.work.is_ok());
-    let outcome = work(&place, &["work.max_blob_inflated=64KiB"], |plan| plan).await;
+    assert!(work(&place, &[], |plan, _| plan).await.work.is_ok());
+    let outcome = work(&place, &["work.max_blob_inflated=64KiB"], |plan, _| plan).await;
     let error = outcome.work.unwrap_err().to_string();
     assert!(
         error.contains("part-00009") && error.contains("`work.max_blob_inflated`"),
