@@ -50,29 +50,20 @@ fn lines(records: usize, bad: usize) -> Vec<u8> {
 }
 
 #[test]
-fn bad_records_are_refused_where_they_are_more_than_the_number_or_more_than_the_share() {
-    for (number, share, limit) in [
-        ("19", "1", Some("more than 19 (gate.max_quarantined)")),
-        ("20", "1", None),
-        ("20", "0.2", None),
-        (
-            "20",
-            "0.1",
-            Some("more than 10% (gate.max_quarantined_share)"),
-        ),
-        ("0", "0", Some("max_quarantined")),
+fn bad_records_are_refused_beyond_the_number_or_the_share() {
+    for (limit, passes) in [
+        ("19", false),
+        ("20", true),
+        ("20%", true),
+        ("10%", false),
+        ("0", false),
     ] {
         let (blobs, lake) = (Blobs::of_lines(Some(7), &lines(100, 20)), Lake::on_disk());
         let pipeline = Pipeline::from_files(&blobs, &lake);
-        let limits = [
-            "--set".to_owned(),
-            format!("gate.max_quarantined={number}"),
-            "--set".to_owned(),
-            format!("gate.max_quarantined_share={share}"),
-        ];
-        let limits = limits.each_ref().map(String::as_str);
-        if let Some(limit) = limit {
-            let words = ["20 of 100 records", limit, "invalid_json", "line 81"];
+        let limits = ["--set", &format!("gate.max_quarantined={limit}")];
+        if !passes {
+            let limit = format!("more than {limit} (gate.max_quarantined)");
+            let words = ["20 of 100 records", &limit, "invalid_json", "line 81"];
             let report = is_refused(&pipeline, &limits, &words);
             assert_eq!(report["records_quarantined"], 20);
         } else {
@@ -85,13 +76,14 @@ fn bad_records_are_refused_where_they_are_more_than_the_number_or_more_than_the_
 }
 
 #[test]
-fn by_default_1_percent_passes_up_to_100_records_and_so_do_10_of_few() {
+fn by_default_1_percent_passes_and_so_do_10_of_few_records() {
     for (records, bad, passes) in [
         (11, 10, true),
         (12, 11, false),
         (1_000, 11, false),
         (10_000, 100, true),
-        (20_000, 101, false),
+        (20_000, 101, true),
+        (10_000, 101, false),
     ] {
         let (blobs, lake) = (
             Blobs::of_lines(Some(7), &lines(records, bad)),
@@ -108,10 +100,7 @@ fn by_default_1_percent_passes_up_to_100_records_and_so_do_10_of_few() {
 }
 
 fn default_limits(pipeline: &Pipeline) {
-    pipeline.replace(
-        "max_quarantined_share = 1.0\nmax_quarantined = 1000000\n",
-        "",
-    );
+    pipeline.replace("max_quarantined = \"100%\"\n", "");
 }
 
 #[test]

@@ -202,12 +202,7 @@ fn set_aside_records_are_listed_and_shown_with_where_they_came_from_and_why() {
 fn what_the_gate_refused_can_be_looked_at_and_not_replayed() {
     let (blobs, lake) = (blobs(), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);
-    let strict = [
-        "--set",
-        "gate.max_quarantined=0",
-        "--set",
-        "gate.max_quarantined_share=0",
-    ];
+    let strict = ["--set", "gate.max_quarantined=0"];
     pipeline.command("run", &strict).exits_with(3);
     assert_eq!(listed(&pipeline)["published"], false);
     assert_eq!(listed(&pipeline)["reasons"], before());

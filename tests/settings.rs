@@ -41,7 +41,7 @@ fn a_key_that_was_a_setting_once_is_refused_with_its_line() {
         "[gate]",
         "[work]\nbatch_rows = 64\n[gate]",
         &[
-            "pipeline.toml:11:1: `work.batch_rows` is no longer a setting",
+            "pipeline.toml:13:1: `work.batch_rows` is no longer a setting",
             "the program chooses it",
         ],
     );
@@ -50,7 +50,7 @@ fn a_key_that_was_a_setting_once_is_refused_with_its_line() {
 #[test]
 fn a_value_of_the_wrong_type_is_refused() {
     is_refused(
-        "max_quarantined = 1000000",
+        "max_quarantined = \"100%\"",
         "max_quarantined = \"many\"",
         &["gate.max_quarantined", "whole number"],
     );

@@ -75,7 +75,7 @@ impl<'a> Pipeline<'a> {
             environment.push((variable, value.clone()));
         }
         // Odd blobs have more records that cannot be rows than the gate lets through by default.
-        text.push_str("\n[gate]\nmax_quarantined_share = 1.0\nmax_quarantined = 1000000\n");
+        text.push_str("\n[gate]\nmax_quarantined = \"100%\"\n");
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("pipeline.toml"), text).unwrap();
         Self {

@@ -1,11 +1,10 @@
 //! Why a snapshot may not be published, and what its user can do about it. Below the stages that refuse, and the error.
 
-use std::fmt;
-
 use dataset::SnapshotId;
 use thiserror::Error;
 
 use crate::report::{DuplicateKeyReport, QuarantineReport};
+use crate::settings::QuarantineLimit;
 
 /// Why a snapshot may not be published.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -30,9 +29,10 @@ pub enum Refusal {
         /// The reason that most of them have.
         commonest: Option<QuarantineReport>,
     },
-    /// More records were quarantined than a limit allows.
+    /// More records were quarantined than the settings allow.
     #[error(
-        "{quarantined} of {records} records were quarantined: more than {limit}{}", example_of(commonest.as_ref())
+        "{quarantined} of {records} records were quarantined: more than {limit} (gate.max_quarantined){}",
+        example_of(commonest.as_ref())
     )]
     TooManyQuarantined {
         /// Records quarantined.
@@ -86,28 +86,6 @@ pub enum Refusal {
     CountsDisagree(String),
 }
 
-/// A limit for quarantined records.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum QuarantineLimit {
-    /// `gate.max_quarantined`.
-    Records(u64),
-    /// `gate.max_quarantined_share`.
-    Share(f64),
-}
-
-impl fmt::Display for QuarantineLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Records(records) => write!(f, "{records} (gate.max_quarantined)"),
-            Self::Share(share) => {
-                // 0.07 * 100.0 is 7.000000000000001.
-                let percent = (share * 1e6).round() / 1e4;
-                write!(f, "{percent}% (gate.max_quarantined_share)")
-            }
-        }
-    }
-}
-
 fn example_of(commonest: Option<&QuarantineReport>) -> String {
     let Some(commonest) = commonest else {
         return String::new();
@@ -143,7 +121,7 @@ impl Refusal {
                 "set gate.duplicate_keys = \"keep\" to publish all rows; the blobs' paths tell the device groups"
             }
             Self::TooManyQuarantined { .. } => {
-                "`defender-lake quarantine show` prints the records and reasons; raise gate.max_quarantined or gate.max_quarantined_share to publish all the same"
+                "`defender-lake quarantine show` prints the records and reasons; raise gate.max_quarantined to publish all the same"
             }
             Self::AllQuarantined { .. } => {
                 "`defender-lake quarantine show` prints the records and reasons; if the service changed its form, correct the schema file (`schema = \"...\"`)"

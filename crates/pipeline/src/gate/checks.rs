@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use dataset::SnapshotId;
-
 use writer::Duplicates;
 
 use crate::plan::Plan;
-use crate::refusal::{QuarantineLimit, Refusal};
+use crate::refusal::Refusal;
 use crate::report::{BlobReport, QuarantineReport};
-use crate::settings::{DuplicateKeys, Gate};
+use crate::settings::{DuplicateKeys, Gate, QuarantineLimit};
 
-/// Quarantined records that pass whatever their share is, unless there are no others: one bad record is 2% of 50 devices, and
+/// Quarantined records that pass where the limit is a share, unless there are no others: one bad record is 2% of 50 devices, and
 /// no reason to lose the day of a small tenant. A day that shrinks by them is what `gate.min_rows_ratio` refuses.
 const FEW_QUARANTINED: u64 = 10;
 
@@ -59,11 +58,11 @@ pub(crate) fn check(
         let commonest = commonest();
         return Err(Refusal::AllQuarantined { records, commonest });
     }
-    if let Some(limit) = exceeded(gate, quarantined, records) {
+    if exceeds(gate.max_quarantined, quarantined, records) {
         return Err(Refusal::TooManyQuarantined {
             quarantined,
             records,
-            limit,
+            limit: gate.max_quarantined,
             commonest: commonest(),
         });
     }
@@ -96,14 +95,14 @@ pub(crate) fn check(
     }
 }
 
-/// The limit that so many quarantined records exceed.
-fn exceeded(gate: &Gate, quarantined: u64, records: u64) -> Option<QuarantineLimit> {
-    if quarantined > gate.max_quarantined {
-        return Some(QuarantineLimit::Records(gate.max_quarantined));
+/// Whether so many quarantined records are more than the limit.
+fn exceeds(limit: QuarantineLimit, quarantined: u64, records: u64) -> bool {
+    match limit {
+        QuarantineLimit::Records(most) => quarantined > most,
+        QuarantineLimit::Percent(most) => {
+            quarantined > FEW_QUARANTINED && quarantined as f64 * 100.0 > most * records as f64
+        }
     }
-    let share = quarantined as f64 / records.max(1) as f64;
-    (quarantined > FEW_QUARANTINED && share > gate.max_quarantined_share)
-        .then_some(QuarantineLimit::Share(gate.max_quarantined_share))
 }
 
 fn every_blob_was_read(plan: &Plan, blobs: &[BlobReport]) -> Result<(), Refusal> {
@@ -167,8 +166,7 @@ mod tests {
     use crate::report::QuarantineExample;
 
     const GATE: Gate = Gate {
-        max_quarantined_share: 0.01,
-        max_quarantined: 20,
+        max_quarantined: QuarantineLimit::Percent(1.0),
         min_rows_ratio: 0.5,
         allow_empty: false,
         duplicate_keys: DuplicateKeys::Keep,
@@ -304,27 +302,41 @@ mod tests {
     }
 
     #[test]
-    fn quarantine_is_refused_beyond_either_limit_but_for_a_few_records() {
-        for (rows, quarantined, limit) in [
-            (10, 10, None),
-            (1, 10, None),
-            (1, 11, Some("1%")),
-            (990, 11, Some("1%")),
-            (1090, 11, None),
-            (1_000_000, 20, None),
-            (1_000_000, 21, Some("20 (gate.max_quarantined)")),
+    fn quarantine_is_refused_beyond_its_number_or_its_share() {
+        for (limit, rows, quarantined, passes) in [
+            ("1%", 10, 10, true),
+            ("1%", 1, 10, true),
+            ("1%", 1, 11, false),
+            ("1%", 990, 11, false),
+            ("1%", 1_089, 11, true),
+            ("1%", 999_899, 101, true),
+            ("1%", 990_000, 10_000, true),
+            ("1%", 990_000, 10_001, false),
+            ("7%", 93, 7, true),
+            ("7%", 9_300, 700, true),
+            ("0%", 1_000_000, 10, true),
+            ("0%", 1_000_000, 11, false),
+            ("100%", 1, 1_000_000, true),
+            ("20", 1_000_000, 20, true),
+            ("20", 1_000_000, 21, false),
+            ("20", 1, 20, true),
+            ("0", 1_000_000, 1, false),
         ] {
             let blobs = [blob("a", rows, quarantined), blob("b", 0, 0)];
-            let checked = checked(&GATE, &blobs, rows, None);
-            let Some(limit) = limit else {
+            let gate = Gate {
+                max_quarantined: limit.parse().unwrap(),
+                ..GATE
+            };
+            let checked = checked(&gate, &blobs, rows, None);
+            if passes {
                 assert_eq!(checked, Ok(()), "{rows} rows, {quarantined} quarantined");
                 continue;
-            };
+            }
             let refused = checked.unwrap_err().to_string();
             let records = rows + quarantined;
             assert!(
                 refused.starts_with(&format!(
-                    "{quarantined} of {records} records were quarantined: more than {limit}"
+                    "{quarantined} of {records} records were quarantined: more than {limit} (gate.max_quarantined)"
                 )),
                 "{refused}"
             );
@@ -338,8 +350,7 @@ mod tests {
     #[test]
     fn quarantined_records_are_never_an_empty_snapshot() {
         let lenient = Gate {
-            max_quarantined_share: 1.0,
-            max_quarantined: u64::MAX,
+            max_quarantined: QuarantineLimit::Percent(100.0),
             min_rows_ratio: 0.0,
             allow_empty: true,
             ..GATE

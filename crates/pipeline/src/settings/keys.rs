@@ -84,6 +84,10 @@ pub(super) const REMOVED: &[(&str, &str)] = &[
     ("work.batch_rows", CHOSEN),
     ("work.max_line_bytes", CHOSEN),
     ("work.max_inflate_ratio", CHOSEN),
+    (
+        "gate.max_quarantined_share",
+        "`gate.max_quarantined` takes a share too; write `gate.max_quarantined = \"1%\"`",
+    ),
 ];
 
 const CHOSEN: &str = "the program chooses it; remove it";
@@ -329,17 +333,13 @@ pub const KEYS: &[Key] = &[
         "The most that a blob may inflate to; a larger one is an error.",
     ),
     key(
-        "gate.max_quarantined_share",
-        Kind::Share,
-        "0.01",
-        "Share of the records that may be quarantined. Up to 10 records pass whatever their share.",
-    ),
-    key(
         "gate.max_quarantined",
-        at_least(0),
-        "100",
-        "Number of records that may be quarantined, however small their share.",
-    ),
+        Kind::QuarantineLimit,
+        r#""1%""#,
+        "The most records that may be quarantined: a number, or a share, of which up to 10 records always pass. \
+         A snapshot whose records are all quarantined is never published.",
+    )
+    .such_as("100"),
     key(
         "gate.min_rows_ratio",
         Kind::Share,

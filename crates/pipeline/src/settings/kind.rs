@@ -28,6 +28,8 @@ pub enum Kind {
     },
     /// A number from 0 to 1.
     Share,
+    /// A number of records or a share of them: `100` or `"1%"`.
+    QuarantineLimit,
     /// A number of bytes in this range: `"64MiB"` or a whole number.
     Size {
         /// The least that is accepted.
@@ -66,6 +68,9 @@ impl Kind {
                 format!("a whole number from {least} to {most}").into()
             }
             Self::Share => "a number from 0 to 1".into(),
+            Self::QuarantineLimit => {
+                "a whole number of records such as 100, or a share such as \"1%\"".into()
+            }
             Self::Size { least, most } => format!(
                 "a size from {} to {}, such as \"64MiB\" or a whole number of bytes",
                 ByteSize(least),
@@ -86,7 +91,12 @@ impl Kind {
     pub(super) fn is_text(self) -> bool {
         !matches!(
             self,
-            Self::TextList | Self::Bool | Self::Integer { .. } | Self::Share | Self::Size { .. }
+            Self::TextList
+                | Self::Bool
+                | Self::Integer { .. }
+                | Self::Share
+                | Self::QuarantineLimit
+                | Self::Size { .. }
         )
     }
 }

@@ -16,6 +16,7 @@ mod kind;
 mod load;
 mod lookup;
 mod model;
+mod quarantine_limit;
 mod resolve;
 mod size;
 mod typed;
@@ -32,4 +33,5 @@ pub use model::{
     ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Settings, ShownSetting,
     Source, SourceKind, Work,
 };
+pub use quarantine_limit::{QuarantineLimit, QuarantineLimitError};
 pub use size::{ByteSize, ByteSizeError};

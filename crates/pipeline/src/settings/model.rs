@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use url::Url;
 use writer::{TableFormat, TableSettings};
 
+use super::quarantine_limit::QuarantineLimit;
 use super::size::ByteSize;
 
 /// A pipeline, resolved. Secrets in it do not print.
@@ -174,10 +175,8 @@ impl Work {
 /// `[gate]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
-    /// Share of the records that may be quarantined, 0 to 1; up to 10 pass whatever their share.
-    pub max_quarantined_share: f64,
-    /// Number of records that may be quarantined, however small their share.
-    pub max_quarantined: u64,
+    /// The most records that may be quarantined.
+    pub max_quarantined: QuarantineLimit,
     /// The least rows, as a ratio to the last committed snapshot, 0 to 1.
     pub min_rows_ratio: f64,
     /// Whether a snapshot without records may be published.

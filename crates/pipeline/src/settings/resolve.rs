@@ -216,12 +216,11 @@ fn work(values: &Values) -> Result<Work, SettingsError> {
 }
 
 fn gate(values: &Values) -> Result<Gate, SettingsError> {
-    let share = |key: &'static str| required(values, key, values.share(key)?);
-    let most = values.integer("gate.max_quarantined")?;
+    let ratio = values.share("gate.min_rows_ratio")?;
+    let most = values.quarantine_limit("gate.max_quarantined")?;
     Ok(Gate {
-        max_quarantined_share: share("gate.max_quarantined_share")?,
         max_quarantined: required(values, "gate.max_quarantined", most)?,
-        min_rows_ratio: share("gate.min_rows_ratio")?,
+        min_rows_ratio: required(values, "gate.min_rows_ratio", ratio)?,
         allow_empty: required(values, "gate.allow_empty", values.bool("gate.allow_empty")?)?,
         duplicate_keys: match values.choice("gate.duplicate_keys")? {
             Some("refuse") => DuplicateKeys::Refuse,

@@ -103,7 +103,7 @@ fn the_documented_form_is_read_with_variables_and_defaults() {
     assert_eq!(settings.lake.options["region"].expose_secret(), "eu-west-1");
     assert_eq!(settings.lake.options["allow_http"].expose_secret(), "true");
     assert_eq!(settings.work.target_file_size, ByteSize(256 << 20));
-    assert_eq!(settings.gate.max_quarantined_share, 0.01);
+    assert_eq!(settings.gate.max_quarantined, QuarantineLimit::Percent(1.0));
     assert!(!settings.gate.allow_empty);
 }
 
@@ -160,7 +160,7 @@ fn overrides_win_and_are_read_as_what_their_key_takes() {
             "work.spool_memory=1MiB",
             "work.target_file_size=65536",
             "gate.allow_empty=true",
-            "gate.max_quarantined_share=1",
+            "gate.max_quarantined=12",
             "lake.root=s3://bucket/12",
             "lake.options.account=0042",
             "source.auth.client_id=007",
@@ -175,7 +175,7 @@ fn overrides_win_and_are_read_as_what_their_key_takes() {
     assert_eq!(settings.work.spool_memory, ByteSize(1 << 20));
     assert_eq!(settings.work.target_file_size, ByteSize(65_536));
     assert!(settings.gate.allow_empty);
-    assert_eq!(settings.gate.max_quarantined_share, 1.0);
+    assert_eq!(settings.gate.max_quarantined, QuarantineLimit::Records(12));
     assert_eq!(settings.lake.root, "s3://bucket/12");
     assert_eq!(settings.lake.options["account"].expose_secret(), "0042");
     let api = api(&settings);
@@ -245,7 +245,7 @@ fn unknown_keys_are_refused_with_place_and_nearest_key() {
     );
     let message = refused(FILES_PIPELINE, &["gate.xyzzyxyzzyxyzzy=3"]);
     assert!(
-        message.contains("known keys here: gate.max_quarantined_share"),
+        message.contains("known keys here: gate.max_quarantined, "),
         "{message}"
     );
     let message = refused(FILES_PIPELINE, &["lake.options.a.b=3"]);
@@ -291,7 +291,9 @@ fn values_of_the_wrong_type_or_range_are_refused_with_what_was_expected() {
         ("work.spool_memory=64 Mb", "such as \"64MiB\""),
         ("work.target_file_size=0", "a size from 1B to 1TiB"),
         ("work.target_file_size=-1", "a size from 1B to 1TiB"),
-        ("gate.max_quarantined_share=1.5", "a number from 0 to 1"),
+        ("gate.max_quarantined=101%", "a share such as \"1%\""),
+        ("gate.max_quarantined=0.01", "a whole number of records"),
+        ("gate.max_quarantined=-1", "a whole number of records"),
         ("gate.min_rows_ratio=nan", "a number from 0 to 1"),
         ("gate.allow_empty=yes", "true or false"),
         ("lake.format=iceberg", "one of \"delta\", \"parquet\""),

@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::error::SettingsError;
 use super::kind::Kind;
+use super::quarantine_limit::QuarantineLimit;
 use super::size::ByteSize;
 use super::values::{Value, Values};
 
@@ -108,6 +109,20 @@ impl Values {
                 _ => return None,
             };
             (0.0..=1.0).contains(&number).then_some(number)
+        })
+    }
+
+    /// A number of records, or a share of them.
+    pub(super) fn quarantine_limit(
+        &self,
+        key: &str,
+    ) -> Result<Option<QuarantineLimit>, SettingsError> {
+        self.read(key, |value| match &value.value {
+            toml::Value::String(text) => text.parse().ok(),
+            toml::Value::Integer(records) => {
+                u64::try_from(*records).ok().map(QuarantineLimit::Records)
+            }
+            _ => None,
         })
     }
 
