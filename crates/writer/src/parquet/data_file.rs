@@ -5,7 +5,6 @@ use std::sync::Arc;
 use dataset::Partition;
 use serde::{Deserialize, Serialize};
 
-use crate::parquet::row_group::KeyRange;
 use crate::parquet::statistics::ColumnStatistics;
 
 /// A published Parquet file.
@@ -21,9 +20,22 @@ pub struct DataFile {
     pub bytes: u64,
     /// Hexadecimal SHA-256.
     pub sha256: String,
-    /// Bounds of the string columns of the unique key.
-    pub key_ranges: Vec<KeyRange>,
     /// Bounds and null counts of the columns that readers filter by.
     #[serde(default, with = "crate::parquet::shared")]
     pub column_statistics: Arc<[ColumnStatistics]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_the_key_ranges_of_earlier_versions_is_read() {
+        let text = r#"{"path": "x", "partition": {"generated_date": "2022-07-26", "rbac_group_id": 7}, "rows": 1,
+            "bytes": 2, "sha256": "00", "key_ranges": [{"column": "device_id", "min": "a", "max": "b"}]}"#;
+        let file: DataFile = serde_json::from_str(text).unwrap();
+        assert_eq!((file.rows, file.column_statistics.len()), (1, 0));
+        let written = serde_json::to_string(&file).unwrap();
+        assert!(!written.contains("key_ranges"), "{written}");
+    }
 }

@@ -44,7 +44,6 @@ pub struct FileFormat {
     pub(crate) snapshot: Snapshot,
     pub(crate) schema: SchemaRef,
     pub(crate) file: Arc<ParquetFileFormat>,
-    pub(crate) key_columns: Vec<KeyColumn>,
     pub(crate) statistics_columns: Vec<StatisticsColumn>,
     /// In the file's order.
     pub(crate) columns: Vec<ColumnFormat>,
@@ -61,14 +60,6 @@ pub(crate) enum ColumnFormat {
     Leaf(Box<ColumnChunkFormat>),
     /// A top-level column with all its leaves.
     Whole(Box<ArrowChunkFormat>),
-}
-
-/// A string column of the unique key.
-#[derive(Debug, Clone)]
-pub(crate) struct KeyColumn {
-    pub(crate) name: String,
-    /// Index among the Parquet leaf columns.
-    pub(crate) leaf: usize,
 }
 
 /// A column whose statistics are kept for the commit.
@@ -103,22 +94,6 @@ impl FileFormat {
         let parquet_schema = ArrowSchemaConverter::new()
             .convert(&schema)
             .map_err(failed)?;
-        let key_columns: Vec<_> = dataset
-            .unique_key
-            .iter()
-            .filter(|name| {
-                schema
-                    .field_with_name(name)
-                    .is_ok_and(|field| *field.data_type() == DataType::Utf8)
-            })
-            .filter_map(|name| {
-                let leaf = leaf_of(&parquet_schema, name)?;
-                Some(KeyColumn {
-                    name: name.clone(),
-                    leaf,
-                })
-            })
-            .collect();
 
         let statistics_columns = schema.fields().iter().filter_map(|field| {
             let is_key = dataset.unique_key.contains(field.name());
@@ -137,7 +112,6 @@ impl FileFormat {
             dataset,
             &schema,
             &parquet_schema,
-            &key_columns,
             settings.row_group_rows,
             zstd_level,
         );
@@ -155,7 +129,6 @@ impl FileFormat {
             snapshot: snapshot.clone(),
             schema,
             file: Arc::new(file),
-            key_columns,
             statistics_columns,
             columns,
             zstd_level,
@@ -188,15 +161,20 @@ fn column_formats(
     dataset: &Dataset,
     schema: &Schema,
     parquet_schema: &SchemaDescriptor,
-    key_columns: &[KeyColumn],
     row_group_rows: usize,
     zstd_level: ZstdLevel,
 ) -> Vec<ColumnFormat> {
-    let leaf_format = |leaf: usize, descriptor: &ColumnDescPtr, data_type: &DataType| {
+    let is_text = |name: &&String| {
+        let field = schema.field_with_name(name);
+        field.is_ok_and(|field| *field.data_type() == DataType::Utf8)
+    };
+    let first_text_key = dataset.unique_key.iter().find(is_text);
+    let leaf_format = |descriptor: &ColumnDescPtr, data_type: &DataType| {
         let is_nested = descriptor.path().parts().len() > 1;
         let is_only_key = !is_nested
             && matches!(dataset.unique_key.as_slice(), [only] if only == descriptor.name());
-        let is_first_key = key_columns.first().is_some_and(|key| key.leaf == leaf);
+        let is_first_key =
+            !is_nested && first_text_key.is_some_and(|name| name == descriptor.name());
         ColumnChunkFormat {
             descriptor: descriptor.clone(),
             data_type: if is_nested {
@@ -229,7 +207,7 @@ fn column_formats(
                 formats.push(ColumnFormat::Whole(Box::new(format)));
             }
         } else {
-            let format = leaf_format(leaf, descriptor, field.data_type());
+            let format = leaf_format(descriptor, field.data_type());
             formats.push(ColumnFormat::Leaf(Box::new(format)));
         }
         last_root = Some(root);

@@ -11,8 +11,6 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::statistics::Statistics;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::parquet::arrow_chunks::ArrowChunkEncoder;
@@ -25,18 +23,6 @@ use crate::parquet::statistics::Collected;
 pub(crate) const PAGE_ROWS: usize = 16 << 10;
 /// Rows that a column takes before it looks at the size of its page and its dictionary.
 const STEP_ROWS: usize = 1 << 10;
-
-/// Bounds of a string column of the unique key: no value is below `min` or above `max`. Values longer than 64
-/// bytes are cut, and then the bound is not itself a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRange {
-    /// Name of the column.
-    pub column: String,
-    /// Lower bound.
-    pub min: String,
-    /// Upper bound.
-    pub max: String,
-}
 
 /// Encodes record batches into row groups, one after the other. Keeps its buffers.
 #[derive(Debug)]
@@ -67,7 +53,6 @@ pub struct EncodedRowGroup {
     pub(crate) buffers: KeptBuffers,
     /// Where each lies in `content`, and what is in it.
     pub(crate) columns: Vec<ColumnCloseResult>,
-    pub(crate) key_ranges: Vec<KeyRange>,
     pub(crate) statistics: Vec<Collected>,
 }
 
@@ -197,10 +182,6 @@ impl RowGroupEncoder {
             finished.map_err(|error| self.format.failed(&error))?;
         }
         (self.rows, self.page_rows) = (0, 0);
-        let key_ranges = self.format.key_columns.iter().filter_map(|key| {
-            let statistics = columns.get(key.leaf)?.metadata.statistics()?;
-            key_range(&key.name, statistics)
-        });
         let collected = self.format.statistics_columns.iter().filter_map(|column| {
             let statistics = columns.get(column.leaf)?.metadata.statistics()?;
             Collected::of_chunk(&column.name, &column.data_type, rows, statistics)
@@ -208,7 +189,6 @@ impl RowGroupEncoder {
         Ok(EncodedRowGroup {
             rows,
             statistics: collected.collect(),
-            key_ranges: key_ranges.collect(),
             content: self.format.buffers.lend(content),
             buffers: self.format.buffers.clone(),
             columns,
@@ -289,28 +269,5 @@ fn holds(got: &DataType, expected: &DataType) -> bool {
                     .all(|(got, expected)| fits(got, expected))
         }
         _ => got == expected,
-    }
-}
-
-fn key_range(column: &str, statistics: &Statistics) -> Option<KeyRange> {
-    // Cut at a character boundary by the encoder.
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    Some(KeyRange {
-        column: column.to_owned(),
-        min: text(statistics.min_bytes_opt()?)?,
-        max: text(statistics.max_bytes_opt()?)?,
-    })
-}
-
-/// Widens `ranges` so that they cover `more`.
-pub(crate) fn cover(ranges: &mut Vec<KeyRange>, more: Vec<KeyRange>) {
-    for range in more {
-        match ranges.iter_mut().find(|known| known.column == range.column) {
-            Some(known) => {
-                known.min = std::mem::take(&mut known.min).min(range.min);
-                known.max = std::mem::take(&mut known.max).max(range.max);
-            }
-            None => ranges.push(range),
-        }
     }
 }

@@ -15,7 +15,7 @@ use crate::layout;
 use crate::parquet::data_file::DataFile;
 use crate::parquet::footer::ParquetFile;
 use crate::parquet::format::FileFormat;
-use crate::parquet::row_group::{EncodedRowGroup, KeyRange, cover};
+use crate::parquet::row_group::EncodedRowGroup;
 use crate::parquet::statistics::{self, Collected};
 use crate::store::failpoint;
 use crate::store::lake::Lake;
@@ -53,7 +53,6 @@ pub struct StagedFileWriter {
     file: ParquetFile,
     sender: PartSender,
     rows: u64,
-    key_ranges: Vec<KeyRange>,
     statistics: Option<Vec<Collected>>,
 }
 
@@ -92,7 +91,6 @@ impl StagedFileWriter {
             file: ParquetFile::new(&format.file),
             format: format.clone(),
             rows: 0,
-            key_ranges: Vec::new(),
             statistics: None,
         })
     }
@@ -117,7 +115,6 @@ impl StagedFileWriter {
             self.sender.add(bytes).await?;
         }
         self.rows += row_group.rows;
-        cover(&mut self.key_ranges, row_group.key_ranges);
         statistics::add_row_group(&mut self.statistics, row_group.statistics);
         Ok(())
     }
@@ -145,7 +142,6 @@ impl StagedFileWriter {
                     rows: self.rows,
                     bytes: self.sender.bytes,
                     sha256: hexadecimal(&self.sender.sha256.finalize()),
-                    key_ranges: self.key_ranges,
                     column_statistics: statistics.map(Collected::finish).collect(),
                 };
                 Ok(Some(StagedFile { data, upload }))
@@ -222,6 +218,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{batch, format, lakes, partition, paths, snapshot, stage};
     use crate::parquet::row_group::RowGroupEncoder;
+    use crate::parquet::statistics::{Bounds, StringBounds};
     use crate::store::part_buffer::PART_BYTES;
 
     async fn published(lake: &Lake, file: &StagedFile) -> Bytes {
@@ -305,8 +302,12 @@ mod tests {
             crate::fixtures::dataset().fingerprint()
         );
 
-        let leaf = format(&snapshot).key_columns[0].leaf;
         let row_group = reader.get_row_group(1).unwrap();
+        let columns = row_group.metadata().columns().iter();
+        let names: Vec<String> = columns
+            .map(|column| column.column_path().string())
+            .collect();
+        let leaf = names.iter().position(|name| name == "device_id").unwrap();
         let filter: &Sbbf = row_group.get_column_bloom_filter(leaf).unwrap();
         assert!(filter.check(&format!("{:040x}", 149).as_str()));
         assert!(!filter.check(&format!("{:040x}", 999).as_str()));
@@ -316,14 +317,13 @@ mod tests {
             format!("{:040x}", 110).as_bytes()
         );
 
-        let [range] = file.data.key_ranges.as_slice() else {
-            panic!("one key column")
+        let mut columns = file.data.column_statistics.iter();
+        let key = columns.find(|column| &*column.column == "device_id");
+        let bounds = StringBounds {
+            min: format!("{:040x}", 10),
+            max: format!("{:040x}", 149),
         };
-        assert_eq!(range.column, "device_id");
-        assert_eq!(
-            (&range.min, &range.max),
-            (&format!("{:040x}", 10), &format!("{:040x}", 149))
-        );
+        assert_eq!(key.unwrap().bounds, Some(Bounds::String(Box::new(bounds))));
     }
 
     #[tokio::test]
