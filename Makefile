@@ -38,6 +38,7 @@ fmt-check:
 .PHONY: lint
 lint: ## Clippy over all targets; a warning fails
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --package cli --no-default-features --locked -- -D warnings
 
 .PHONY: doc
 doc: ## Build the documentation; a warning fails

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dataset::{OrgId, SnapshotId};
-use simulator::{Oddities, SnapshotOptions};
 use tracing::level_filters::LevelFilter;
 
 use crate::exit_code;
+#[cfg(feature = "simulator")]
+use crate::simulator_arguments::{DemoArguments, SimulateArguments};
 
 /// Turns the Microsoft Defender export API, which forgets, into a data lake, which remembers.
 ///
@@ -24,6 +25,7 @@ use crate::exit_code;
 #[command(after_help = examples(&[
     ("Publish the tenant's current snapshot", "defender-lake run pipelines/info_gathering.toml"),
     ("See what would be done", "defender-lake plan pipelines/info_gathering.toml"),
+    #[cfg(feature = "simulator")]
     ("Try it without a tenant", "defender-lake demo"),
     ("What the columns mean", "defender-lake schema show info_gathering"),
 ]) + "\n\n" + exit_code::HELP)]
@@ -170,6 +172,7 @@ pub(crate) enum Command {
         ("One dataset's columns", "defender-lake schema show info_gathering"),
     ]))]
     Schema(SchemaCommand),
+    #[cfg(feature = "simulator")]
     /// Stand in for the export API on loopback, or write a snapshot's blobs to a folder
     #[command(after_help = examples(&[
         ("Serve 10,000 devices until Ctrl-C", "defender-lake simulate --devices 10000 --port 8080"),
@@ -177,6 +180,7 @@ pub(crate) enum Command {
         ("Write blobs with something of every oddity", "defender-lake simulate --write exports --oddities"),
     ]))]
     Simulate(SimulateArguments),
+    #[cfg(feature = "simulator")]
     /// Run the real pipeline against a simulated API into a local lake, and show what came of it
     #[command(after_help = examples(&[
         ("A lake in ./demo-lake", "defender-lake demo"),
@@ -473,90 +477,6 @@ pub(crate) enum SchemaFormat {
     JsonSchema,
 }
 
-/// What the simulated snapshot looks like.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "The simulated snapshot")]
-pub(crate) struct SnapshotArguments {
-    /// Number of device groups, of very different sizes
-    #[arg(long, default_value_t = 12)]
-    pub(crate) groups: u32,
-    /// Number of blobs, roughly
-    #[arg(long, default_value_t = 24)]
-    pub(crate) blobs: u32,
-    /// Which day: 0 is the first, each next one has the same devices changed a little
-    #[arg(long, default_value_t = 0)]
-    pub(crate) day: u32,
-    /// Share of the devices that change from day to day
-    #[arg(long, default_value_t = 0.05)]
-    pub(crate) changed: f64,
-    /// Seed of every random choice
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Something of every oddity: missing, null, new and misfitting attributes, bad lines, odd gzip files
-    #[arg(long)]
-    pub(crate) oddities: bool,
-}
-
-impl SnapshotArguments {
-    /// As options of the simulator.
-    pub(crate) fn options(&self, devices: u32) -> SnapshotOptions {
-        let first_day = SnapshotOptions {
-            devices,
-            groups: self.groups,
-            blobs: self.blobs,
-            changed: self.changed,
-            seed: self.seed,
-            oddities: match self.oddities {
-                true => Oddities::all(),
-                false => Oddities::none(),
-            },
-            ..SnapshotOptions::default()
-        };
-        (0..self.day).fold(first_day, |day, _| day.next_day())
-    }
-}
-
-/// `simulate`
-#[derive(Debug, Args)]
-pub(crate) struct SimulateArguments {
-    /// Write the snapshot's blobs below this folder and end, in place of serving them
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "port", "url_lifetime", "no_rate_limit", "faults"])]
-    pub(crate) write: Option<PathBuf>,
-    /// Serve the newest snapshot of this folder, in place of a generated one
-    #[arg(long, value_name = "DIR")]
-    pub(crate) serve: Option<PathBuf>,
-    /// Port on 127.0.0.1; 0 lets the system choose
-    #[arg(long, default_value_t = 0)]
-    pub(crate) port: u16,
-    /// Life of the signed URLs whatever a call asks for, such as 90s
-    #[arg(long, value_name = "TIME")]
-    pub(crate) url_lifetime: Option<humantime::Duration>,
-    /// Let any number of API calls through, in place of 5 a minute and 20 an hour
-    #[arg(long)]
-    pub(crate) no_rate_limit: bool,
-    /// Fail as this script of faults (TOML) says
-    #[arg(long, value_name = "FILE")]
-    pub(crate) faults: Option<PathBuf>,
-    /// Number of devices
-    #[arg(long, default_value_t = 1_000)]
-    pub(crate) devices: u32,
-    #[command(flatten)]
-    pub(crate) snapshot: SnapshotArguments,
-}
-
-/// `demo`
-#[derive(Debug, Args)]
-pub(crate) struct DemoArguments {
-    /// Number of devices
-    #[arg(long, default_value_t = 20_000)]
-    pub(crate) devices: u32,
-    /// Folder of the lake
-    #[arg(long, value_name = "DIR", default_value = "demo-lake")]
-    pub(crate) lake: PathBuf,
-    #[command(flatten)]
-    pub(crate) snapshot: SnapshotArguments,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -695,21 +615,5 @@ mod tests {
                 "{line}"
             );
         }
-    }
-
-    #[test]
-    fn a_later_day_is_the_first_day_moved_on() {
-        let line = "defender-lake simulate --devices 10 --groups 3 --day 2 --oddities";
-        let Command::Simulate(simulate) = parse(line).unwrap().command else {
-            panic!("not simulate");
-        };
-        let options = simulate.snapshot.options(simulate.devices);
-        let first = SnapshotOptions::default();
-        assert_eq!((options.devices, options.groups, options.day), (10, 3, 2));
-        assert_eq!(
-            (options.generated_time - first.generated_time).num_days(),
-            2
-        );
-        assert_eq!(options.oddities, Oddities::all());
     }
 }

@@ -31,7 +31,6 @@ pub(crate) struct Log {
     format: LogFormat,
     bars: MultiProgress,
     shows_bars: bool,
-    quiet: bool,
 }
 
 impl Log {
@@ -68,7 +67,6 @@ impl Log {
             format: terminal.log,
             bars,
             shows_bars,
-            quiet: terminal.quiet,
         }
     }
 
@@ -96,11 +94,6 @@ impl Log {
                 ));
             }
         }
-    }
-
-    /// Whether only errors are wanted.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet
     }
 
     fn write(&self, text: &str) {

@@ -4,12 +4,15 @@ mod arguments;
 mod commands;
 mod exit_code;
 mod failure;
+#[cfg(feature = "simulator")]
 mod folder_tree;
 mod log;
 mod output;
 mod progress;
 mod schema_description;
 mod signals;
+#[cfg(feature = "simulator")]
+mod simulator_arguments;
 mod summary;
 
 use clap::Parser;

@@ -9,11 +9,11 @@ use pipeline::{Resources, Run, RunOptions};
 use simulator::{Served, Server, ServerOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::DemoArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::progress::Progress;
+use crate::simulator_arguments::DemoArguments;
 use crate::{folder_tree, output, signals, summary};
 
 use super::simulate;

@@ -1,12 +1,14 @@
 //! The commands, a file each: arguments in, the library's work, what it says out.
 
 mod completions;
+#[cfg(feature = "simulator")]
 mod demo;
 mod plan;
 mod quarantine;
 mod rollback;
 mod run;
 mod schema;
+#[cfg(feature = "simulator")]
 mod simulate;
 mod snapshots;
 mod snippet;
@@ -34,7 +36,9 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
         Command::Vacuum(arguments) => vacuum::run(&arguments).await,
         Command::Quarantine(command) => quarantine::run(&command).await,
         Command::Schema(command) => schema::run(command),
-        Command::Simulate(arguments) => simulate::run(&arguments, log).await,
+        #[cfg(feature = "simulator")]
+        Command::Simulate(arguments) => simulate::run(&arguments).await,
+        #[cfg(feature = "simulator")]
         Command::Demo(arguments) => demo::run(&arguments, log).await,
         Command::Completions { shell } => completions::run(shell),
     }

@@ -5,19 +5,18 @@ use std::path::Path;
 use indicatif::{BinaryBytes, HumanCount};
 use simulator::{FaultScript, RateLimit, Served, Server, ServerOptions, credentials};
 
-use crate::arguments::SimulateArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, chain};
-use crate::log::Log;
+use crate::simulator_arguments::SimulateArguments;
 use crate::{output, signals};
 
 /// The pipeline file that the printed commands name.
 const PIPELINE: &str = "pipelines/info_gathering.toml";
 
-pub(super) async fn run(arguments: &SimulateArguments, log: &Log) -> Result<ExitCode, Failure> {
+pub(super) async fn run(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
     match &arguments.write {
         Some(folder) => write(folder, arguments),
-        None => serve(arguments, log).await,
+        None => serve(arguments).await,
     }
 }
 
@@ -38,7 +37,7 @@ fn write(folder: &Path, arguments: &SimulateArguments) -> Result<ExitCode, Failu
     Ok(ExitCode::Done)
 }
 
-async fn serve(arguments: &SimulateArguments, log: &Log) -> Result<ExitCode, Failure> {
+async fn serve(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
     let stop = signals::cancelled_by_signal();
     let faults = match &arguments.faults {
         Some(file) => FaultScript::read(file).map_err(|error| failure(&error))?,
@@ -58,9 +57,7 @@ async fn serve(arguments: &SimulateArguments, log: &Log) -> Result<ExitCode, Fai
     .await
     .map_err(|error| failure(&error))?;
     output::line(&how_to_use(server.url()))?;
-    if !log.is_quiet() {
-        tracing::info!(url = server.url(), "serving until Ctrl-C");
-    }
+    tracing::info!(url = server.url(), "serving until Ctrl-C");
     stop.cancelled().await;
     server.shutdown().await;
     Ok(ExitCode::Done)
