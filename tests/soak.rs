@@ -62,16 +62,12 @@ impl Day {
     }
 }
 
-/// Choices of one run (SplitMix64).
-struct Dice(u64);
+/// Choices of one run.
+struct Dice(fastrand::Rng);
 
 impl Dice {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
+        self.0.u64(..limit)
     }
 
     fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
@@ -238,7 +234,7 @@ fn changed(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) -
 
 /// One run of the day's snapshot, and the API that it met; no report if the run was killed.
 fn run(day: &Day, lake: &Lake, seed: u64) -> (Option<Ran>, Api) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice(fastrand::Rng::with_seed(seed));
     let faults = FaultScript {
         random: Some(RandomFaults {
             seed,

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use extractor::{
-    ApiSettings, Clock, Credential, ExportApi, HttpClient, Jitter, ListingRequest, RateBudget,
+    ApiSettings, Clock, Credential, ExportApi, HttpClient, ListingRequest, RateBudget,
     RateBudgetSettings, RetryPolicy, TokenSource,
 };
 use libfuzzer_sys::fuzz_target;
@@ -76,18 +76,17 @@ fn client(base_url: String) -> ExportApi {
         max_wait: Duration::ZERO,
         state_file: None,
     };
-    let (http, jitter) = (HttpClient::new(Duration::from_secs(5)), Jitter::seeded(1));
+    let http = HttpClient::new(Duration::from_secs(5));
     let credential = Credential::Token("token".to_owned().into());
     let tokens = TokenSource::new(
         credential,
         http.clone(),
         settings.retry.clone(),
         clock.clone(),
-        jitter.clone(),
     )
     .expect("credential");
     let budget = RateBudget::new(budget, clock.clone());
-    ExportApi::new(settings, Arc::new(tokens), budget, http, clock, jitter).expect("settings")
+    ExportApi::new(settings, Arc::new(tokens), budget, http, clock).expect("settings")
 }
 
 fuzz_target!(|data: &[u8]| {

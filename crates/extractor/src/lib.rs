@@ -27,5 +27,5 @@ pub use blobs::{
     UrlSource, discover,
 };
 pub use error::ExtractorError;
-pub use http::{Clock, HttpClient, Jitter, RetryPolicy};
+pub use http::{Clock, HttpClient, RetryPolicy};
 pub use service_answer::ServiceAnswer;

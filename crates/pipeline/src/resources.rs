@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use extractor::{
-    Clock, Credential, HttpClient, Jitter, RateBudget, RateBudgetSettings, RetryPolicy,
-    SpoolBudget, TokenSource,
+    Clock, Credential, HttpClient, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
+    TokenSource,
 };
 use secrecy::{ExposeSecret, SecretString};
 use writer::Lake;
@@ -25,7 +25,6 @@ pub struct Resources {
     threads: usize,
     spools: SpoolBudget,
     clock: Clock,
-    jitter: Jitter,
     cpu_pool: MadeOnce<(), CpuPool>,
     /// By how long a connection may be silent.
     clients: MadeOnce<Duration, HttpClient>,
@@ -43,7 +42,6 @@ impl Resources {
             threads: work.threads,
             spools: SpoolBudget::new(work.spool_memory.as_usize(), work.spool_directory()),
             clock: Clock::system(),
-            jitter: Jitter::from_entropy(),
             cpu_pool: MadeOnce::default(),
             clients: MadeOnce::default(),
             tokens: MadeOnce::default(),
@@ -54,10 +52,6 @@ impl Resources {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
-    }
-
-    pub(crate) fn jitter(&self) -> &Jitter {
-        &self.jitter
     }
 
     pub(crate) fn spools(&self) -> &SpoolBudget {
@@ -82,8 +76,8 @@ impl Resources {
         retry: RetryPolicy,
     ) -> Result<Arc<TokenSource>, PipelineError> {
         self.tokens.get(credential, |credential| {
-            let (http, clock, jitter) = (http.clone(), self.clock.clone(), self.jitter.clone());
-            let tokens = TokenSource::new(credential.clone(), http, retry, clock, jitter)?;
+            let (http, clock) = (http.clone(), self.clock.clone());
+            let tokens = TokenSource::new(credential.clone(), http, retry, clock)?;
             Ok(Arc::new(tokens))
         })
     }

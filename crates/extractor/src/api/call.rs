@@ -26,7 +26,7 @@ use crate::http::client::HttpClient;
 use crate::http::clock::Clock;
 use crate::http::headers::{date, retry_after};
 use crate::http::response::{bounded_body, redirected, refusal, transport_error};
-use crate::http::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass};
+use crate::http::retry::{Attempts, RetryPolicy, Setback, can_pass};
 use crate::http::safe_url::{bare, origin, secure_base};
 use crate::service_answer::scrub;
 
@@ -71,7 +71,6 @@ pub struct ExportApi {
     budget: RateBudget,
     http: HttpClient,
     clock: Clock,
-    jitter: Jitter,
 }
 
 impl ExportApi {
@@ -82,7 +81,6 @@ impl ExportApi {
         budget: RateBudget,
         http: HttpClient,
         clock: Clock,
-        jitter: Jitter,
     ) -> Result<Self, ExtractorError> {
         let base_url = secure_base("api", &settings.base_url)?;
         Ok(Self {
@@ -93,7 +91,6 @@ impl ExportApi {
             budget,
             http,
             clock,
-            jitter,
         })
     }
 
@@ -108,7 +105,7 @@ impl ExportApi {
         let budget_key = format!("{}@{}", self.tokens.credential().caller(), bare(&url));
         let mut hours = request.sas_valid_hours;
         let mut token_renewed = false;
-        let mut attempts = Attempts::new(&self.retry, &self.jitter);
+        let mut attempts = Attempts::new(&self.retry);
         let mut throttled = 0;
         loop {
             url.set_query(

@@ -18,7 +18,7 @@ use crate::http::client::HttpClient;
 use crate::http::clock::Clock;
 use crate::http::headers::retry_after;
 use crate::http::response::{bounded_body, redirected, refusal, transport_error};
-use crate::http::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass};
+use crate::http::retry::{Attempts, RetryPolicy, Setback, can_pass};
 use crate::http::safe_url::{bare, secure_base};
 use crate::service_answer::ServiceAnswer;
 
@@ -34,7 +34,6 @@ pub struct TokenSource {
     http: HttpClient,
     retry: RetryPolicy,
     clock: Clock,
-    jitter: Jitter,
     fetched: Mutex<Option<Fetched>>,
 }
 
@@ -65,7 +64,6 @@ impl TokenSource {
         http: HttpClient,
         retry: RetryPolicy,
         clock: Clock,
-        jitter: Jitter,
     ) -> Result<Self, ExtractorError> {
         if let Credential::ClientSecret {
             authority,
@@ -80,7 +78,6 @@ impl TokenSource {
             http,
             retry,
             clock,
-            jitter,
             fetched: Mutex::new(None),
         })
     }
@@ -114,7 +111,7 @@ impl TokenSource {
         {
             return Ok(kept.token.clone());
         }
-        let mut attempts = Attempts::new(&self.retry, &self.jitter);
+        let mut attempts = Attempts::new(&self.retry);
         loop {
             match self.fetch(&sign_in).await {
                 Ok(new) => {

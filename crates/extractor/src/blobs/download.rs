@@ -81,7 +81,7 @@ impl<'a> Transfer<'a> {
         store: &BlobStoreClient,
         url: &SignedUrl,
     ) -> Result<(), ExtractorError> {
-        let mut attempts = Attempts::new(&store.retry, &store.jitter);
+        let mut attempts = Attempts::new(&store.retry);
         let mut counted_from = self.len();
         loop {
             let failed_checks = self.failed_checks;

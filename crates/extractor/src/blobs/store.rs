@@ -21,7 +21,7 @@ use crate::http::client::HttpClient;
 use crate::http::clock::Clock;
 use crate::http::headers::{date, retry_after};
 use crate::http::response::{redirected, refusal, transport_error};
-use crate::http::retry::{Attempts, Jitter, RetryPolicy, Setback, can_pass};
+use crate::http::retry::{Attempts, RetryPolicy, Setback, can_pass};
 use crate::http::safe_url::bare;
 use crate::service_answer::ServiceAnswer;
 
@@ -33,24 +33,16 @@ const COPY_GRACE: TimeDelta = TimeDelta::seconds(60);
 pub struct BlobStoreClient {
     http: HttpClient,
     pub(crate) retry: RetryPolicy,
-    pub(crate) jitter: Jitter,
     pub(crate) spools: SpoolBudget,
     clock: Clock,
 }
 
 impl BlobStoreClient {
     /// A client that spools into `spools`.
-    pub fn new(
-        http: HttpClient,
-        retry: RetryPolicy,
-        spools: SpoolBudget,
-        clock: Clock,
-        jitter: Jitter,
-    ) -> Self {
+    pub fn new(http: HttpClient, retry: RetryPolicy, spools: SpoolBudget, clock: Clock) -> Self {
         Self {
             http,
             retry,
-            jitter,
             spools,
             clock,
         }
@@ -58,7 +50,7 @@ impl BlobStoreClient {
 
     /// Size, version and checksum of a blob. Waits for a copy that has not ended.
     pub async fn head(&self, url: &SignedUrl) -> Result<BlobHead, ExtractorError> {
-        let mut attempts = Attempts::new(&self.retry, &self.jitter);
+        let mut attempts = Attempts::new(&self.retry);
         loop {
             match self.ask_head(url).await {
                 Ok(head) => return Ok(head),

@@ -11,4 +11,4 @@ pub(crate) mod safe_url;
 
 pub use client::HttpClient;
 pub use clock::Clock;
-pub use retry::{Jitter, RetryPolicy};
+pub use retry::RetryPolicy;

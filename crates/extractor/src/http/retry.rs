@@ -3,10 +3,6 @@
 //! Backoff is exponential with full jitter, bounded in count and in time. It does not sleep and does no I/O: the
 //! callers' loops ask it for the next delay. Callers of this crate need no retries of their own.
 
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::ExtractorError;
@@ -46,40 +42,6 @@ impl RetryPolicy {
             max_delay: MAX_DELAY,
             max_total_delay: Duration::from_secs(5 * 60),
         }
-    }
-}
-
-/// A source of random fractions for delays, shared by all who wait (SplitMix64).
-#[derive(Clone)]
-pub struct Jitter(Arc<AtomicU64>);
-
-impl Jitter {
-    /// A reproducible sequence.
-    pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(seed)))
-    }
-
-    /// A sequence of its own for every process, so that many of them do not retry in step.
-    pub fn from_entropy() -> Self {
-        Self::seeded(RandomState::new().hash_one(std::process::id()))
-    }
-
-    fn below(&self, limit: Duration) -> Duration {
-        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self
-            .0
-            .fetch_add(GAMMA, Ordering::Relaxed)
-            .wrapping_add(GAMMA);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        limit.mul_f64((z >> 11) as f64 / (1_u64 << 53) as f64)
-    }
-}
-
-impl fmt::Debug for Jitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jitter")
     }
 }
 
@@ -126,16 +88,14 @@ pub(crate) fn can_pass(status: u16) -> bool {
 #[derive(Debug)]
 pub(crate) struct Attempts<'a> {
     policy: &'a RetryPolicy,
-    jitter: &'a Jitter,
     failed: u32,
     delayed: Duration,
 }
 
 impl<'a> Attempts<'a> {
-    pub(crate) fn new(policy: &'a RetryPolicy, jitter: &'a Jitter) -> Self {
+    pub(crate) fn new(policy: &'a RetryPolicy) -> Self {
         Self {
             policy,
-            jitter,
             failed: 0,
             delayed: Duration::ZERO,
         }
@@ -159,10 +119,8 @@ impl<'a> Attempts<'a> {
             .base_delay
             .saturating_mul(1 << (self.failed - 1).min(20))
             .min(self.policy.max_delay);
-        let delay = self
-            .jitter
-            .below(limit)
-            .max(retry_after.unwrap_or_default());
+        let delay = limit.mul_f64(fastrand::f64());
+        let delay = delay.max(retry_after.unwrap_or_default());
         let delayed = self.delayed.saturating_add(delay);
         if self.failed >= self.policy.max_attempts || delayed > self.policy.max_total_delay {
             return Err(error);
@@ -200,15 +158,16 @@ mod tests {
             max_delay: Duration::from_secs(4),
             max_total_delay: Duration::from_secs(60),
         };
-        let jitter = Jitter::seeded(7);
-        let mut attempts = Attempts::new(&policy, &jitter);
-        let delays: Vec<_> = std::iter::from_fn(|| attempts.after(passing()).ok()).collect();
+        let delays_of_one = || -> Vec<Duration> {
+            let mut attempts = Attempts::new(&policy);
+            std::iter::from_fn(|| attempts.after(passing()).ok()).collect()
+        };
+        let delays = delays_of_one();
         assert_eq!(delays.len(), 5);
         for (delay, limit) in delays.iter().zip([1, 2, 4, 4, 4]) {
             assert!(*delay < Duration::from_secs(limit), "{delays:?}");
         }
-        let other: Vec<_> = (0..5).map(|_| jitter.below(policy.max_delay)).collect();
-        assert_ne!(delays, other);
+        assert_ne!(delays, delays_of_one());
     }
 
     #[test]
@@ -220,8 +179,7 @@ mod tests {
             },
             retry_after: Some(Duration::from_secs(seconds)),
         };
-        let jitter = Jitter::seeded(1);
-        let mut attempts = Attempts::new(&policy, &jitter);
+        let mut attempts = Attempts::new(&policy);
         assert_eq!(attempts.after(wait(20)).unwrap(), Duration::from_secs(20));
         attempts.progressed();
         assert_eq!(attempts.after(wait(20)).unwrap(), Duration::from_secs(20));
@@ -231,15 +189,10 @@ mod tests {
     #[test]
     fn what_is_final_is_not_tried_again() {
         let policy = policy();
-        let jitter = Jitter::from_entropy();
         let error = ExtractorError::BlobChanged {
             blob: "b".to_owned(),
         };
-        assert!(
-            Attempts::new(&policy, &jitter)
-                .after(Setback::Final(error))
-                .is_err()
-        );
+        assert!(Attempts::new(&policy).after(Setback::Final(error)).is_err());
         assert!(can_pass(408) && can_pass(429) && can_pass(503));
         assert!(!can_pass(400) && !can_pass(403) && !can_pass(404));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use extractor::{ApiSettings, Clock, Credential, ExportApi, ExtractorError, Jitter};
+use extractor::{ApiSettings, Clock, Credential, ExportApi, ExtractorError};
 
 use crate::fixture::{
     CLIENT_SECRET, api, budget, client_secret, fast, http, listing, request, signed, token, tokens,
@@ -329,7 +329,7 @@ fn plain_http_is_refused_before_any_request() {
         };
         let (budget, http, clock) = (budget(None, MINUTES), http(), Clock::system());
         let tokens = tokens(credential, &http, &clock)?;
-        ExportApi::new(settings, tokens, budget, http, clock, Jitter::seeded(1))
+        ExportApi::new(settings, tokens, budget, http, clock)
     };
     let token = || Credential::Token("tok".to_owned().into());
     assert!(matches!(

@@ -430,21 +430,12 @@ async fn head_waits_for_the_copy_and_gives_size_and_checksum() {
     assert!(server.requests()[1].starts_with("HEAD /temp-1/2026-05-03/"));
 }
 
-/// A number below `limit` from a seed (SplitMix64).
-fn random(seed: &mut u64, limit: usize) -> usize {
-    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *seed;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) % limit as u64) as usize
-}
-
 #[tokio::test]
 async fn any_sequence_of_faults_yields_exactly_the_body() {
     for seed in 0..60 {
         let whole = body(20_000);
         let (truth, md5) = (whole.clone(), md5_of(&whole));
-        let mut state = seed;
+        let mut random = fastrand::Rng::with_seed(seed);
         let mut faults = 4;
         let server = TestServer::serve(move |request| {
             let asked = request.to_ascii_lowercase();
@@ -452,7 +443,7 @@ async fn any_sequence_of_faults_yields_exactly_the_body() {
                 .split_once("range: bytes=")
                 .map(|(_, rest)| rest.split_once('-').unwrap().0.parse::<usize>().unwrap());
             // Some servers ignore a range.
-            let from = from.filter(|_| random(&mut state, 6) > 0);
+            let from = from.filter(|_| random.usize(..6) > 0);
             let (status, start) = from.map_or((200, 0), |from| (206, from));
             let rest = &whole[start..];
             let length = rest.len().to_string();
@@ -468,7 +459,7 @@ async fn any_sequence_of_faults_yields_exactly_the_body() {
                 return answer.body(rest);
             }
             faults -= 1;
-            match random(&mut state, 4) {
+            match random.usize(..4) {
                 0 => Answer::whole(503, &[], "busy"),
                 1 => Answer::new(
                     200,
@@ -478,7 +469,7 @@ async fn any_sequence_of_faults_yields_exactly_the_body() {
                         ("Content-Length", "0"),
                     ],
                 ),
-                _ => answer.body(&rest[..random(&mut state, rest.len())]),
+                _ => answer.body(&rest[..random.usize(..rest.len())]),
             }
         })
         .await;

@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, ExtractorError,
-    HttpClient, Jitter, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl,
+    HttpClient, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl,
     SpoolBudget, TokenSource, UrlSource,
 };
 use md5::{Digest, Md5};
@@ -42,8 +42,7 @@ pub(crate) fn http_that_waits(no_progress_timeout: Duration) -> HttpClient {
 }
 
 pub(crate) fn store(http: HttpClient, spools: &SpoolBudget) -> BlobStoreClient {
-    let (clock, jitter) = (Clock::system(), Jitter::seeded(1));
-    BlobStoreClient::new(http, fast(5), spools.clone(), clock, jitter)
+    BlobStoreClient::new(http, fast(5), spools.clone(), Clock::system())
 }
 
 pub(crate) fn spools() -> SpoolBudget {
@@ -144,9 +143,9 @@ fn api_by(clock: Clock, base: &str, credential: Credential, budget: RateBudget) 
         allowed_blob_hosts: Vec::new(),
         retry: fast(3),
     };
-    let (http, jitter) = (http(), Jitter::seeded(1));
+    let http = http();
     let tokens = tokens(credential, &http, &clock).unwrap();
-    ExportApi::new(settings, tokens, budget, http, clock, jitter).unwrap()
+    ExportApi::new(settings, tokens, budget, http, clock).unwrap()
 }
 
 pub(crate) fn tokens(
@@ -155,7 +154,7 @@ pub(crate) fn tokens(
     clock: &Clock,
 ) -> Result<Arc<TokenSource>, ExtractorError> {
     let (http, clock) = (http.clone(), clock.clone());
-    TokenSource::new(credential, http, fast(3), clock, Jitter::seeded(1)).map(Arc::new)
+    TokenSource::new(credential, http, fast(3), clock).map(Arc::new)
 }
 
 pub(crate) fn request(sas_valid_hours: Option<u32>) -> ListingRequest {

@@ -54,11 +54,11 @@ pub(super) async fn list_api(
         .collect();
     let snapshot = snapshot_of(settings, &paths, listing.generated_time)?;
 
-    let (clock, jitter) = (resources.clock().clone(), resources.jitter().clone());
+    let clock = resources.clock().clone();
     let retry = RetryPolicy::of_blobs(api.blob_attempts);
     let spools = resources.spools().clone();
     let source = BlobSource::Service {
-        store: BlobStoreClient::new(http, retry, spools, clock.clone(), jitter),
+        store: BlobStoreClient::new(http, retry, spools, clock.clone()),
         urls: Arc::new(UrlSource::new(
             export_api,
             request,
@@ -111,7 +111,6 @@ fn export_api(
         budget.observed_by(wait_observer(observer)),
         http.clone(),
         resources.clock().clone(),
-        resources.jitter().clone(),
     )?)
 }
 

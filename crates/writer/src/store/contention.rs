@@ -10,7 +10,7 @@ use crate::error::Error;
 struct Limits {
     refusals: u32,
     time: Duration,
-    /// Before the second try; before each further one it is longer by as much.
+    /// Before the second try; before each further one it is longer by as much, on average.
     pause: Duration,
 }
 
@@ -51,7 +51,9 @@ impl Contention {
         if self.refusals >= self.limits.refusals || self.began.elapsed() >= self.limits.time {
             return false;
         }
-        tokio::time::sleep(self.limits.pause * self.refusals).await;
+        // Between half and one and a half times as long, so that writers who met do not meet again.
+        let pause = self.limits.pause * self.refusals;
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
         true
     }
 
