@@ -288,59 +288,34 @@ impl GatheredInfo<'_> {
     }
 
     fn write_updates(&self, object: &mut Object<'_>) {
-        object.field(
-            "AvEngineUpdateTime",
-            when(self.gathered, Value::Time(self.state.engine.updated)),
-        );
-        object.field(
-            "AvSignatureUpdateTime",
-            when(self.gathered, Value::Time(self.state.signature.updated)),
-        );
-        object.field(
-            "AvPlatformUpdateTime",
-            when(self.gathered, Value::Time(self.state.platform.updated)),
-        );
-        object.field(
-            "AvIsSignatureUptoDate",
-            when(self.gathered, Value::Bool(self.state.signature.up_to_date)),
-        );
-        object.field(
-            "AvIsEngineUptodate",
-            when(self.gathered, Value::Bool(self.state.engine.up_to_date)),
-        );
-        object.field(
-            "AvIsPlatformUptodate",
-            when(self.gathered, Value::Bool(self.state.platform.up_to_date)),
-        );
-        object.field(
-            "WdavorHeartbeatEventType",
-            when(
-                self.gathered,
-                Value::Text(if self.windows {
-                    "WdavEvent"
-                } else {
-                    "MdatpHealth"
-                }),
-            ),
-        );
-        object.field(
-            "AvSignaturePublishTime",
-            when(self.gathered, plain(self.state.signature.published)),
-        );
-        object.field(
-            "AvPlatformPublishTime",
-            when(self.gathered, plain(self.state.platform.published)),
-        );
-        object.field(
-            "AvPlatformExpirationTime",
-            when(self.gathered, plain(self.state.platform.expires())),
-        );
-        object.field(
-            "AvEnginePublishTime",
-            when(self.gathered, plain(self.state.engine.published)),
-        );
-        for key in ["AvSignatureRing", "AvPlatformRing", "AvEngineRing"] {
-            object.field(key, when(self.gathered, Value::Text(self.identity.ring)));
+        let State {
+            engine,
+            signature,
+            platform,
+            ..
+        } = self.state;
+        let heartbeat = match self.windows {
+            true => "WdavEvent",
+            false => "MdatpHealth",
+        };
+        let ring = self.identity.ring;
+        for (key, value) in [
+            ("AvEngineUpdateTime", Value::Time(engine.updated)),
+            ("AvSignatureUpdateTime", Value::Time(signature.updated)),
+            ("AvPlatformUpdateTime", Value::Time(platform.updated)),
+            ("AvIsSignatureUptoDate", Value::Bool(signature.up_to_date)),
+            ("AvIsEngineUptodate", Value::Bool(engine.up_to_date)),
+            ("AvIsPlatformUptodate", Value::Bool(platform.up_to_date)),
+            ("WdavorHeartbeatEventType", Value::Text(heartbeat)),
+            ("AvSignaturePublishTime", plain(signature.published)),
+            ("AvPlatformPublishTime", plain(platform.published)),
+            ("AvPlatformExpirationTime", plain(platform.expires())),
+            ("AvEnginePublishTime", plain(engine.published)),
+            ("AvSignatureRing", Value::Text(ring)),
+            ("AvPlatformRing", Value::Text(ring)),
+            ("AvEngineRing", Value::Text(ring)),
+        ] {
+            object.field(key, when(self.gathered, value));
         }
     }
 

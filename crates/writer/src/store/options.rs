@@ -129,18 +129,12 @@ pub(crate) fn open_in(environment: &Environment, root: &str, options: &Options) 
             open_local(&shown, path, options)
         }
         "s3" | "s3a" => {
-            let store = s3(environment, &shown, options)?;
-            Ok((
-                shown.clone(),
-                Store::Remote(Remote::new(Arc::new(store), prefix()?)),
-            ))
+            let store = Arc::new(s3(environment, &shown, options)?);
+            Ok((shown.clone(), Store::Remote(Remote::new(store, prefix()?))))
         }
         "az" | "azure" | "abfs" | "abfss" => {
-            let store = azure(environment, &shown, options)?;
-            Ok((
-                shown.clone(),
-                Store::Remote(Remote::new(Arc::new(store), prefix()?)),
-            ))
+            let store = Arc::new(azure(environment, &shown, options)?);
+            Ok((shown.clone(), Store::Remote(Remote::new(store, prefix()?))))
         }
         other => {
             let message =
@@ -184,23 +178,13 @@ fn s3(environment: &Environment, root: &str, options: &Options) -> Result<Amazon
     } else {
         from_variables(root, environment.s3())?
     };
-    let builder = from_environment
-        .iter()
-        .fold(AmazonS3Builder::new(), |builder, given| {
-            builder.with_config(given.key, given.value.expose_secret())
-        })
-        .with_retry(retries())
-        .with_config(S3Key::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
-        .with_config(
-            S3Key::Client(ClientConfigKey::ConnectTimeout),
-            CONNECT_TIMEOUT,
-        );
-    let builder = options
-        .iter()
-        .fold(builder, |builder, given| {
-            builder.with_config(given.key, given.value.expose_secret())
-        })
-        .with_url(root);
+    let builder = configured(
+        AmazonS3Builder::new().with_retry(retries()),
+        AmazonS3Builder::with_config,
+        S3Key::Client,
+        [&from_environment, &options],
+    )
+    .with_url(root);
     if let Some(file) = builder.get_config_value(&S3Key::ContainerAuthorizationTokenFile) {
         check_token_file(root, &file)?;
     }
@@ -242,23 +226,13 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Mic
         let variables = from_variables(root, environment.azure())?;
         identity::of_lake(variables, &options)
     };
-    let builder = from_environment
-        .iter()
-        .fold(MicrosoftAzureBuilder::new(), |builder, given| {
-            builder.with_config(given.key, given.value.expose_secret())
-        })
-        .with_retry(retries())
-        .with_config(AzureKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
-        .with_config(
-            AzureKey::Client(ClientConfigKey::ConnectTimeout),
-            CONNECT_TIMEOUT,
-        );
-    let builder = options
-        .iter()
-        .fold(builder, |builder, given| {
-            builder.with_config(given.key, given.value.expose_secret())
-        })
-        .with_url(root);
+    let builder = configured(
+        MicrosoftAzureBuilder::new().with_retry(retries()),
+        MicrosoftAzureBuilder::with_config,
+        AzureKey::Client,
+        [&from_environment, &options],
+    )
+    .with_url(root);
     let endpoint = builder.get_config_value(&AzureKey::Endpoint);
     let emulator = builder
         .get_config_value(&AzureKey::UseEmulator)
@@ -279,6 +253,29 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Mic
     };
     let http = is_http_on_loopback(root, endpoint.iter())?;
     identity::build(root, builder.with_allow_http(http), retries())
+}
+
+/// A builder with what the environment gives, then the waits of this program, and over both what the options give.
+fn configured<B, K: Copy>(
+    builder: B,
+    set: impl Fn(B, K, String) -> B,
+    client: impl Fn(ClientConfigKey) -> K,
+    [environment, options]: [&[Given<K>]; 2],
+) -> B {
+    let set_all = |builder, all: &[Given<K>]| {
+        all.iter().fold(builder, |builder, given| {
+            set(builder, given.key, given.value.expose_secret().to_owned())
+        })
+    };
+    let waits = [
+        (ClientConfigKey::Timeout, REQUEST_TIMEOUT),
+        (ClientConfigKey::ConnectTimeout, CONNECT_TIMEOUT),
+    ];
+    let builder = set_all(builder, environment);
+    let builder = waits.into_iter().fold(builder, |builder, (key, wait)| {
+        set(builder, client(key), wait.to_owned())
+    });
+    set_all(builder, options)
 }
 
 fn is_given<K: PartialEq>(given: &[Given<K>], keys: &[K]) -> bool {
