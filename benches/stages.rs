@@ -16,7 +16,7 @@ use dataset::{Dataset, Snapshot};
 use divan::Bencher;
 use divan::counter::BytesCount;
 use simulator::SnapshotOptions;
-use transformer::{BatchLimits, GroupSource, RecordDecoder, decode_blob, inflate};
+use transformer::{BatchLimits, Compression, GroupSource, RecordDecoder, decode_blob, inflate};
 use writer::{FileFormat, ParquetSettings, RowGroupEncoder};
 
 /// Rows of the blob and of its one row group, about as many as in a run.
@@ -43,7 +43,9 @@ static BLOB: LazyLock<Blob> = LazyLock::new(|| {
     simulator::write_snapshot(folder.path(), &options).unwrap();
     let gzip = fs::read(only_file(folder.path())).unwrap();
     let mut json = Vec::new();
-    inflate(&gzip[..], u64::MAX).read_to_end(&mut json).unwrap();
+    inflate(&gzip[..], Compression::Gzip, u64::MAX)
+        .read_to_end(&mut json)
+        .unwrap();
     let dataset = Dataset::built_in("info_gathering").unwrap();
     let snapshot = Snapshot {
         dataset: dataset.name.clone(),
@@ -58,7 +60,7 @@ static BLOB: LazyLock<Blob> = LazyLock::new(|| {
     let mut batches = Vec::new();
     let mut records = RecordDecoder::new(&dataset, &snapshot);
     records.allow_dictionaries(true);
-    let mut decoder = decode_blob(&gzip[..], GROUP, &mut records, limits);
+    let mut decoder = decode_blob(&gzip[..], None, GROUP, &mut records, limits).unwrap();
     while let Some(progress) = decoder.next_batch().unwrap() {
         batches.push(progress.batch.rows);
     }
@@ -92,7 +94,7 @@ fn inflating(bencher: Bencher) {
     bencher
         .counter(BytesCount::of_slice(&BLOB.json))
         .bench_local(|| {
-            let mut reader = inflate(&BLOB.gzip[..], u64::MAX);
+            let mut reader = inflate(&BLOB.gzip[..], Compression::Gzip, u64::MAX);
             while reader.read(&mut buffer).unwrap() > 0 {}
         });
 }

@@ -13,8 +13,9 @@ use thiserror::Error;
 
 use crate::snapshot::{OrgId, OrgIdError};
 
-/// A parsed blob path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A parsed blob path. In JSON a string: its identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BlobPath {
     identity: String,
     generated_time: Option<DateTime<Utc>>,
@@ -73,6 +74,24 @@ pub enum BlobPathError {
     },
 }
 
+/// What Spark, which writes the blobs, calls the folder of records whose group is null.
+const NO_GROUP: &str = "__HIVE_DEFAULT_PARTITION__";
+
+impl TryFrom<String> for BlobPath {
+    type Error = BlobPathError;
+
+    /// Parses an identity, which is decoded already.
+    fn try_from(identity: String) -> Result<Self, Self::Error> {
+        Self::of_segments(&identity, &identity)
+    }
+}
+
+impl From<BlobPath> for String {
+    fn from(path: BlobPath) -> Self {
+        path.identity
+    }
+}
+
 impl BlobPath {
     /// Parses a path: of a URL (percent-encoded, container first) or of a file on disk (`/` between segments).
     /// Segments before the date are dropped; without a date the identity is the whole path.
@@ -83,6 +102,11 @@ impl BlobPath {
                 .map_err(|_| BlobPathError::NotUtf8 {
                     path: path.to_owned(),
                 })?;
+        Self::of_segments(path, &decoded)
+    }
+
+    /// `path` is the path as given, for errors.
+    fn of_segments(path: &str, decoded: &str) -> Result<Self, BlobPathError> {
         let all: Vec<&str> = decoded.split('/').filter(|s| !s.is_empty()).collect();
         let date_at = all.iter().position(|segment| parse_date(segment).is_some());
         let segments = &all[date_at.unwrap_or(0)..];
@@ -113,6 +137,9 @@ impl BlobPath {
                     source,
                 })?);
             } else if let Some(value) = segment.strip_prefix("_RbacGroupId=") {
+                if value == NO_GROUP {
+                    continue;
+                }
                 parsed.rbac_group_id =
                     Some(value.parse().map_err(|_| BlobPathError::RbacGroupId {
                         path: path.to_owned(),

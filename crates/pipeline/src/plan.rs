@@ -45,22 +45,9 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedBlob {
     /// Blob path.
-    pub path: String,
+    pub path: BlobPath,
     /// Compressed bytes.
     pub bytes: u64,
-    /// The device group in its path.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rbac_group_id: Option<i64>,
-}
-
-impl PlannedBlob {
-    pub(crate) fn new(path: &BlobPath, bytes: u64) -> Self {
-        Self {
-            path: path.to_string(),
-            bytes,
-            rbac_group_id: path.rbac_group_id(),
-        }
-    }
 }
 
 impl Part {
@@ -80,12 +67,15 @@ impl Plan {
     ) -> Result<Self, PipelineError> {
         blobs.sort_by(|a, b| a.path.cmp(&b.path));
         if let Some(pair) = blobs.windows(2).find(|pair| pair[0].path == pair[1].path) {
-            let blob = pair[0].path.clone();
+            let blob = pair[0].path.to_string();
             return Err(PipelineError::ListedTwice { blob });
         }
         let mut groups: BTreeMap<Option<i64>, Vec<PlannedBlob>> = BTreeMap::new();
         for blob in blobs {
-            groups.entry(blob.rbac_group_id).or_default().push(blob);
+            groups
+                .entry(blob.path.rbac_group_id())
+                .or_default()
+                .push(blob);
         }
         let part_bytes = (target_file_bytes as f64 / PARQUET_OF_GZIP) as u64;
         let mut parts = Vec::new();
@@ -172,11 +162,12 @@ mod tests {
 
     use super::*;
 
-    fn blob(path: &str, bytes: u64, rbac_group_id: Option<i64>) -> PlannedBlob {
+    fn blob(name: &str, bytes: u64, rbac_group_id: Option<i64>) -> PlannedBlob {
+        let group = rbac_group_id.map(|group| format!("_RbacGroupId={group}/"));
+        let path = format!("{}{name}", group.unwrap_or_default());
         PlannedBlob {
-            path: path.to_owned(),
+            path: BlobPath::parse(&path).unwrap(),
             bytes,
-            rbac_group_id,
         }
     }
 
@@ -193,7 +184,7 @@ mod tests {
         let names = |segment: &'_ Vec<PlannedBlob>| {
             segment
                 .iter()
-                .map(|blob| blob.path.as_str().to_owned())
+                .filter_map(|blob| blob.path.as_str().rsplit('/').next().map(str::to_owned))
                 .collect()
         };
         let parts = plan.parts.iter();
@@ -266,7 +257,10 @@ mod tests {
                    ?se=2030-01-01T00%3A00%3A00Z&sig=T0pSecret";
         let url = extractor::SignedUrl::parse(url, chrono::Utc::now()).unwrap();
         let blobs = vec![
-            PlannedBlob::new(url.blob_path(), 70),
+            PlannedBlob {
+                path: url.blob_path().clone(),
+                bytes: 70,
+            },
             blob("a", 20, None),
             blob("b", 20, Some(-1)),
         ];

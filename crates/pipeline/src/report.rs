@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use dataset::{OrgId, SnapshotId};
+use dataset::{BlobPath, OrgId, SnapshotId};
 use serde::{Deserialize, Serialize};
 use writer::DuplicateKey;
 
@@ -175,7 +175,7 @@ impl From<DuplicateKey> for DuplicateKeyReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobReport {
     /// Blob path.
-    pub blob: String,
+    pub blob: BlobPath,
     /// Compressed bytes.
     pub bytes: u64,
     /// Records in it: `rows_written + records_quarantined`.

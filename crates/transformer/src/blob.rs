@@ -1,4 +1,4 @@
-//! One blob to batches: inflate, split into lines, decode, quarantine. The caller owns the loop and says where batches go.
+//! One blob to batches: inflate, split into records, decode, quarantine. The caller owns the loop and says where batches go.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
@@ -7,8 +7,8 @@ use arrow::error::ArrowError;
 use thiserror::Error;
 
 use crate::decode::{DecodedBatch, DriftKind, GroupSource, RecordDecoder};
-use crate::decompression::{TooLarge, inflate};
-use crate::framing::Lines;
+use crate::decompression::{Compression, NotAnExport, TooLarge, inflate};
+use crate::framing::{FramingError, Records};
 use crate::quarantine::{QuarantinedRecord, Reason};
 
 /// How much of a blob is decoded at a time, and in all.
@@ -52,6 +52,12 @@ pub struct BlobCounts {
 /// Why a blob cannot be read to its end.
 #[derive(Debug, Error)]
 pub enum TransformError {
+    /// It holds no records of an export, by its first bytes.
+    #[error(transparent)]
+    NotAnExport(#[from] NotAnExport),
+    /// It is a JSON array that is not closed, or that something comes after.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
     /// The gzip stream is cut, corrupt, followed by garbage, or no gzip stream. Or the spool cannot be read.
     #[error("gzip stream breaks off after {inflated_bytes} inflated bytes: {source}")]
     Inflate {
@@ -74,32 +80,62 @@ pub enum TransformError {
 /// Decodes one blob.
 #[derive(Debug)]
 pub struct BlobDecoder<'a, R> {
-    lines: Lines<R>,
+    frames: Records<R>,
+    /// Of a line that holds several records: those that were not decoded yet.
+    joined: Option<Joined>,
     records: &'a mut RecordDecoder,
     limits: BatchLimits,
     counts: BlobCounts,
     at_end: bool,
 }
 
-/// Decodes a gzip blob with a decoder that is kept from blob to blob.
+/// The rest of a line.
+#[derive(Debug)]
+struct Joined {
+    text: Vec<u8>,
+    /// Where the next record begins.
+    at: usize,
+    line: u64,
+    /// Of the text's first byte in the inflated blob.
+    offset: u64,
+}
+
+/// Decodes a blob with a decoder that is kept from blob to blob. Without a `compression` the blob's first bytes tell it: for files
+/// that somebody else may have written.
+///
+/// # Errors
+/// [`TransformError::NotAnExport`], and what reading the first bytes answers.
 pub fn decode_blob<'a>(
-    compressed: impl BufRead + Send + 'a,
+    mut compressed: impl BufRead + Send + 'a,
+    compression: Option<Compression>,
     group_source: GroupSource,
     records: &'a mut RecordDecoder,
     limits: BatchLimits,
-) -> BlobDecoder<'a, impl Read + Send + 'a> {
+) -> Result<BlobDecoder<'a, impl Read + 'a>, TransformError> {
+    let compression = match compression {
+        Some(compression) => compression,
+        None => {
+            let beginning = compressed.fill_buf();
+            let beginning = beginning.map_err(|source| TransformError::Inflate {
+                inflated_bytes: 0,
+                source,
+            })?;
+            Compression::detect(beginning)?
+        }
+    };
     records.set_group_source(group_source);
-    BlobDecoder {
-        lines: Lines::new(
-            inflate(compressed, limits.inflated_bytes),
+    Ok(BlobDecoder {
+        frames: Records::new(
+            inflate(compressed, compression, limits.inflated_bytes),
             limits.line_bytes,
             records.take_line_buffer(),
         ),
+        joined: None,
         records,
         limits,
         counts: BlobCounts::default(),
         at_end: false,
-    }
+    })
 }
 
 impl<R: Read> BlobDecoder<'_, R> {
@@ -107,44 +143,52 @@ impl<R: Read> BlobDecoder<'_, R> {
     pub fn next_batch(&mut self) -> Result<Option<Progress>, TransformError> {
         let mut quarantined = Vec::new();
         let mut bytes = 0;
+        if self.counts.records == 0 && self.frames.bytes_read() == 0 {
+            self.check_beginning()?;
+        }
         while !self.at_end && self.records.rows() < self.limits.rows && bytes < BATCH_BYTES {
-            let line = match self.lines.next_line() {
-                Ok(Some(line)) => line,
+            if let Some(joined) = self.joined.take() {
+                bytes += self.decode_joined(joined, &mut quarantined);
+                continue;
+            }
+            let frame = match self.frames.next_record() {
+                Ok(Some(frame)) => frame,
                 Ok(None) => {
                     self.at_end = true;
                     break;
                 }
-                Err(source) if matches!(source.get_ref(), Some(inner) if inner.is::<TooLarge>()) => {
-                    let limit = self.limits.inflated_bytes;
-                    return Err(TransformError::TooLarge { limit });
-                }
-                Err(source) => {
-                    let inflated_bytes = self.lines.bytes_read();
-                    return Err(TransformError::Inflate {
-                        inflated_bytes,
-                        source,
-                    });
-                }
+                Err(source) => return Err(self.unreadable(source)),
             };
             // Counted with its newline: a blob of blank lines gives its caller a say as well.
-            bytes += line.bytes.len() + 1;
-            let decoded = if line.too_long {
+            bytes += frame.bytes.len() + 1;
+            let decoded = if frame.too_long {
                 let limit = self.limits.line_bytes;
                 Err(Reason::LineTooLong { limit })
-            } else if line.bytes.trim_ascii().is_empty() {
+            } else if frame.bytes.trim_ascii().is_empty() {
                 continue;
             } else {
-                self.records.decode(line.bytes)
+                self.records.decode_first(frame.bytes)
             };
             self.counts.records += 1;
-            if let Err(reason) = decoded {
-                self.counts.quarantined += 1;
-                quarantined.push(QuarantinedRecord {
-                    line: line.number,
-                    offset: line.offset,
-                    reason,
-                    raw: line.bytes.to_vec(),
-                });
+            match decoded {
+                Ok(read) if read < frame.bytes.len() => {
+                    self.joined = Some(Joined {
+                        text: frame.bytes.to_vec(),
+                        at: read,
+                        line: frame.line,
+                        offset: frame.offset,
+                    });
+                }
+                Ok(_) => {}
+                Err(reason) => {
+                    self.counts.quarantined += 1;
+                    quarantined.push(QuarantinedRecord {
+                        line: frame.line,
+                        offset: frame.offset,
+                        reason,
+                        raw: frame.bytes.to_vec(),
+                    });
+                }
             }
         }
         let rows = self.records.rows();
@@ -156,10 +200,63 @@ impl<R: Read> BlobDecoder<'_, R> {
         Ok(Some(Progress { batch, quarantined }))
     }
 
+    /// Decodes one more record of a line that holds several. Gives its length.
+    #[cold]
+    fn decode_joined(&mut self, joined: Joined, quarantined: &mut Vec<QuarantinedRecord>) -> usize {
+        let rest = &joined.text[joined.at..];
+        self.counts.records += 1;
+        match self.records.decode_first(rest) {
+            Ok(read) => {
+                let at = joined.at + read;
+                if read < rest.len() {
+                    self.joined = Some(Joined { at, ..joined });
+                }
+                read
+            }
+            Err(reason) => {
+                self.counts.quarantined += 1;
+                quarantined.push(QuarantinedRecord {
+                    line: joined.line,
+                    offset: joined.offset + joined.at as u64,
+                    reason,
+                    raw: rest.to_vec(),
+                });
+                rest.len()
+            }
+        }
+    }
+
+    /// Names text that no line of it could be read of.
+    fn check_beginning(&mut self) -> Result<(), TransformError> {
+        let found = match self.frames.beginning() {
+            Ok(beginning) => Compression::detect(beginning),
+            Err(source) => return Err(self.unreadable(source)),
+        };
+        match found {
+            Err(utf_16 @ NotAnExport::Utf16) => Err(utf_16.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn unreadable(&self, source: io::Error) -> TransformError {
+        let inner = source.get_ref();
+        if inner.is_some_and(|inner| inner.is::<TooLarge>()) {
+            let limit = self.limits.inflated_bytes;
+            return TransformError::TooLarge { limit };
+        }
+        if let Some(framing) = inner.and_then(|inner| inner.downcast_ref::<FramingError>()) {
+            return (*framing).into();
+        }
+        TransformError::Inflate {
+            inflated_bytes: self.frames.bytes_read(),
+            source,
+        }
+    }
+
     /// The blob's counts; whole once `next_batch` gave none.
     pub fn finish(self) -> BlobCounts {
         let drift = self.records.take_drift();
-        self.records.keep_line_buffer(self.lines.into_buffer());
+        self.records.keep_line_buffer(self.frames.into_buffer());
         BlobCounts {
             rows_rescued: drift.rows_rescued,
             drift: drift.paths,
@@ -206,7 +303,7 @@ mod tests {
     }
 
     fn decode(compressed: &[u8], records: &mut RecordDecoder) -> Result<Decoded, TransformError> {
-        let mut blob = decode_blob(compressed, GroupSource::BlobPath(0), records, LIMITS);
+        let mut blob = decode_blob(compressed, None, GroupSource::BlobPath(0), records, LIMITS)?;
         let (mut batch_rows, mut quarantined) = (Vec::new(), Vec::new());
         while let Some(progress) = blob.next_batch()? {
             batch_rows.push(progress.batch.rows.num_rows());
@@ -321,5 +418,79 @@ mod tests {
         let two = decode(&gzip("{\"DeviceId\":\"b\"}"), &mut records).unwrap();
         assert_eq!((one.counts.rows_rescued, two.counts.rows_rescued), (1, 0));
         assert!(two.counts.drift.is_empty());
+    }
+
+    #[test]
+    fn plain_and_padded_files_and_arrays_hold_the_same_records() {
+        let lines = "{\"DeviceId\":\"a\"}\n{\"DeviceId\":\"b\"}\nbad\n";
+        let array = "[{\"DeviceId\":\"a\"},\n{\"DeviceId\":\"b\"},\nbad]";
+        let padded = [gzip(lines), vec![0; 700]].concat();
+        for blob in [
+            gzip(lines),
+            padded,
+            lines.into(),
+            gzip(array),
+            array.into(),
+            format!("\u{feff}{array}").into_bytes(),
+        ] {
+            let decoded = decode(&blob, &mut decoder()).unwrap();
+            assert_eq!((decoded.counts.rows, decoded.counts.quarantined), (2, 1));
+            assert_eq!(decoded.quarantined[0].line, 3);
+            assert_eq!(decoded.quarantined[0].raw, b"bad");
+        }
+    }
+
+    #[test]
+    fn records_on_one_line_are_rows_and_what_is_bad_is_quarantined_alone() {
+        let text = "{\"DeviceId\":\"a\"}{\"DeviceId\":\"b\"} {\"DeviceId\":\"c\"}{\"De\n{\"DeviceId\":\"d\"}x\n";
+        let decoded = decode(&gzip(text), &mut decoder()).unwrap();
+        assert_eq!(decoded.batch_rows, [2, 1]);
+        let found: Vec<_> = decoded
+            .quarantined
+            .iter()
+            .map(|record| (record.line, record.offset, &record.raw[..]))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (1, 53, &b"{\"De"[..]),
+                (2, 54, &b"{\"DeviceId\":\"d\"}x"[..])
+            ]
+        );
+        assert_eq!((decoded.counts.records, decoded.counts.rows), (5, 3));
+    }
+
+    #[test]
+    fn a_file_that_is_no_export_is_named_for_what_it_is() {
+        let utf_16: Vec<u8> = "{}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&utf_16).unwrap();
+        let held = encoder.finish().unwrap();
+        for (blob, expected) in [
+            (utf_16, NotAnExport::Utf16),
+            (held, NotAnExport::Utf16),
+            (b"<html>".to_vec(), NotAnExport::Markup),
+        ] {
+            let refused = decode(&blob, &mut decoder()).map(|decoded| decoded.counts);
+            assert!(
+                matches!(refused, Err(TransformError::NotAnExport(found)) if found == expected),
+                "{refused:?}"
+            );
+        }
+        let open = decode(b"[{\"DeviceId\":\"a\"}\n,", &mut decoder());
+        assert!(matches!(
+            open,
+            Err(TransformError::Framing(FramingError { line: 2, .. }))
+        ));
+    }
+
+    #[test]
+    fn a_blob_of_the_service_is_gzip_or_an_error() {
+        let mut records = decoder();
+        let gzip = Some(crate::decompression::Compression::Gzip);
+        let group = GroupSource::BlobPath(0);
+        let mut blob = decode_blob(&b"{}\n"[..], gzip, group, &mut records, LIMITS).unwrap();
+        let refused = blob.next_batch();
+        assert!(matches!(refused, Err(TransformError::Inflate { .. })));
     }
 }

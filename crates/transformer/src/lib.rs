@@ -15,6 +15,6 @@ mod quarantine;
 
 pub use blob::{BatchLimits, BlobCounts, BlobDecoder, Progress, TransformError, decode_blob};
 pub use decode::{DecodedBatch, Drift, DriftKind, GroupSource, RecordDecoder};
-pub use decompression::inflate;
-pub use framing::{Line, Lines};
+pub use decompression::{Compression, NotAnExport, inflate};
+pub use framing::{Frame, FramingError, Records};
 pub use quarantine::{QuarantinedRecord, Reason};

@@ -69,7 +69,7 @@ fn file(plan: &Plan, part: &Part, column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dataset::Snapshot;
+    use dataset::{BlobPath, Snapshot};
     use pipeline::PlannedBlob;
 
     use super::*;
@@ -81,12 +81,15 @@ mod tests {
             org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
             generated_time: "2022-07-26T10:01:00Z".parse().unwrap(),
         };
-        let blob = |path: &str, rbac_group_id| PlannedBlob {
-            path: path.to_owned(),
+        let blob = |path: &str| PlannedBlob {
+            path: BlobPath::parse(path).unwrap(),
             bytes: 1024,
-            rbac_group_id,
         };
-        let blobs = vec![blob("a", Some(7)), blob("b", Some(7)), blob("c", None)];
+        let blobs = vec![
+            blob("_RbacGroupId=7/a"),
+            blob("_RbacGroupId=7/b"),
+            blob("c"),
+        ];
         let plan = Plan::new(snapshot, blobs, 1 << 20, 1 << 20).unwrap();
         let mut dataset = Dataset::built_in("info_gathering").unwrap();
         dataset.partition.column = "site".to_owned();

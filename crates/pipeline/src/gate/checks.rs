@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dataset::SnapshotId;
+use dataset::{BlobPath, SnapshotId};
 use writer::Duplicates;
 
 use crate::plan::Plan;
@@ -106,12 +106,10 @@ fn exceeds(limit: QuarantineLimit, quarantined: u64, records: u64) -> bool {
 }
 
 fn every_blob_was_read(plan: &Plan, blobs: &[BlobReport]) -> Result<(), Refusal> {
-    let mut unread: BTreeMap<&str, u64> = plan
-        .blobs()
-        .map(|blob| (blob.path.as_str(), blob.bytes))
-        .collect();
+    let mut unread: BTreeMap<&BlobPath, u64> =
+        plan.blobs().map(|blob| (&blob.path, blob.bytes)).collect();
     for blob in blobs {
-        match unread.remove(blob.blob.as_str()) {
+        match unread.remove(&blob.blob) {
             Some(bytes) if bytes == blob.bytes => {}
             Some(bytes) => {
                 let message = format!(
@@ -174,7 +172,7 @@ mod tests {
 
     fn blob(name: &str, rows: u64, quarantined: u64) -> BlobReport {
         BlobReport {
-            blob: name.to_owned(),
+            blob: BlobPath::parse(name).unwrap(),
             bytes: 10,
             records_read: rows + quarantined,
             rows_written: rows,
@@ -199,9 +197,8 @@ mod tests {
             rows,
         });
         let planned = ["a", "b"].map(|path| PlannedBlob {
-            path: path.to_owned(),
+            path: BlobPath::parse(path).unwrap(),
             bytes: 10,
-            rbac_group_id: None,
         });
         let plan = Plan::new(snapshot, planned.to_vec(), 100, 100).unwrap();
         let reason = |reason: &str, records, line| QuarantineReport {

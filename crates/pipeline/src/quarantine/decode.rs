@@ -34,10 +34,10 @@ pub(super) fn decode_again(
             let Some(first) = of_blob.first() else {
                 continue;
             };
-            let path = BlobPath::parse(&first.blob)
+            let path = BlobPath::try_from(first.blob.clone())
                 .map_err(|error| PipelineError::Defect(format!("blob path: {error}")))?;
-            let blob = PlannedBlob::new(&path, 0);
-            decoder.set_group_source(context.group_source(&blob));
+            decoder.set_group_source(context.group_source(&path));
+            let blob = PlannedBlob { path, bytes: 0 };
             let (mut counts, mut keys) = (BlobCounts::default(), KeyHashes::default());
             for batch in of_blob.chunks(context.limits.rows) {
                 channel.check_open()?;
@@ -57,7 +57,7 @@ pub(super) fn decode_again(
                 let decoded = decoder
                     .take_batch()
                     .map_err(|error| PipelineError::Transform {
-                        blob: blob.path.clone(),
+                        blob: blob.path.to_string(),
                         source: error.into(),
                     })?;
                 key_hasher.add(&decoded.rows, &context.keys, &mut keys)?;
@@ -67,7 +67,7 @@ pub(super) fn decode_again(
                 rows.add_unsorted(decoded, &mut sink)
                     .map_err(|error| error.for_blob(&blob))?;
                 sink.send(SegmentOutput::Quarantined {
-                    blob: blob.path.clone(),
+                    blob: blob.path.to_string(),
                     records: still_bad,
                 })?;
             }

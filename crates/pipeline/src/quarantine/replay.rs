@@ -237,7 +237,10 @@ impl SnapshotReplay<'_> {
         };
         let mut blobs = self.published.blobs.clone();
         for added in &staged.blobs {
-            if let Some(blob) = blobs.iter_mut().find(|blob| blob.path == added.blob) {
+            if let Some(blob) = blobs
+                .iter_mut()
+                .find(|blob| blob.path == added.blob.as_str())
+            {
                 blob.rows += added.rows_written;
                 blob.quarantined = blob.quarantined.saturating_sub(added.rows_written);
             }

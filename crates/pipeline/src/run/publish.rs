@@ -341,7 +341,7 @@ async fn commit(
 
 fn blob_counts(blob: &BlobReport) -> BlobCounts {
     BlobCounts {
-        path: blob.blob.clone(),
+        path: blob.blob.to_string(),
         bytes: blob.bytes,
         records: blob.records_read,
         rows: blob.rows_written,

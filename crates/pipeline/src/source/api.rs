@@ -71,7 +71,7 @@ pub(super) async fn list_api(
         let source = source.clone();
         async move {
             let bytes = source.size(&path).await?;
-            Ok::<_, PipelineError>(PlannedBlob::new(&path, bytes))
+            Ok::<_, PipelineError>(PlannedBlob { path, bytes })
         }
     });
     let blobs: Vec<PlannedBlob> = stream::iter(sizes)

@@ -30,9 +30,10 @@ pub(super) fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, P
     };
     match (chosen, &settings.source.snapshot) {
         (Some((snapshot, paths)), _) => {
-            let blobs = paths
-                .iter()
-                .map(|path| PlannedBlob::new(path, sizes.get(path.as_str()).copied().unwrap_or(0)));
+            let blobs = paths.iter().map(|path| PlannedBlob {
+                path: path.clone(),
+                bytes: sizes.get(path.as_str()).copied().unwrap_or(0),
+            });
             Ok(Listed {
                 snapshot,
                 blobs: blobs.collect(),

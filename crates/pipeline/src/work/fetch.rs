@@ -1,6 +1,5 @@
 //! Fetches the blobs of a segment, each spooled whole before it is decoded.
 
-use dataset::BlobPath;
 use extractor::{BlobSource, Spool};
 
 use crate::error::PipelineError;
@@ -16,8 +15,9 @@ pub(crate) async fn fetch(
     let progress = |bytes| observer(Event::BytesRead { bytes });
     let mut fetched = Vec::with_capacity(blobs.len());
     for blob in blobs {
-        let path = parse_path(blob)?;
-        let spool = source.fetch(&path, Some(blob.bytes), &progress).await?;
+        let spool = source
+            .fetch(&blob.path, Some(blob.bytes), &progress)
+            .await?;
         fetched.push((blob.clone(), spool));
     }
     Ok(fetched)
@@ -26,12 +26,7 @@ pub(crate) async fn fetch(
 /// The part with the sizes that its blobs have now.
 pub(crate) async fn resized(source: &BlobSource, mut part: Part) -> Result<Part, PipelineError> {
     for blob in part.segments.iter_mut().flatten() {
-        blob.bytes = source.size(&parse_path(blob)?).await?;
+        blob.bytes = source.size(&blob.path).await?;
     }
     Ok(part)
-}
-
-fn parse_path(blob: &PlannedBlob) -> Result<BlobPath, PipelineError> {
-    BlobPath::parse(&blob.path)
-        .map_err(|error| PipelineError::Defect(format!("planned blob: {error}")))
 }

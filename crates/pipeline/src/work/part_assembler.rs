@@ -111,7 +111,7 @@ impl<'a> PartAssembler<'a> {
             }
             SegmentOutput::BlobDone { blob, counts, keys } => {
                 (self.observer)(Event::BlobDone {
-                    blob: blob.path.clone(),
+                    blob: blob.path.to_string(),
                     records: counts.records,
                     quarantined: counts.quarantined,
                 });

@@ -26,7 +26,7 @@ impl RowGroupError {
     pub(crate) fn for_blob(self, blob: &PlannedBlob) -> PipelineError {
         match self {
             Self::Arrow(error) => PipelineError::Transform {
-                blob: blob.path.clone(),
+                blob: blob.path.to_string(),
                 source: TransformError::Batch(error),
             },
             Self::Pipeline(error) => error,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use dataset::Snapshot;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use transformer::BatchLimits;
+use transformer::{BatchLimits, Compression};
 use writer::{Duplicates, FileFormat, KeyHashes, KeySpool, Lake, ParquetSettings, StagedFile};
 
 use crate::cpu_pool::CpuPool;
 use crate::error::PipelineError;
 use crate::resources::Resources;
-use crate::settings::Settings;
+use crate::settings::{Settings, SourceKind};
 use crate::version::PROGRAM_VERSION;
 use crate::work::quarantine_file::WrittenFiles;
 use crate::work::segment_context::{BufferPool, SegmentContext};
@@ -62,6 +62,11 @@ impl RunContext {
                 rows: BATCH_ROWS,
                 line_bytes: MAX_LINE_BYTES,
                 inflated_bytes: work.max_blob_inflated.bytes(),
+            },
+            compression: match settings.source.from {
+                // What else comes from the service is an error on the way, and not an export.
+                SourceKind::Api(_) => Some(Compression::Gzip),
+                SourceKind::Files(_) | SourceKind::Unresolved => None,
             },
             fallback_group: settings.source.rbac_group_id,
             keys: Arc::new(KeySpool::new(&work.spool_directory())?),

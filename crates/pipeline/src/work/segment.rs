@@ -30,9 +30,9 @@ pub(crate) fn process(
     } = &mut buffers;
     let mut rows = RowGroupBuilder::new(&context.format, encoder);
     for (blob, spool) in blobs {
-        let group_source = context.group_source(&blob);
+        let group_source = context.group_source(&blob.path);
         // Rows of several groups are put together before they are sorted, for which their batches have to be of one type.
-        decoder.allow_dictionaries(blob.rbac_group_id.is_some());
+        decoder.allow_dictionaries(blob.path.rbac_group_id().is_some());
         let (inflated_bytes, rule) = inflate_limit(context.limits.inflated_bytes, blob.bytes);
         let limits = BatchLimits {
             inflated_bytes,
@@ -48,12 +48,15 @@ pub(crate) fn process(
             channel: channel.clone(),
         };
         let mut keys = KeyHashes::default();
-        let mut batches = decode_blob(reader, group_source, decoder, limits);
-        while let Some(progress) = batches.next_batch().map_err(|error| {
-            // What stopped the job is the reason, and not that its blob ended early.
+        // What stopped the job is the reason, and not that its blob ended early.
+        let failed = |error| {
             let stopped = channel.check_open().err();
             stopped.unwrap_or_else(|| undecodable(&blob, rule, error))
-        })? {
+        };
+        let compression = context.compression;
+        let mut batches =
+            decode_blob(reader, compression, group_source, decoder, limits).map_err(failed)?;
+        while let Some(progress) = batches.next_batch().map_err(failed)? {
             channel.check_open()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
             key_hasher.add(&decoded.rows, &context.keys, &mut keys)?;
@@ -62,7 +65,7 @@ pub(crate) fn process(
             });
             if !quarantined.is_empty() {
                 sink.send(SegmentOutput::Quarantined {
-                    blob: blob.path.clone(),
+                    blob: blob.path.to_string(),
                     records: quarantined,
                 })?;
             }
@@ -84,7 +87,7 @@ pub(crate) fn process(
 
 /// `rule` is the one that limits what the blob may inflate to.
 fn undecodable(blob: &PlannedBlob, rule: &'static str, source: TransformError) -> PipelineError {
-    let blob = blob.path.clone();
+    let blob = blob.path.to_string();
     match source {
         TransformError::TooLarge { limit } => PipelineError::BlobTooLarge { blob, limit, rule },
         source => PipelineError::Transform { blob, source },

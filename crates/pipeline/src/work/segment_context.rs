@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use dataset::{Dataset, Snapshot};
-use transformer::{BatchLimits, GroupSource, RecordDecoder};
+use dataset::{BlobPath, Dataset, Snapshot};
+use transformer::{BatchLimits, Compression, GroupSource, RecordDecoder};
 use writer::{FileFormat, KeyHasher, KeySpool, RowGroupEncoder};
 
 use crate::error::PipelineError;
-use crate::plan::PlannedBlob;
 
 /// Inflated bytes that a blob may have whatever its compressed size: small blobs may be as repetitive as they like.
 const INFLATE_FREE: u64 = 16 << 20;
@@ -47,6 +46,8 @@ pub(crate) struct SegmentContext {
     pub(crate) snapshot: Snapshot,
     pub(crate) format: Arc<FileFormat>,
     pub(crate) limits: BatchLimits,
+    /// How blobs are compressed; none if each has to be looked at.
+    pub(crate) compression: Option<Compression>,
     /// The device group of records that neither name one nor are in a blob that does.
     pub(crate) fallback_group: Option<i64>,
     /// Where the hashes of unique keys go.
@@ -58,8 +59,8 @@ pub(crate) struct SegmentContext {
 
 impl SegmentContext {
     /// Where the device groups of a blob's rows come from.
-    pub(crate) fn group_source(&self, blob: &PlannedBlob) -> GroupSource {
-        match blob.rbac_group_id {
+    pub(crate) fn group_source(&self, path: &BlobPath) -> GroupSource {
+        match path.rbac_group_id() {
             Some(group) => GroupSource::BlobPath(group),
             None => GroupSource::Records {
                 fallback: self.fallback_group,

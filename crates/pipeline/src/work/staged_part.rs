@@ -62,7 +62,7 @@ impl StagedPart {
 
     /// The blobs and the hashes of their unique keys, which are not kept.
     pub(crate) fn take_keys(&mut self) -> impl Iterator<Item = (String, KeyHashes)> {
-        let blobs = self.blobs.iter().map(|blob| blob.blob.clone());
+        let blobs = self.blobs.iter().map(|blob| blob.blob.to_string());
         blobs.zip(std::mem::take(&mut self.keys))
     }
 

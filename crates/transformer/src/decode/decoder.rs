@@ -135,13 +135,22 @@ impl RecordDecoder {
         self.rows
     }
 
-    /// Decodes one line, which is not blank, into one row; if it cannot be a row, says why and leaves no trace of it.
-    pub fn decode(&mut self, line: &[u8]) -> Result<(), Reason> {
+    /// Decodes one record, which is not blank, into one row; if it cannot be a row, says why and leaves no trace of it.
+    pub fn decode(&mut self, record: &[u8]) -> Result<(), Reason> {
+        self.decode_as(record, false).map(drop)
+    }
+
+    /// As [`Self::decode`], of the first record of a line: others may follow it without a newline. Gives where the next one begins.
+    pub fn decode_first(&mut self, line: &[u8]) -> Result<usize, Reason> {
+        self.decode_as(line, true)
+    }
+
+    fn decode_as(&mut self, line: &[u8], may_go_on: bool) -> Result<usize, Reason> {
         if self.rows == 0 {
             self.columns.iter_mut().for_each(Column::begin);
             self.rescued_data.begin();
         }
-        let decoded = self.decode_record(line);
+        let decoded = self.decode_record(line, may_go_on);
         if decoded.is_err() {
             self.clear_row();
         }
@@ -155,7 +164,7 @@ impl RecordDecoder {
         }
     }
 
-    fn decode_record(&mut self, line: &[u8]) -> Result<(), Reason> {
+    fn decode_record(&mut self, line: &[u8], may_go_on: bool) -> Result<usize, Reason> {
         if let Err(error) = simdutf8::compat::from_utf8(line) {
             return Err(Reason::InvalidUtf8 {
                 column: error.valid_up_to() + 1,
@@ -172,7 +181,9 @@ impl RecordDecoder {
         loop {
             let (tree, columns) = (&self.tree, &mut self.columns);
             self.walk.object(tree, columns, 0, &mut scanner, 0, 0)?;
-            scanner.end()?;
+            if !(may_go_on && scanner.peek() == Some(b'{')) {
+                scanner.end()?;
+            }
             if !self.walk.learn(&mut self.tree) {
                 break;
             }
@@ -193,7 +204,7 @@ impl RecordDecoder {
         self.walk.count_spellings();
         self.rbac_group_ids.push(group);
         self.rows += 1;
-        Ok(())
+        Ok(scanner.at())
     }
 
     /// Whether the open record has all that it may not lack.
