@@ -15,14 +15,14 @@ use crate::harness::poller::{Answer, Poller};
 const ROLLBACK_STEPS: &[&str] = &["log-entry", "latest"];
 const REPLAY_STEPS: &[&str] = &[
     "staged",
-    "begun",
+    "intent",
     "upload-completed",
     "uploads-completed",
     "log-entry",
     "manifest",
     "latest",
-    "taken-back",
-    "struck-off",
+    "rolled-back",
+    "intent-deleted",
 ];
 const KEEPING: [&str; 2] = ["--set", "lake.retire_after=1h"];
 /// A device group for records without one.

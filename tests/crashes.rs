@@ -15,13 +15,13 @@ use crate::harness::poller::{Answer, Poller};
 /// Every step between the first upload and the last deletion, in order.
 const FAILPOINTS: &[&str] = &[
     "staged",
-    "begun",
+    "intent",
     "upload-completed",
     "uploads-completed",
     "log-entry",
     "manifest",
     "latest",
-    "struck-off",
+    "intent-deleted",
     "file-deleted",
     "files-deleted",
 ];

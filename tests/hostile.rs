@@ -329,7 +329,7 @@ fn a_link_in_the_lake_leads_nothing_outside() {
         "_lake/info_gathering",
         "_lake/info_gathering/latest.json",
         "_lake/info_gathering/snapshots",
-        "_lake/info_gathering/begun",
+        "_lake/info_gathering/intents",
         "_lake/info_gathering/staging",
         "_lake/info_gathering/commit.lock",
         "_lake/info_gathering/runs",
@@ -387,7 +387,7 @@ fn a_planted_commit_document_deletes_no_other_dataset() {
     manifest["files"][0]["path"] = "other/part.parquet".into();
     manifest["files"][1]["path"] = entry.into();
     let planted = serde_json::json!({"version": 1, "backfill": false, "manifest": manifest});
-    let intents = root.join("_lake/info_gathering/begun");
+    let intents = root.join("_lake/info_gathering/intents");
     fs::create_dir_all(&intents).unwrap();
     let before = content(&root);
     fs::write(intents.join("planted.json"), planted.to_string()).unwrap();

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use simulator::SnapshotOptions;
 
-use crate::harness::blobs::Blobs;
+use crate::crashes::is_tidy;
+use crate::harness::blobs::{Blobs, gzip, path};
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
 use crate::harness::poller::Poller;
@@ -81,12 +83,9 @@ fn a_gateway_whose_if_match_never_matches_is_refused() {
 fn pointer_refused_after_the_log_entry(lake: &Lake) {
     let [(first, one), (second, two), (_, three)] = days();
     Pipeline::from_files(&one, lake).run();
-    let immutable = lake.by_way_of(|request| {
-        let path = request.target.split('?').next().unwrap_or_default();
-        match request.method.as_str() {
-            "PUT" if path.ends_with("/latest.json") => IMMUTABLE,
-            _ => Rule::Pass,
-        }
+    let immutable = lake.by_way_of(|request| match is_pointer(request) {
+        true => IMMUTABLE,
+        false => Rule::Pass,
     });
     let pipeline = Pipeline::from_files(&two, &immutable);
     let ran = within_a_minute(|| pipeline.command("run", &["--json"])).exits_with(4);
@@ -116,6 +115,99 @@ fn a_pointer_refused_for_good_leaves_the_commit_in_azure() {
 #[test]
 fn a_pointer_refused_for_good_leaves_the_commit_in_s3() {
     pointer_refused_after_the_log_entry(&Lake::in_moto());
+}
+
+fn is_pointer(request: &Request) -> bool {
+    let path = request.target.split('?').next().unwrap_or_default();
+    request.method == "PUT" && path.ends_with("/latest.json")
+}
+
+#[test]
+fn a_replay_whose_pointer_is_refused_stands_and_says_so() {
+    let lake = Lake::in_moto();
+    let blobs = Blobs::none();
+    blobs.add(&path(Some(7), 0), &gzip(b"{\"DeviceId\":\"a\"}\n"));
+    blobs.add(&path(None, 1), &gzip(b"{\"DeviceId\":\"b\"}\n"));
+    Pipeline::from_files(&blobs, &lake).run();
+    let immutable = lake.by_way_of(|request| match is_pointer(request) {
+        true => IMMUTABLE,
+        false => Rule::Pass,
+    });
+    let replay = |lake: &Lake| {
+        let pipeline = Pipeline::from_files(&blobs, lake);
+        let arguments = ["replay", "pipeline.toml", "--json", "--set"];
+        let arguments = [&arguments[..], &["source.rbac_group_id=9"]].concat();
+        within_a_minute(|| pipeline.plain("quarantine", &arguments))
+    };
+    let ran = replay(&immutable).exits_with(4);
+    ran.says(&["latest.json", "409", "BlobImmutableDueToPolicy"]);
+    let replayed = &ran.json()[0];
+    assert_eq!(replayed["rows_added"], 1);
+    assert!(replayed["unfinished"].is_string(), "{replayed}");
+
+    let after = replay(&lake).exits_with(0).json();
+    assert_eq!(after, serde_json::json!([]));
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let verified = pipeline.command("verify", &["--json"]).exits_with(0).json();
+    assert_eq!(verified["snapshots"][0]["rows"], 2);
+    is_tidy(&pipeline, &[], "a replay");
+}
+
+#[test]
+fn a_rollback_whose_pointer_is_refused_stands_and_says_so() {
+    let lake = Lake::in_moto();
+    let [(morning, one), ..] = days();
+    let noon = SnapshotOptions {
+        generated_time: morning.generated_time + TimeDelta::hours(2),
+        ..morning.clone()
+    };
+    let two = Blobs::simulated(&noon);
+    let keeping = ["--set", "lake.retire_after=1h"];
+    for blobs in [&one, &two] {
+        Pipeline::from_files(blobs, &lake).run_with(&keeping);
+    }
+    let immutable = lake.by_way_of(|request| match is_pointer(request) {
+        true => IMMUTABLE,
+        false => Rule::Pass,
+    });
+    let to = ["--to", "20260503T100100Z-47d41a0c", keeping[0], keeping[1]];
+    let pipeline = Pipeline::from_files(&one, &immutable);
+    let ran = within_a_minute(|| pipeline.command("rollback", &to)).exits_with(4);
+    ran.says(&["latest.json", "BlobImmutableDueToPolicy"]);
+    shows(&lake, &[&morning]);
+    let ran = Pipeline::from_files(&one, &lake)
+        .command("rollback", &to)
+        .exits_with(0);
+    assert!(ran.stdout.contains("was current already"), "{}", ran.stdout);
+}
+
+#[test]
+fn deletions_refused_after_the_commit_are_warnings() {
+    let lake = Lake::in_moto();
+    let [(first, one), (second, two), _] = days();
+    Pipeline::from_files(&one, &lake).run();
+    let is_committed = AtomicBool::new(false);
+    let undeletable = lake.by_way_of(move |request| {
+        if is_pointer(request) {
+            is_committed.store(true, Ordering::Relaxed);
+        }
+        let deletes = request.method == "DELETE" || request.target.contains("?delete");
+        match deletes && is_committed.load(Ordering::Relaxed) {
+            true => Rule::Answer(403, "<Error><Code>AccessDenied</Code></Error>"),
+            false => Rule::Pass,
+        }
+    });
+    let report = Pipeline::from_files(&two, &undeletable).run();
+    assert_eq!(report["outcome"], "committed");
+    assert_eq!(report["unfinished"], serde_json::Value::Null);
+    let warning = report["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("not deleted"), "{report}");
+    shows(&lake, &[&first, &second]);
+    let next = Pipeline::from_files(&two, &lake);
+    next.replace("[lake]\n", "[lake]\ndead_after = \"1s\"\n");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(next.run()["outcome"], "unchanged");
+    is_tidy(&next, &[], "refused deletions");
 }
 
 #[test]
@@ -204,8 +296,6 @@ fn a_signal_ends_a_commit_whose_deciding_write_gets_no_answer() {
 #[test]
 fn a_signal_ends_a_wait_for_a_pointer_after_the_commit() {
     let lake = Lake::in_azurite();
-    let is_pointer =
-        |request: &Request| request.method == "PUT" && request.target.contains("/latest.json");
     let ran = stops_in_time(&lake, is_pointer).exits_with(4);
     assert_eq!(ran.json()["outcome"], "committed");
     let [(first, _), ..] = days();

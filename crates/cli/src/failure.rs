@@ -64,6 +64,7 @@ impl From<PipelineError> for Failure {
         Self {
             code: match error.is_configuration() {
                 true => ExitCode::Usage,
+                false if error.is_undecided() => ExitCode::Unfinished,
                 false => ExitCode::Failed,
             },
             message: chain(&error),

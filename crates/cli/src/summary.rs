@@ -60,6 +60,9 @@ pub(crate) fn of(report: &RunReport) -> String {
             ),
         );
     }
+    for warning in &report.warnings {
+        line("warning", warning.clone());
+    }
     if report.duplicate_keys > 0 {
         line(
             "duplicates",
@@ -159,6 +162,7 @@ pub(crate) mod tests {
             outcome,
             error: None,
             unfinished: None,
+            warnings: Vec::new(),
             replaced: None,
             started_at: chrono::DateTime::UNIX_EPOCH,
             elapsed_seconds: 2.0,

@@ -224,6 +224,11 @@ impl PipelineError {
         )
     }
 
+    /// Whether no answer came to the write that decides: what was to be committed may be.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Write(writer::Error::Undecided { .. }))
+    }
+
     /// Whether the pipeline file or the command line has to be changed before a run can succeed.
     pub fn is_configuration(&self) -> bool {
         match self {

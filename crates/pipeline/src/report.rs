@@ -63,6 +63,9 @@ pub struct RunReport {
     /// and the next run finishes it.
     #[serde(default)]
     pub unfinished: Option<String>,
+    /// What else could not be done after the commit, in words. No reader needs it, and the next run does it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The snapshot of the same organisation and date that was replaced.
     pub replaced: Option<SnapshotId>,
     /// When the run began, UTC.

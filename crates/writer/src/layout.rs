@@ -5,8 +5,10 @@
 //! | `<dataset>/generated_date=…/<partition column>=…/part-<snapshot id>-<number>.parquet` | the table |
 //! | `<dataset>/_delta_log/…` | its log, with `format = "delta"`; else nothing lies below `<dataset>` |
 //! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
-//! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.<run id>.json` after an amendment |
-//! | `_lake/<dataset>/begun/<run id>.json` | what a commit is about to publish; gone when it is done |
+//! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.<run id>.json` after an append |
+//! | `_lake/<dataset>/intents/<run id>.json` | what a commit is about to publish; gone when it is done |
+//! | `_lake/<dataset>/begun/<run id>.json` | the same, of version 1 of this layout |
+//! | `_lake/<dataset>/layout.json` | the version of this layout; version 1 had no such document |
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
 //! | `_lake/<dataset>/runs/<run id>.json` | run report |
 //! | `_lake/<dataset>/staging/<run id>/…` | files not yet visible on local disk; notes of open uploads on S3 |
@@ -18,8 +20,11 @@ use dataset::{GENERATED_DATE, Partition, SnapshotId};
 
 use crate::error::{Error, Result};
 
-/// Version of the layout, written into every Parquet footer.
+/// Version of the table's files, written into every Parquet footer.
 pub const LAYOUT_VERSION: u32 = 1;
+
+/// Version of the control documents, in `layout.json`. A writer refuses a lake with a later one.
+pub(crate) const CONTROL_VERSION: u32 = 2;
 
 /// Folder of the control documents of all datasets.
 pub const CONTROL: &str = "_lake";
@@ -101,28 +106,44 @@ pub(crate) fn is_manifest(dataset: &str, snapshot: &SnapshotId, path: &str) -> b
     })
 }
 
-/// Folder of what commits under way have begun.
-pub(crate) fn begun_folder(dataset: &str) -> String {
+/// Folder of the intents of commits under way.
+pub(crate) fn intents(dataset: &str) -> String {
+    format!("{}/intents", control(dataset))
+}
+
+/// Where version 1 of this layout had them.
+pub(crate) fn old_intents(dataset: &str) -> String {
     format!("{}/begun", control(dataset))
 }
 
-/// What a run's commit has begun.
-pub(crate) fn begun(dataset: &str, run_id: &str) -> String {
-    format!("{}/{run_id}.json", begun_folder(dataset))
+/// The intent of a run's commit.
+pub(crate) fn intent(dataset: &str, run_id: &str) -> String {
+    format!("{}/{run_id}.json", intents(dataset))
+}
+
+/// The same in version 1 of this layout.
+pub(crate) fn old_intent(dataset: &str, run_id: &str) -> String {
+    format!("{}/{run_id}.json", old_intents(dataset))
+}
+
+/// The version of this layout.
+pub(crate) fn version(dataset: &str) -> String {
+    format!("{}/layout.json", control(dataset))
 }
 
 /// Folders whose documents are replaced by way of temporary files, on local disk.
-pub(crate) fn folders_of_documents(dataset: &str) -> [String; 4] {
+pub(crate) fn folders_of_documents(dataset: &str) -> [String; 5] {
     [
         control(dataset),
         manifests(dataset),
-        begun_folder(dataset),
+        intents(dataset),
+        old_intents(dataset),
         format!("{}/runs", control(dataset)),
     ]
 }
 
-/// The manifest of a snapshot that a run amended. `latest` tells which manifest is current.
-pub fn amended_manifest(dataset: &str, snapshot: &SnapshotId, run_id: &str) -> String {
+/// The manifest of a snapshot that a run appended to. `latest` tells which manifest is current.
+pub fn appended_manifest(dataset: &str, snapshot: &SnapshotId, run_id: &str) -> String {
     format!("{}/{snapshot}.{run_id}.json", manifests(dataset))
 }
 
@@ -141,13 +162,16 @@ pub fn quarantine(dataset: &str, snapshot: &SnapshotId) -> String {
     format!("{}/{snapshot}", quarantines(dataset))
 }
 
-/// A file of records that a run's part has set aside: several numbered ones where there are many.
+/// A file of records that a run's part has quarantined: several numbered ones where there are many.
 pub fn quarantine_file(dataset: &str, snapshot: &SnapshotId, run_id: &str, name: &str) -> String {
     format!("{}/{run_id}-{name}.jsonl", quarantine(dataset, snapshot))
 }
 
-/// The snapshot whose records a quarantine file holds, and the run that set them aside.
-pub(crate) fn run_of_set_aside<'a>(dataset: &str, path: &'a str) -> Option<(SnapshotId, &'a str)> {
+/// The snapshot whose records a quarantine file holds, and the run that wrote it.
+pub(crate) fn run_of_quarantined<'a>(
+    dataset: &str,
+    path: &'a str,
+) -> Option<(SnapshotId, &'a str)> {
     let below = path
         .strip_prefix(&quarantines(dataset))?
         .strip_prefix('/')?;
@@ -264,7 +288,7 @@ mod tests {
             file,
             "_lake/info_gathering/quarantine/20220726T100100Z-47d41a0c/20220726T110000Z-0a1b2c3d-part-00005-0000.jsonl"
         );
-        assert_eq!(run_of_set_aside(dataset, &file), Some((id.clone(), run)));
+        assert_eq!(run_of_quarantined(dataset, &file), Some((id.clone(), run)));
         assert_eq!(
             run_report(dataset, "r1"),
             "_lake/info_gathering/runs/r1.json"
@@ -308,7 +332,7 @@ mod tests {
         ] {
             assert!(!is_part(dataset, &partition, &id, &foreign), "{foreign}");
         }
-        for path in [manifest(dataset, &id), amended_manifest(dataset, &id, "r")] {
+        for path in [manifest(dataset, &id), appended_manifest(dataset, &id, "r")] {
             assert!(is_manifest(dataset, &id, &path), "{path}");
             assert!(!is_manifest(dataset, &other, &path), "{path}");
             assert!(!is_manifest("devices", &id, &path), "{path}");
@@ -326,8 +350,11 @@ mod tests {
             "{}/20220726T1105Z-9-part-00001-0000.jsonl",
             quarantine("x", &id)
         );
-        assert_eq!(run_of_set_aside("x", &path), Some((id, "20220726T1105Z-9")));
-        assert_eq!(run_of_set_aside("y", &path), None);
+        assert_eq!(
+            run_of_quarantined("x", &path),
+            Some((id, "20220726T1105Z-9"))
+        );
+        assert_eq!(run_of_quarantined("y", &path), None);
     }
 
     #[test]

@@ -23,11 +23,12 @@ mod table;
 #[cfg(test)]
 mod fixtures;
 
-pub use commit::append::{AmendOutcome, AmendRequest, amend};
+pub use commit::append::{AppendOutcome, AppendRequest, append};
+pub use commit::followers::Followed;
 pub use commit::publish::commit;
 pub use commit::request::{CommitOutcome, CommitRequest};
 pub use commit::rollback::{RollbackOutcome, rollback};
-pub use commit::standing::{Standing, settle, standing};
+pub use commit::standing::{Standing, recover, standing};
 pub use commit::uploads::{abort, abort_files};
 pub use error::{Error, Result};
 pub use maintain::snapshots::{KeptSnapshot, SnapshotState, log_version, snapshots};

@@ -78,7 +78,15 @@ async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
     } else {
         output::line(&replayed.iter().map(told).collect::<String>())?;
     }
-    Ok(ExitCode::Done)
+    let mut unfinished = replayed.iter().filter_map(|one| one.unfinished.as_ref());
+    let Some(unfinished) = unfinished.next() else {
+        return Ok(ExitCode::Done);
+    };
+    Err(Failure {
+        code: ExitCode::Unfinished,
+        message: format!("what follows the replay was not finished: {unfinished}"),
+        advice: Some("the next run finishes it".to_owned()),
+    })
 }
 
 fn listed(snapshot: &QuarantinedSnapshot) -> String {
@@ -134,6 +142,7 @@ mod tests {
                 example: None,
             }],
             cut: 3,
+            unfinished: None,
         };
         let text = told(&replayed);
         assert!(text.starts_with("20220726T100100Z-47d41a0c  1,200 rows added in 2 files\n"));

@@ -58,13 +58,18 @@ pub async fn rollback(
         RollbackOutcome::RolledBack {
             current,
             replaced,
-            unfinished,
-        } => Ok(RolledBack {
-            current,
-            replaced,
-            unchanged: false,
-            unfinished,
-        }),
+            followed,
+        } => {
+            for warning in followed.warnings {
+                tracing::warn!("{warning}");
+            }
+            Ok(RolledBack {
+                current,
+                replaced,
+                unchanged: false,
+                unfinished: followed.unfinished,
+            })
+        }
         RollbackOutcome::Unchanged(current) => Ok(RolledBack {
             current,
             replaced: None,

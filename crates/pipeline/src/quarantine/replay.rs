@@ -1,10 +1,10 @@
 //! Replay: quarantined records are decoded again, and those that pass now join their snapshot.
 //!
 //! ```text
-//! quarantine files -> one CPU job: decode again -> rows -----------> one part of its own -> amend (writer)
+//! quarantine files -> one CPU job: decode again -> rows -----------> one part of its own -> append (writer)
 //!                                              \-> still bad ------> new quarantine files, in place of the old
 //! ```
-//! Exactly once: rows and what is still quarantined change places in one act, the amendment (`writer::amend`), so that replaying
+//! Exactly once: rows and what is still quarantined change places in one act, the append (`writer::append`), so that replaying
 //! again finds nothing to add. A record that was longer than a line may be cannot come back: only its beginning is kept.
 
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use writer::{
-    AmendOutcome, AmendRequest, Duplicates, KeyHasher, KeyHashes, Lake, Latest, Manifest,
+    AppendOutcome, AppendRequest, Duplicates, Followed, KeyHasher, KeyHashes, Lake, Latest,
+    Manifest,
 };
 
 use crate::error::PipelineError;
@@ -51,6 +52,10 @@ pub struct Replayed {
     pub remaining: Vec<QuarantineReport>,
     /// Those among them that were too long: only their beginning is kept.
     pub cut: u64,
+    /// Why what follows the append could not be finished: `latest.json` may be old. The rows are part of the snapshot all the
+    /// same, and the next run finishes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
 }
 
 /// Replays the records of all published snapshots, oldest first, or of one of them.
@@ -63,7 +68,7 @@ pub(super) async fn replay(
 ) -> Result<Vec<Replayed>, PipelineError> {
     let dataset = &settings.dataset.name;
     // A replay that died may have published what the pointer does not show yet.
-    writer::settle(lake, dataset, settings.lake.table(), Utc::now()).await?;
+    writer::recover(lake, dataset, settings.lake.table(), Utc::now()).await?;
     let latest = Latest::read(lake, dataset).await?;
     let mut current: Vec<SnapshotId> = latest
         .snapshots
@@ -123,7 +128,7 @@ async fn replay_snapshot(
     let replayed = replay.run().await;
     match &replayed {
         Ok(replayed) if replayed.rows_added > 0 => {}
-        // The store may have taken an amendment that it did not answer, and its manifest then names what was written.
+        // The store may have taken an append that it did not answer, and its manifest then names what was written.
         Err(PipelineError::Write(_)) => {}
         _ => {
             context.discard(&[]).await;
@@ -153,15 +158,20 @@ impl SnapshotReplay<'_> {
         if cut.records > 0 {
             *remaining.entry(cut.reason).or_default() += cut.records;
         }
-        let replayed = Replayed {
+        let mut replayed = Replayed {
             snapshot: self.published.snapshot.clone(),
             rows_added,
             files_added: staged.files.len() as u64,
             remaining: reports(remaining),
             cut: cut.records,
+            unfinished: None,
         };
         if rows_added > 0 {
-            self.amend(staged, quarantine_files).await?;
+            let followed = self.append(staged, quarantine_files).await?;
+            for warning in followed.warnings {
+                tracing::warn!("{warning}");
+            }
+            replayed.unfinished = followed.unfinished;
         }
         Ok(replayed)
     }
@@ -222,11 +232,11 @@ impl SnapshotReplay<'_> {
         Ok(cut)
     }
 
-    async fn amend(
+    async fn append(
         self,
         mut staged: StagedPart,
         quarantine_files: Vec<String>,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<Followed, PipelineError> {
         let duplicates = match self.check_keys(&mut staged).await {
             Ok(duplicates) => duplicates,
             Err(error) => {
@@ -246,7 +256,7 @@ impl SnapshotReplay<'_> {
             }
         }
         let snapshot = self.published.snapshot.clone();
-        let request = AmendRequest {
+        let request = AppendRequest {
             published: self.published,
             schema_fingerprint: self.settings.dataset.fingerprint(),
             run_id: self.context.run_id.clone(),
@@ -258,15 +268,13 @@ impl SnapshotReplay<'_> {
             quarantine_files,
             table: self.settings.lake.table(),
         };
-        match writer::amend(&self.context.lake, &request).await {
-            Ok(AmendOutcome::Amended { not_deleted, .. }) => {
-                if !not_deleted.is_empty() {
-                    tracing::warn!(files = not_deleted.len(), "stale files stay behind");
-                }
-                Ok(())
+        match writer::append(&self.context.lake, &request).await {
+            Ok(AppendOutcome::Appended { followed, .. }) => Ok(followed),
+            Ok(AppendOutcome::Outdated) => Err(PipelineError::SnapshotChanged { snapshot }),
+            Ok(AppendOutcome::Conflict { attempts, message }) => {
+                Err(PipelineError::Conflict { attempts, message })
             }
-            Ok(AmendOutcome::Outdated) => Err(PipelineError::SnapshotChanged { snapshot }),
-            // New quarantine files stay: the amendment may stand all the same. If not, `vacuum` finds them.
+            // New quarantine files stay: the append may stand all the same. If not, `vacuum` finds them.
             Err(error) => {
                 self.context.discard(&[staged]).await;
                 Err(error.into())

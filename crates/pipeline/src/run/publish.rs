@@ -120,7 +120,7 @@ pub(super) async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource
 async fn publish_plan(run: RunRequest<'_>, plan: Plan, source: BlobSource) -> Published {
     match is_new(run, plan.snapshot()).await {
         Ok(true) => {}
-        Ok(false) => return Published::ended(Ok(Committed::UNCHANGED)),
+        Ok(false) => return Published::ended(Ok(Committed::unchanged())),
         Err(error) => return Published::failed(error),
     }
     let (blobs, parts) = (plan.blobs().count() as u64, plan.parts().len() as u64);
@@ -300,28 +300,25 @@ async fn commit(
     let ended = match writer::commit(lake, &request).await? {
         CommitOutcome::Committed {
             replaced,
-            not_deleted,
-            unfinished,
+            mut followed,
             ..
         } => {
-            if !not_deleted.is_empty() {
-                tracing::warn!(
-                    files = not_deleted.len(),
-                    "replaced files could not be deleted and stay behind"
-                );
-            }
             if let Err(error) =
                 quarantine_file::keep_only(lake, dataset, &id, &quarantine_files).await
             {
-                tracing::warn!(%error, "stale quarantine files could not be deleted");
+                let warning = format!("stale quarantine files could not be deleted: {error}");
+                followed.warnings.push(warning);
+            }
+            for warning in &followed.warnings {
+                tracing::warn!("{warning}");
             }
             return Ok(Committed {
                 outcome: Outcome::Committed,
                 replaced: replaced.map(|replaced| replaced.snapshot),
-                unfinished,
+                followed,
             });
         }
-        CommitOutcome::Unchanged(_) => Ok(Committed::UNCHANGED),
+        CommitOutcome::Unchanged(_) => Ok(Committed::unchanged()),
         CommitOutcome::OlderThanCurrent(current) => Err(Refusal::OlderThanCurrent {
             current: current.snapshot,
         }

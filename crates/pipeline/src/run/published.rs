@@ -1,6 +1,7 @@
 //! How publishing a snapshot ended, and what its stages counted until then: the values that the run report is made of.
 
 use dataset::{Snapshot, SnapshotId};
+use writer::Followed;
 
 use writer::Duplicates;
 
@@ -31,17 +32,19 @@ pub(super) struct Committed {
     pub(super) outcome: Outcome,
     /// The snapshot that was replaced.
     pub(super) replaced: Option<SnapshotId>,
-    /// Why what follows the commit could not be finished.
-    pub(super) unfinished: Option<String>,
+    /// What became of what follows the commit.
+    pub(super) followed: Followed,
 }
 
 impl Committed {
     /// The lake has the snapshot already.
-    pub(super) const UNCHANGED: Self = Self {
-        outcome: Outcome::Unchanged,
-        replaced: None,
-        unfinished: None,
-    };
+    pub(super) fn unchanged() -> Self {
+        Self {
+            outcome: Outcome::Unchanged,
+            replaced: None,
+            followed: Followed::default(),
+        }
+    }
 }
 
 impl Published {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use dataset::Snapshot;
-use writer::{Lake, layout};
+use writer::{Followed, Lake, layout};
 
 use crate::error::PipelineError;
 use crate::report::{Outcome, REPORT_VERSION, RunReport};
@@ -32,9 +32,9 @@ pub(super) fn run_report(
         result,
         ..
     } = published;
-    let (outcome, replaced, unfinished, error) = match result {
-        Ok(ended) => (ended.outcome, ended.replaced, ended.unfinished, None),
-        Err(error) => (outcome_of(&error), None, None, Some(error)),
+    let (outcome, replaced, followed, error) = match result {
+        Ok(ended) => (ended.outcome, ended.replaced, ended.followed, None),
+        Err(error) => (outcome_of(&error), None, Followed::default(), Some(error)),
     };
     let report = RunReport {
         version: REPORT_VERSION,
@@ -46,7 +46,8 @@ pub(super) fn run_report(
         org_id: snapshot.map(|snapshot| snapshot.org_id),
         outcome,
         error: error.as_ref().map(PipelineError::to_string),
-        unfinished,
+        unfinished: followed.unfinished,
+        warnings: followed.warnings,
         replaced,
         started_at: start.at,
         elapsed_seconds: start.clock.elapsed().as_secs_f64(),
@@ -73,7 +74,7 @@ pub(super) fn run_report(
 fn outcome_of(error: &PipelineError) -> Outcome {
     match error {
         PipelineError::Refused(_) => Outcome::Refused,
-        PipelineError::Write(writer::Error::Undecided { .. }) => Outcome::Undecided,
+        error if error.is_undecided() => Outcome::Undecided,
         _ => Outcome::Failed,
     }
 }

@@ -1,50 +1,44 @@
-//! Rows added to a published snapshot: records that were set aside and pass now join the snapshot that they are of.
+//! Rows added to a published snapshot: records that were quarantined and pass now join the snapshot that they are of.
 //!
 //! | step | readers of the record see | readers of a glob see | a crash after it leaves |
 //! |---|---|---|---|
 //! | 0 lock (local disk), check that the snapshot is as it was read | as published | the old files | open uploads |
-//! | 1 write down what is begun | as published | likewise | that, and open uploads |
-//! | 2 complete the uploads | as published | old and added files | added files that are written down |
-//! | 3 **publish**: a log entry that adds the files, or the swap of `latest` | as amended | likewise | a `latest` that is behind |
-//! | 4 write the amended manifest beside the published one, swap `latest` | as amended | likewise | the old manifest, stale files |
-//! | 5 delete these, and files that no manifest lists | as amended | likewise | what was begun, of which nothing is left to do |
-//! | 6 strike off what was begun, tidy up after others | as amended | likewise | nothing |
+//! | 1 write the intent | as published | likewise | that, and open uploads |
+//! | 2 complete the uploads | as published | old and added files | added files that the intent lists |
+//! | 3 **publish**: a log entry that adds the files, or the swap of `latest` | with the rows | likewise | a `latest` that is behind |
+//! | 4 write the new manifest beside the published one, swap `latest` | with the rows | likewise | the old manifest, stale files |
+//! | 5 delete these, and files that no manifest lists | with the rows | likewise | an intent of which nothing is left to do |
+//! | 6 delete the intent, recover what others left | with the rows | likewise | nothing |
 //!
-//! Without a log the manifest is written before the swap. The amended manifest names the quarantine files of what is still
-//! set aside, so that rows and records set aside change places in one act: amending again adds nothing. What a crash leaves is
+//! Without a log the manifest is written before the swap. The new manifest names the quarantine files of what is still
+//! quarantined, so that rows and records change places in one act: appending again adds nothing. What a crash leaves is
 //! finished or undone as after a commit's.
 
-use crate::commit::decide::{Decided, Entry, Request, decide, info};
-use crate::commit::invariants;
-use crate::commit::recover::delete_unlisted;
-use crate::commit::recover::recover;
-use crate::commit::recover::roll_back;
-use crate::commit::request::sorted;
-use crate::commit::uploads::abort;
-use crate::commit::uploads::complete_uploads;
-use crate::store::leftovers;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use dataset::Dataset;
 
+use crate::commit::decide::{Entry, Request, info};
+use crate::commit::followers::Followed;
+use crate::commit::invariants;
+use crate::commit::request::sorted;
+use crate::commit::staged::{Ended, commit_staged};
+use crate::commit::uploads::abort;
 use crate::delta::log::EntryOfSnapshot;
 use crate::error::Result;
-use crate::layout;
 use crate::stage::staged_file::StagedFile;
-use crate::store::failpoint;
 use crate::store::lake::Lake;
-use crate::store::lease;
 use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest};
 use crate::table::manifest::{BlobCounts, Manifest};
-use crate::table::settings::{TableFormat, TableSettings};
+use crate::table::settings::TableSettings;
 use crate::table::state::{Table, TableState};
 
 /// What is to be added to a snapshot.
 #[derive(Debug, Clone)]
-pub struct AmendRequest {
-    /// The snapshot as it was read: no other state of it is amended.
+pub struct AppendRequest {
+    /// The snapshot as it was read: rows are added to no other state of it.
     pub published: Manifest,
     /// [`dataset::Dataset::fingerprint`] of the schema that the rows were decoded with.
     pub schema_fingerprint: String,
@@ -56,11 +50,11 @@ pub struct AmendRequest {
     pub committed_at: DateTime<Utc>,
     /// The staged files of the rows, with numbers that the snapshot does not have.
     pub files: Vec<StagedFile>,
-    /// Every blob of the snapshot, its counts after the amendment.
+    /// Every blob of the snapshot, its counts after the append.
     pub blobs: Vec<BlobCounts>,
-    /// Rows whose unique key another row has, after the amendment.
+    /// Rows whose unique key another row has, after the append.
     pub duplicate_keys: u64,
-    /// The files of what is still set aside, in place of the published ones.
+    /// The files of what is still quarantined, in place of the published ones.
     pub quarantine_files: Vec<String>,
     /// How the table is committed.
     pub table: TableSettings,
@@ -68,137 +62,69 @@ pub struct AmendRequest {
 
 /// Files to append to a snapshot, and the intent that says so.
 struct Append<'a> {
-    request: &'a AmendRequest,
+    request: &'a AppendRequest,
     intent: Intent,
 }
 
-/// What became of an amendment.
+/// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AmendOutcome {
+pub enum AppendOutcome {
     /// The rows are part of the snapshot.
-    Amended {
+    Appended {
         /// The snapshot as it is now.
         manifest: Box<Manifest>,
-        /// Stale files that could not be deleted.
-        not_deleted: Vec<String>,
+        /// What became of what follows. The append stands all the same.
+        followed: Followed,
     },
-    /// The snapshot was replaced or amended since it was read, or another run took this one for dead. The staged files were
+    /// The snapshot was replaced or appended to since it was read, or another run took this one for dead. The staged files were
     /// thrown away.
     Outdated,
+    /// The store kept refusing the write that decides: others kept committing first, or it has another reason. Nothing was
+    /// appended.
+    Conflict {
+        /// Writes that it refused.
+        attempts: u32,
+        /// The store's words of the last refusal, without secrets.
+        message: String,
+    },
 }
 
 /// Adds staged files to a published snapshot.
 ///
 /// # Errors
-/// [`Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open. After an error of the
-/// store the uploads have been aborted, and the snapshot is as before unless the swap itself failed without an answer.
-pub async fn amend(lake: &Lake, request: &AmendRequest) -> Result<AmendOutcome> {
-    let manifest = amended(request);
+/// [`crate::Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open. After an error of the
+/// store the uploads have been aborted, and the snapshot is as before unless the deciding write itself failed without an answer.
+pub async fn append(lake: &Lake, request: &AppendRequest) -> Result<AppendOutcome> {
+    let manifest = appended(request);
     invariants::check_append(&request.published, &manifest)?;
-    let (dataset, now) = (&request.published.dataset, request.committed_at);
-    let lock = lake.lock_commits(dataset).await?;
-    let table = Table::new(lake, dataset, request.table);
-    let state = table.read(now).await?;
+    let dataset = &request.published.dataset;
+    let table = Table::new(lake, dataset, request.table, request.committed_at);
+    let lock = table.lock().await?;
+    let state = table.read().await?;
     if !is_current(&state.latest, &request.published) {
         abort(lake, dataset, &request.run_id, &request.files).await?;
-        return Ok(AmendOutcome::Outdated);
+        return Ok(AppendOutcome::Outdated);
     }
     let append = Append {
         request,
-        intent: Intent::amending(&request.published, manifest),
+        intent: Intent::appending(&request.published, manifest),
     };
-    append.intent.write(lake).await?;
-    failpoint::reached("begun");
-    if !lease::may_commit(lake, dataset, &request.run_id, request.table.lease_time()).await? {
-        abort(lake, dataset, &request.run_id, &request.files).await?;
-        roll_back(&table, &append.intent, &table.read(now).await?).await?;
-        return Ok(AmendOutcome::Outdated);
-    }
-    if let Err(error) = complete_uploads(lake, &request.files).await {
-        if let Err(error) = abort(lake, dataset, &request.run_id, &request.files).await {
-            tracing::warn!(%error, "could not abort all uploads");
-        }
-        // Without a lock somebody else may be completing the same names.
-        if lock.is_some() || request.table.single_writer {
-            roll_back(&table, &append.intent, &table.read(now).await?).await?;
-        }
-        return Err(error);
-    }
-    failpoint::reached("uploads-completed");
-    let decided = decide(&table, &append, Some(&append.intent), state, now).await?;
-    let state = match decided {
-        Decided::Recorded(state, _) => state,
-        Decided::Withdrawn => {
-            leftovers::clear(lake, dataset, &request.run_id).await?;
-            return Ok(AmendOutcome::Outdated);
-        }
-        Decided::Refused(state, ()) => {
-            roll_back(&table, &append.intent, &state).await?;
-            leftovers::clear(lake, dataset, &request.run_id).await?;
-            return Ok(AmendOutcome::Outdated);
-        }
-        Decided::Contended(state, contention) => {
-            roll_back(&table, &append.intent, &state).await?;
-            return Err(contention.error(layout::latest(dataset)));
-        }
-    };
-    let alone = lock.is_some() || request.table.single_writer;
-    let not_deleted = match finish(&table, &append, state, alone).await {
-        Ok(()) => Vec::new(),
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "the rows are part of the snapshot; what follows could not be finished, and the next run does it"
-            );
-            stale(request, &append.intent.manifest)
-        }
-    };
-    drop(lock);
-    Ok(AmendOutcome::Amended {
-        manifest: Box::new(append.intent.manifest),
-        not_deleted,
+    let (intent, files) = (&append.intent, &request.files);
+    let ended = commit_staged(&table, &append, intent, files, state, lock.is_alone).await?;
+    Ok(match ended {
+        Ended::Committed { followed, .. } => AppendOutcome::Appended {
+            manifest: Box::new(append.intent.manifest),
+            followed,
+        },
+        Ended::Refused(()) | Ended::TakenForDead => AppendOutcome::Outdated,
+        Ended::Contended(contention) => AppendOutcome::Conflict {
+            attempts: contention.refusals(),
+            message: contention.last().to_owned(),
+        },
     })
 }
 
-/// Steps 4 to 6.
-async fn finish(
-    table: &Table<'_>,
-    append: &Append<'_>,
-    state: TableState,
-    alone: bool,
-) -> Result<()> {
-    let (request, manifest) = (append.request, &append.intent.manifest);
-    let now = request.committed_at;
-    if request.table.format == TableFormat::Delta {
-        table.log.maintain(state.log.version).await;
-        manifest.write(table.lake).await?;
-        failpoint::reached("manifest");
-    }
-    let state = table.read_again(state.log, Some(manifest), now).await?;
-    let state = table.update_pointer(state, None, now).await?;
-    failpoint::reached("latest");
-    delete_unlisted(table, &state, manifest).await?;
-    roll_back(table, &append.intent, &state).await?;
-    failpoint::reached("struck-off");
-    leftovers::clear(table.lake, &manifest.dataset, &request.run_id).await?;
-    recover(table, table.read(now).await?, alone, now)
-        .await
-        .map(drop)
-}
-
-/// The published manifest, and quarantine files whose records are rows now.
-fn stale(request: &AmendRequest, manifest: &Manifest) -> Vec<String> {
-    let kept: HashSet<&String> = manifest.quarantine_files.iter().collect();
-    let replaced = request.published.quarantine_files.iter();
-    let mut stale: Vec<String> = replaced
-        .filter(|path| !kept.contains(path))
-        .cloned()
-        .collect();
-    stale.push(request.published.path());
-    stale
-}
-
-fn amended(request: &AmendRequest) -> Manifest {
+fn appended(request: &AppendRequest) -> Manifest {
     let mut files = request.published.files.clone();
     files.extend(request.files.iter().map(|file| file.data.clone()));
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -286,16 +212,19 @@ impl Request for Append<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::uploads::complete_uploads;
     use crate::fixtures::{committed, dataset, lakes, paths, settings_of, snapshot, stage};
+    use crate::layout;
     use crate::read_manifest;
+    use crate::store::lease;
 
-    /// An amendment of the one snapshot of `lake` by two rows of group 1.
-    async fn request(lake: &Lake, run_id: &str) -> AmendRequest {
+    /// An append to the one snapshot of `lake` by two rows of group 1.
+    async fn request(lake: &Lake, run_id: &str) -> AppendRequest {
         request_of(lake, run_id, 7, 2).await
     }
 
-    /// An amendment by a file of that number and some rows.
-    async fn request_of(lake: &Lake, run_id: &str, number: u32, rows: u64) -> AmendRequest {
+    /// An append by a file of that number and some rows.
+    async fn request_of(lake: &Lake, run_id: &str, number: u32, rows: u64) -> AppendRequest {
         let snapshot = snapshot(26, 10);
         let published = read_manifest(lake, "devices", &snapshot.id())
             .await
@@ -308,7 +237,7 @@ mod tests {
         let mut blobs = published.blobs.clone();
         blobs[0].rows += rows;
         blobs[0].quarantined -= rows;
-        AmendRequest {
+        AppendRequest {
             schema_fingerprint: dataset().fingerprint(),
             run_id: run_id.to_owned(),
             program_version: "0.0.0".to_owned(),
@@ -330,8 +259,9 @@ mod tests {
             let first = request(&lake, "replay").await;
             let second = request(&lake, "late").await;
             let before = first.published.clone();
-            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &first).await.unwrap() else {
-                panic!("not amended");
+            let AppendOutcome::Appended { manifest, .. } = append(&lake, &first).await.unwrap()
+            else {
+                panic!("not appended");
             };
             assert_eq!((manifest.rows, manifest.amendment), (before.rows + 2, 1));
             assert_eq!(manifest.records_quarantined, 0);
@@ -341,7 +271,10 @@ mod tests {
             assert!(proven.is_proven(), "{:?}", proven.problems);
             assert_eq!(lake.get(&before.path()).await.unwrap(), None);
 
-            assert_eq!(amend(&lake, &second).await.unwrap(), AmendOutcome::Outdated);
+            assert_eq!(
+                append(&lake, &second).await.unwrap(),
+                AppendOutcome::Outdated
+            );
             let read = read_manifest(&lake, "devices", &before.snapshot).await;
             assert_eq!(read.unwrap().as_ref(), Some(&*manifest));
             assert_eq!(lake.list("_lake/devices/staging").await.unwrap(), []);
@@ -349,26 +282,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_later_snapshot_takes_the_place_of_an_amended_one_with_all_its_files() {
+    async fn a_later_snapshot_takes_the_place_of_an_appended_one_with_all_its_files() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
-            let amendment = request(&lake, "replay").await;
+            let rows = request(&lake, "replay").await;
             let late = request(&lake, "late").await;
-            amend(&lake, &amendment).await.unwrap();
+            append(&lake, &rows).await.unwrap();
             committed(&lake, &snapshot(26, 11), "next", 20).await;
             let files = lake.list("devices").await.unwrap();
             let id = snapshot(26, 11).id();
             let mut parts = files.iter().filter(|file| file.path.ends_with(".parquet"));
             assert!(parts.all(|file| file.path.contains(id.as_str())));
             assert_eq!(lake.list("_lake/devices/snapshots").await.unwrap().len(), 1);
-            assert_eq!(amend(&lake, &late).await.unwrap(), AmendOutcome::Outdated);
+            assert_eq!(append(&lake, &late).await.unwrap(), AppendOutcome::Outdated);
             assert_eq!(lake.list("devices").await.unwrap(), files);
         }
     }
 
     #[tokio::test]
-    async fn records_set_aside_change_places_with_rows_and_stale_files_go() {
+    async fn quarantined_records_change_places_with_rows_and_stale_files_go() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
@@ -380,30 +313,30 @@ mod tests {
             let mut request = request_of(&lake, "replay", 7, 1).await;
             lake.put(&first, "{}".into()).await.unwrap();
             request.quarantine_files = vec![first.clone()];
-            amend(&lake, &request).await.unwrap();
+            append(&lake, &request).await.unwrap();
 
             let mut again = request_of(&lake, "again", 8, 1).await;
             lake.put(&second, "{}".into()).await.unwrap();
             again.quarantine_files = vec![second.clone()];
-            amend(&lake, &again).await.unwrap();
+            append(&lake, &again).await.unwrap();
             assert_eq!(paths(&lake, &folder).await, [second]);
             assert_eq!(paths(&lake, "_lake/devices/snapshots").await.len(), 1);
         }
     }
 
     #[tokio::test]
-    async fn a_run_that_was_taken_for_dead_amends_nothing() {
+    async fn a_run_that_was_taken_for_dead_appends_nothing() {
         let (_folder, [_, lake, ..]) = lakes();
         committed(&lake, &snapshot(26, 10), "run", 20).await;
         let request = request(&lake, "silent").await;
         lease::revoke(&lake, "devices", "silent").await.unwrap();
         let before = paths(&lake, "devices").await;
         assert_eq!(
-            amend(&lake, &request).await.unwrap(),
-            AmendOutcome::Outdated
+            append(&lake, &request).await.unwrap(),
+            AppendOutcome::Outdated
         );
         assert_eq!(paths(&lake, "devices").await, before);
-        assert!(paths(&lake, "_lake/devices/begun").await.is_empty());
+        assert!(paths(&lake, "_lake/devices/intents").await.is_empty());
     }
 
     #[tokio::test]
@@ -413,11 +346,12 @@ mod tests {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
             let crashed = request(&lake, "crashed").await;
             complete_uploads(&lake, &crashed.files).await.unwrap();
-            amended(&crashed).write(&lake).await.unwrap();
+            appended(&crashed).write(&lake).await.unwrap();
 
             let again = request(&lake, "again").await;
-            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &again).await.unwrap() else {
-                panic!("not amended");
+            let AppendOutcome::Appended { manifest, .. } = append(&lake, &again).await.unwrap()
+            else {
+                panic!("not appended");
             };
             let proven = crate::fixtures::verify(&lake, &manifest).await;
             assert!(proven.is_proven(), "{:?}", proven.problems);
@@ -425,12 +359,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_dead_amendment_wrote_down_is_not_taken_for_the_one_that_was_published() {
+    async fn what_a_dead_append_wrote_down_is_not_taken_for_the_one_that_was_published() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
             let dead = request(&lake, "dead").await;
-            Intent::new(amended(&dead), false)
+            Intent::new(appended(&dead), false)
                 .write(&lake)
                 .await
                 .unwrap();
@@ -447,8 +381,9 @@ mod tests {
             )
             .await;
             alive.files = vec![file.unwrap()];
-            let AmendOutcome::Amended { manifest, .. } = amend(&lake, &alive).await.unwrap() else {
-                panic!("not amended");
+            let AppendOutcome::Appended { manifest, .. } = append(&lake, &alive).await.unwrap()
+            else {
+                panic!("not appended");
             };
             assert_eq!(manifest.run_id, "living");
             let read = read_manifest(&lake, "devices", &manifest.snapshot).await;
@@ -463,11 +398,11 @@ mod tests {
         let (_folder, [lake, ..]) = lakes();
         committed(&lake, &snapshot(26, 10), "run", 20).await;
         let request = request(&lake, "replay").await;
-        let refused = |change: fn(&mut AmendRequest)| {
+        let refused = |change: fn(&mut AppendRequest)| {
             let mut request = request.clone();
             change(&mut request);
             let lake = lake.clone();
-            async move { amend(&lake, &request).await.unwrap_err().to_string() }
+            async move { append(&lake, &request).await.unwrap_err().to_string() }
         };
         for error in [
             refused(|request| request.blobs[0].rows += 1).await,

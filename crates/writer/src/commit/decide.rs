@@ -4,7 +4,6 @@
 //! means that another commit came first: the table is read again, and unless it already has the request, or no longer takes it,
 //! the write is tried again, within bounds.
 
-use chrono::{DateTime, Utc};
 use dataset::{Dataset, SnapshotId};
 use serde_json::{Map, Value, json};
 
@@ -91,7 +90,6 @@ pub(crate) async fn decide<R: Request>(
     request: &R,
     intent: Option<&Intent>,
     mut state: TableState,
-    now: DateTime<Utc>,
 ) -> Result<Decided<R::Refusal>> {
     let manifest = request.manifest();
     if intent.is_some() && !is_decided_by_log(table, request, &state) {
@@ -111,7 +109,7 @@ pub(crate) async fn decide<R: Request>(
         }
         let date = manifest.identity().generated_date();
         let replaced = state.latest.current(&manifest.org_id, date).cloned();
-        let written = write(table, request, &mut state, replaced.as_ref(), now).await;
+        let written = write(table, request, &mut state, replaced.as_ref()).await;
         let why = match written.map_err(|error| undecided(manifest, error))? {
             ConditionalPut::Done => {
                 failpoint::reached("log-entry");
@@ -121,7 +119,7 @@ pub(crate) async fn decide<R: Request>(
         };
         let goes_on = contention.refused(why).await;
         let before = state.log.version;
-        state = table.read(now).await?;
+        state = table.read().await?;
         if request.is_recorded(table, &state, before).await? {
             return Ok(Decided::Recorded(state, replaced));
         }
@@ -139,11 +137,10 @@ async fn write(
     request: &impl Request,
     state: &mut TableState,
     replaced: Option<&CurrentSnapshot>,
-    now: DateTime<Utc>,
 ) -> Result<ConditionalPut> {
     if !is_decided_by_log(table, request, state) {
         let current = request.current(replaced);
-        state.latest.put(current, table.retirement(now));
+        state.latest.put(current, table.retirement());
         let alone = table.settings.single_writer;
         let swapped = state.latest.swap(table.lake, &state.seen, alone).await?;
         state.is_behind = swapped != ConditionalPut::Done;
@@ -166,7 +163,7 @@ async fn write(
         transaction: entry.transaction,
         operation: entry.operation,
         info: entry.info,
-        committed_at: now,
+        committed_at: table.now,
     };
     table.log.commit(&mut state.log, entry).await
 }

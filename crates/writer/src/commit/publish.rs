@@ -4,44 +4,35 @@
 //! | step | readers of the log see | readers of `latest` see | readers of a glob see | a crash after it leaves |
 //! |---|---|---|---|---|
 //! | 0 lock (local disk), decide | old | old | old | open uploads |
-//! | 1 write down what is begun | old | old | old | that, and open uploads |
-//! | 2 complete the uploads | old | old | old, some or all new | new files that are written down |
+//! | 1 write the intent | old | old | old | that, and open uploads |
+//! | 2 complete the uploads | old | old | old, some or all new | new files that the intent lists |
 //! | 3 **write the log entry** (delta) | new | old | old and new | a `latest` that is behind |
 //! | 4 write the manifest | new | old | old and new | likewise |
 //! | 5 **swap `latest`**, which lists the replaced snapshot as retired | new | new | old and new | retired files |
-//! | 6 strike off what was begun | new | new | old and new | likewise |
+//! | 6 delete the intent | new | new | old and new | likewise |
 //! | 7 delete retired files (after `retire_after`), their manifest, their listing | new | new | new | nothing |
 //!
-//! With `format = "parquet"` there is no step 3. Whoever comes next finishes what died after 3 (or 5 without a log)
-//! and undoes what died before: [`standing`], which every run asks first, and every commit. The same snapshot gives
-//! the same file names and bytes, so a second run of it overwrites what the first left.
+//! With `format = "parquet"` there is no step 3. The next command finishes what died after 3 (or 5 without a log)
+//! and undoes what died before: [`standing`](crate::standing), which every run asks first, and every commit. The same snapshot
+//! gives the same file names and bytes, so a second run of it overwrites what the first left.
 //!
-//! On local disk a lock keeps commits apart, and what is found written down under it is dead. On S3 and Azure there
+//! On local disk a lock keeps commits apart, and an intent that is found under it is of a dead run. On S3 and Azure there
 //! is no lock: a log entry is put only where there is none, `latest` only over the one that was read, and who loses
-//! either decides again. There a commit counts as dead when its snapshot is current or overtaken, when it began an
-//! hour ago, or when the lake has a single writer. A run that was taken for dead before step 1 finds no lease after it, and
-//! commits nothing ([`lease::may_commit`]).
+//! either decides again. There a commit counts as dead when its snapshot is current or overtaken, when its intent is an
+//! hour old, or when the lake has a single writer. A run that was taken for dead before step 1 finds no lease after it, and
+//! commits nothing ([`may_commit`](crate::store::lease::may_commit)).
 
-use crate::commit::recover::delete_unlisted;
-use crate::commit::recover::recover;
-use crate::commit::recover::roll_back;
-use crate::commit::request::CommitOutcome;
-use crate::commit::request::CommitRequest;
-use crate::commit::request::manifest_of;
-use crate::commit::standing::refusal;
-use crate::commit::uploads::abort;
-use crate::commit::uploads::complete_uploads;
-use crate::store::leftovers;
-use chrono::{DateTime, Utc};
 use dataset::Dataset;
 
-use crate::commit::decide::{Decided, Entry, Request, decide, info};
+use crate::commit::decide::{Entry, Request, info};
 use crate::commit::invariants;
+use crate::commit::request::{CommitOutcome, CommitRequest, manifest_of};
+use crate::commit::staged::{Ended, abort_quietly, commit_staged};
+use crate::commit::standing::refusal;
+use crate::commit::uploads::abort;
 use crate::delta::log::EntryOfSnapshot;
-use crate::error::{Error, Result};
-use crate::store::failpoint;
+use crate::error::Result;
 use crate::store::lake::Lake;
-use crate::store::lease;
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
@@ -58,122 +49,49 @@ use crate::table::state::{Table, TableState};
 pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcome> {
     let manifest = manifest_of(request);
     invariants::check(&manifest)?;
-    let (dataset, now) = (&request.snapshot.dataset, request.committed_at);
-    let lock = lake.lock_commits(dataset).await?;
-    let table = Table::new(lake, dataset, request.table);
-    let state = table.read(now).await?;
+    let (dataset, run_id) = (&request.snapshot.dataset, &request.run_id);
+    let table = Table::new(lake, dataset, request.table, request.committed_at);
+    let lock = table.lock().await?;
+    let state = table.read().await?;
     invariants::id_belongs_to_this_organisation(&manifest, &state.latest)?;
     if let Some(outcome) = refusal(&state.latest, request) {
-        abort(lake, dataset, &request.run_id, &request.files).await?;
+        abort(lake, dataset, run_id, &request.files).await?;
         return Ok(outcome);
     }
-
     if request.table.format == TableFormat::Delta
         && let Err(error) = table.log.check_columns(&state.log, &request.dataset)
     {
-        abort_quietly(lake, request).await;
+        abort_quietly(&table, run_id, &request.files).await;
         return Err(error);
     }
-
-    let commit = Commit {
-        alone: lock.is_some() || request.table.single_writer,
+    let publish = Publish {
         intent: Intent::new(manifest, request.backfill),
-        table,
         request,
     };
-    let outcome = commit.run(state).await?;
-    if let Err(error) = leftovers::clear(lake, dataset, &request.run_id).await {
-        tracing::warn!(%error, "what the run staged could not be deleted");
-    }
-    drop(lock);
-    Ok(outcome)
+    let (intent, files) = (&publish.intent, &request.files);
+    let ended = commit_staged(&table, &publish, intent, files, state, lock.is_alone).await?;
+    Ok(match ended {
+        Ended::Committed { replaced, followed } => CommitOutcome::Committed {
+            manifest: Box::new(publish.intent.manifest),
+            replaced,
+            followed,
+        },
+        Ended::Refused(outcome) => outcome,
+        Ended::TakenForDead => CommitOutcome::TakenForDead,
+        Ended::Contended(contention) => CommitOutcome::Conflict {
+            attempts: contention.refusals(),
+            message: contention.last().to_owned(),
+        },
+    })
 }
 
-/// A commit that was not refused.
-struct Commit<'a> {
-    table: Table<'a>,
+/// A snapshot to publish, and the intent that says so.
+struct Publish<'a> {
     request: &'a CommitRequest,
     intent: Intent,
-    /// Whether no other commit can be under way.
-    alone: bool,
 }
 
-impl Commit<'_> {
-    async fn run(self, state: TableState) -> Result<CommitOutcome> {
-        let (lake, now) = (self.table.lake, self.request.committed_at);
-        self.intent.write(lake).await?;
-        failpoint::reached("begun");
-        let (dataset, run_id) = (self.table.dataset, &self.request.run_id);
-        if !lease::may_commit(lake, dataset, run_id, self.table.settings.lease_time()).await? {
-            abort_quietly(lake, self.request).await;
-            let state = self.table.read(now).await?;
-            roll_back(&self.table, &self.intent, &state).await?;
-            return Ok(CommitOutcome::TakenForDead);
-        }
-        if let Err(error) = complete_uploads(lake, &self.request.files).await {
-            abort_quietly(lake, self.request).await;
-            return self.give_up(error).await;
-        }
-        failpoint::reached("uploads-completed");
-        let decided = decide(&self.table, &self, Some(&self.intent), state, now).await?;
-        let (state, replaced) = match decided {
-            Decided::Recorded(state, replaced) => (state, replaced),
-            // By now another run of the snapshot may have files of the same names.
-            Decided::Withdrawn => return Ok(CommitOutcome::TakenForDead),
-            Decided::Refused(state, outcome) => {
-                roll_back(&self.table, &self.intent, &state).await?;
-                return Ok(outcome);
-            }
-            Decided::Contended(state, contention) => {
-                roll_back(&self.table, &self.intent, &state).await?;
-                return Ok(CommitOutcome::Conflict {
-                    attempts: contention.refusals(),
-                    message: contention.last().to_owned(),
-                });
-            }
-        };
-        let (not_deleted, unfinished) = match self.finish(state, now).await {
-            Ok(not_deleted) => (not_deleted, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
-        };
-        Ok(CommitOutcome::Committed {
-            manifest: Box::new(self.intent.manifest),
-            replaced,
-            not_deleted,
-            unfinished,
-        })
-    }
-
-    /// After an upload that could not be completed: another commit may have come first, and deleted or voided it.
-    async fn give_up(&self, error: Error) -> Result<CommitOutcome> {
-        let state = self.table.read(self.request.committed_at).await?;
-        let refused = refusal(&state.latest, self.request);
-        if self.alone || refused.is_some() {
-            roll_back(&self.table, &self.intent, &state).await?;
-        }
-        refused.ok_or(error)
-    }
-
-    /// Steps 4 to 7.
-    async fn finish(&self, mut state: TableState, now: DateTime<Utc>) -> Result<Vec<String>> {
-        let (table, manifest) = (&self.table, &self.intent.manifest);
-        if table.settings.format == TableFormat::Delta {
-            table.log.maintain(state.log.version).await;
-            manifest.write(table.lake).await?;
-            failpoint::reached("manifest");
-            state = table.read_again(state.log, Some(manifest), now).await?;
-        }
-        let state = table.update_pointer(state, Some(manifest), now).await?;
-        failpoint::reached("latest");
-        delete_unlisted(table, &state, manifest).await?;
-        self.intent.delete(table.lake).await?;
-        failpoint::reached("struck-off");
-        let state = table.read_again(state.log, Some(manifest), now).await?;
-        recover(table, state, self.alone, now).await
-    }
-}
-
-impl Request for Commit<'_> {
+impl Request for Publish<'_> {
     type Refusal = CommitOutcome;
 
     fn manifest(&self) -> &Manifest {
@@ -225,7 +143,7 @@ impl Request for Commit<'_> {
         let mut info = info(manifest);
         let rolled_back =
             replaced.and_then(|replaced| replaced.still_displaced(&manifest.snapshot));
-        let retirement = table.retirement(self.request.committed_at);
+        let retirement = table.retirement();
         let kept_until = replaced.map(|_| retirement.kept_until);
         EntryOfSnapshot::write(&mut info, rolled_back.as_ref(), kept_until);
         Ok(Entry {
@@ -238,20 +156,6 @@ impl Request for Commit<'_> {
             operation: "WRITE",
             info,
         })
-    }
-}
-
-async fn abort_quietly(lake: &Lake, request: &CommitRequest) {
-    // Reported as a warning: the error that led here is the one to return.
-    if let Err(error) = abort(
-        lake,
-        &request.snapshot.dataset,
-        &request.run_id,
-        &request.files,
-    )
-    .await
-    {
-        tracing::warn!(%error, "could not abort all uploads");
     }
 }
 

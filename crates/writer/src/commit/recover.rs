@@ -1,8 +1,7 @@
 //! Recovery: what a crashed run left is rolled forward if its commit is decided, and rolled back if not.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use chrono::{DateTime, Utc};
 use dataset::SnapshotId;
 
 use crate::commit::retire;
@@ -12,39 +11,33 @@ use crate::store::failpoint;
 use crate::store::lease;
 use crate::store::leftovers::{self, abandoned_runs};
 use crate::table::intent::{Intent, is_over};
+use crate::table::layout_version;
 use crate::table::manifest::Manifest;
 use crate::table::state::{Table, TableState, kept_manifest};
 
 /// Whether [`recover`] would have anything to do.
-pub(crate) async fn needs_recovery(
-    table: &Table<'_>,
-    state: &TableState,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    let overdue = state
-        .latest
-        .retired
-        .iter()
-        .any(|retired| retire::is_overdue(table, retired, now));
+async fn needs_recovery(table: &Table<'_>, state: &TableState) -> Result<bool> {
+    let mut retired = state.latest.retired.iter();
+    let overdue = retired.any(|retired| retire::is_overdue(table, retired));
     if state.is_behind || overdue {
         return Ok(true);
     }
-    let begun = table
-        .lake
-        .list(&layout::begun_folder(table.dataset))
-        .await?;
-    Ok(!begun.is_empty()
-        || !abandoned_runs(table.lake, table.dataset, table.settings.lease_time(), now)
-            .await?
-            .is_empty()
+    let intents = Intent::objects(table.lake, table.dataset).await?;
+    Ok(!intents.is_empty()
+        || !abandoned(table).await?.is_empty()
         || table
             .lake
             .has_temporary_files(&layout::folders_of_documents(table.dataset))
             .await?)
 }
 
+async fn abandoned(table: &Table<'_>) -> Result<BTreeSet<String>> {
+    let (lake, lease_time) = (table.lake, table.settings.lease_time());
+    abandoned_runs(lake, table.dataset, lease_time, table.now).await
+}
+
 /// Deletes what a dead run has staged and quarantined. One that has written its intent is left to the fate of its commit.
-pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str, now: DateTime<Utc>) -> Result<()> {
+pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str) -> Result<()> {
     // In this order: a run that was only silent writes down what it begins, and then looks for its lease.
     let Some(_lease) = lease::take_over(table.lake, table.dataset, run_id).await? else {
         return Ok(());
@@ -52,10 +45,10 @@ pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str, now: DateTime<U
     if Intent::has(table.lake, table.dataset, run_id).await? {
         return Ok(());
     }
-    let state = table.read(now).await?;
+    let state = table.read().await?;
     let mut quarantined = Vec::new();
     for object in table.lake.list(&layout::quarantines(table.dataset)).await? {
-        if let Some((snapshot, run)) = layout::run_of_set_aside(table.dataset, &object.path)
+        if let Some((snapshot, run)) = layout::run_of_quarantined(table.dataset, &object.path)
             && run == run_id
             && !kept_files(table, &state, &snapshot)
                 .await?
@@ -69,53 +62,50 @@ pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str, now: DateTime<U
 }
 
 /// What the table holds, after what dead runs left was rolled forward or back.
-pub(crate) async fn recovered(table: &Table<'_>, now: DateTime<Utc>) -> Result<TableState> {
-    let state = table.read(now).await?;
-    if !needs_recovery(table, &state, now).await? {
+pub(crate) async fn recovered(table: &Table<'_>) -> Result<TableState> {
+    layout_version::check(table.lake, table.dataset).await?;
+    let state = table.read().await?;
+    if !needs_recovery(table, &state).await? {
         return Ok(state);
     }
-    let lock = table.lake.lock_commits(table.dataset).await?;
-    let alone = lock.is_some() || table.settings.single_writer;
-    recover(
-        table,
-        table.read_again(state.log, None, now).await?,
-        alone,
-        now,
-    )
-    .await?;
-    table.read(now).await
+    let lock = table.lock().await?;
+    let state = table.read_again(state.log, None).await?;
+    recover(table, state, lock.is_alone).await?;
+    table.read().await
 }
 
 /// Rolls forward what died after its commit, rolls back what died before it, and deletes the files of snapshots that
-/// were retired long enough ago. `alone`: no other commit can be under way. Returns files that could not be
-/// deleted.
+/// were retired long enough ago. Returns files that could not be deleted.
 pub(crate) async fn recover(
     table: &Table<'_>,
     state: TableState,
-    alone: bool,
-    now: DateTime<Utc>,
+    is_alone: bool,
 ) -> Result<Vec<String>> {
-    let state = table.roll_forward(state, now).await?;
-    for begun in Intent::list(table.lake, table.dataset).await? {
-        if alone || is_over(&begun, &state.latest, now) {
-            roll_back(table, &begun, &state).await?;
+    let state = table.roll_forward(state).await?;
+    for intent in Intent::list(table.lake, table.dataset).await? {
+        if is_alone || is_over(&intent, &state.latest, table.now) {
+            roll_back(table, &intent, &state).await?;
         }
     }
-    for run_id in
-        abandoned_runs(table.lake, table.dataset, table.settings.lease_time(), now).await?
-    {
-        discard_run(table, &run_id, now).await?;
+    let old_intents = layout::old_intents(table.dataset);
+    table.lake.delete_empty_folder(&old_intents).await?;
+    for run_id in abandoned(table).await? {
+        discard_run(table, &run_id).await?;
     }
     // Under the lock nobody else writes the documents of commits; a run report is only a report.
     let folders = layout::folders_of_documents(table.dataset);
     table.lake.delete_temporary_files(&folders).await?;
-    retire::delete_retired(table, state, now).await
+    retire::delete_retired(table, state).await
 }
 
 /// Takes back what a commit has put into the lake and the commit record does not hold: what it has not published, and
 /// what an append that it has published replaced.
-pub(crate) async fn roll_back(table: &Table<'_>, begun: &Intent, state: &TableState) -> Result<()> {
-    let manifest = &begun.manifest;
+pub(crate) async fn roll_back(
+    table: &Table<'_>,
+    intent: &Intent,
+    state: &TableState,
+) -> Result<()> {
+    let manifest = &intent.manifest;
     let snapshot = &manifest.snapshot;
     let mut kept = kept_files(table, state, snapshot).await?;
     // Runs of one snapshot give their files the same names.
@@ -130,24 +120,24 @@ pub(crate) async fn roll_back(table: &Table<'_>, begun: &Intent, state: &TableSt
     table.lake.delete_files(&files).await?;
     let current = kept_manifest(&state.latest, snapshot);
     let mut documents = manifest.quarantine_files.clone();
-    if let Some(amended) = &begun.amends
-        && current != Some(amended)
+    if let Some(published) = &intent.appends_to
+        && current != Some(published)
     {
-        let replaced = Manifest::read_at(table.lake, amended).await?;
+        let replaced = Manifest::read_at(table.lake, published).await?;
         documents.extend(
             replaced
                 .into_iter()
                 .flat_map(|replaced| replaced.quarantine_files),
         );
-        documents.push(amended.clone());
+        documents.push(published.clone());
     }
     documents.retain(is_stale);
     if current != Some(&manifest.path()) {
         documents.push(manifest.path());
     }
     table.lake.delete(&documents).await?;
-    failpoint::reached("taken-back");
-    begun.delete(table.lake).await
+    failpoint::reached("rolled-back");
+    intent.delete(table.lake).await
 }
 
 /// Deletes files under a current snapshot's names that a run with other settings left.
@@ -176,7 +166,7 @@ pub(crate) async fn delete_unlisted(
     table.lake.delete_files(&unlisted).await
 }
 
-/// Files of the snapshot that are part of the table, or kept after they were, and of its records set aside.
+/// Files of the snapshot that are part of the table, or kept after they were, and of its quarantined records.
 async fn kept_files(
     table: &Table<'_>,
     state: &TableState,

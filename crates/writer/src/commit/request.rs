@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use dataset::{Dataset, Snapshot, SnapshotId};
 
+use crate::commit::followers::Followed;
 use crate::parquet::data_file::DataFile;
 use crate::stage::staged_file::StagedFile;
 use crate::table::latest::CurrentSnapshot;
@@ -28,7 +29,7 @@ pub struct CommitRequest {
     pub blobs: Vec<BlobCounts>,
     /// Rows whose unique key another row has.
     pub duplicate_keys: u64,
-    /// The files of the records set aside.
+    /// The files of the quarantined records.
     pub quarantine_files: Vec<String>,
     /// Whether an older snapshot may be put in the place of its date.
     pub backfill: bool,
@@ -45,11 +46,8 @@ pub enum CommitOutcome {
         manifest: Box<Manifest>,
         /// The snapshot whose place it took.
         replaced: Option<CurrentSnapshot>,
-        /// Files of the replaced snapshot that could not be deleted. The commit stands all the same.
-        not_deleted: Vec<String>,
-        /// Why what follows the commit could not be finished, if it could not: `latest.json` may be old. The commit stands, and
-        /// the next run finishes it.
-        unfinished: Option<String>,
+        /// What became of what follows. The commit stands all the same.
+        followed: Followed,
     },
     /// It was current already, or another run committed it meanwhile. The staged files were thrown away.
     Unchanged(CurrentSnapshot),

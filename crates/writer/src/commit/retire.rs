@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
 use dataset::SnapshotId;
 
 use crate::delta::log::LogState;
@@ -17,19 +16,15 @@ use crate::table::state::{Table, TableState};
 
 const POINTER_ATTEMPTS: u32 = 3;
 
-pub(crate) fn is_overdue(table: &Table<'_>, retired: &RetiredSnapshot, now: DateTime<Utc>) -> bool {
-    now >= retired.kept_until(table.settings.retire_after)
+pub(crate) fn is_overdue(table: &Table<'_>, retired: &RetiredSnapshot) -> bool {
+    table.now >= retired.kept_until(table.settings.retire_after)
 }
 
 /// Deletes the files of overdue snapshots, their manifests after them, and takes them off the pointer last.
-pub(crate) async fn delete_retired(
-    table: &Table<'_>,
-    state: TableState,
-    now: DateTime<Utc>,
-) -> Result<Vec<String>> {
+pub(crate) async fn delete_retired(table: &Table<'_>, state: TableState) -> Result<Vec<String>> {
     let (mut not_deleted, mut deleted) = (Vec::new(), Vec::new());
     for retired in &state.latest.retired {
-        if !is_overdue(table, retired, now) {
+        if !is_overdue(table, retired) {
             continue;
         }
         let paths = files_of_retired(table, &state, &retired.was).await?;
@@ -44,7 +39,7 @@ pub(crate) async fn delete_retired(
     if deleted.is_empty() {
         return Ok(not_deleted);
     }
-    if let Err(error) = remove_from_pointer(table, &deleted, state.log, now).await {
+    if let Err(error) = remove_from_pointer(table, &deleted, state.log).await {
         tracing::warn!(%error, "deleted snapshots are still listed as retired");
     }
     Ok(not_deleted)
@@ -55,10 +50,9 @@ async fn remove_from_pointer(
     table: &Table<'_>,
     deleted: &[SnapshotId],
     mut known: LogState,
-    now: DateTime<Utc>,
 ) -> Result<()> {
     for _ in 0..POINTER_ATTEMPTS {
-        let mut state = table.read_again(known, None, now).await?;
+        let mut state = table.read_again(known, None).await?;
         let listed = state.latest.retired.len();
         state
             .latest

@@ -7,17 +7,17 @@ use dataset::{Dataset, SnapshotId};
 use serde_json::{Map, json};
 
 use crate::commit::decide::{Decided, Entry, Request, decide};
-use crate::commit::recover::{recover, recovered};
+use crate::commit::followers::{Decision, Followed, follow};
+use crate::commit::recover::recovered;
 use crate::commit::retire::is_overdue;
 use crate::delta::log::EntryOfSnapshot;
 use crate::error::Result;
 use crate::layout;
 use crate::parquet::data_file::DataFile;
-use crate::store::failpoint;
 use crate::store::lake::Lake;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
-use crate::table::settings::{TableFormat, TableSettings};
+use crate::table::settings::TableSettings;
 use crate::table::state::{Table, TableState};
 
 /// What became of a rollback.
@@ -29,8 +29,8 @@ pub enum RollbackOutcome {
         current: CurrentSnapshot,
         /// The snapshot whose place it took; it is retired.
         replaced: Option<CurrentSnapshot>,
-        /// Why what follows could not be finished, if it could not: `latest.json` may be old. The next run finishes it.
-        unfinished: Option<String>,
+        /// What became of what follows. The rollback stands all the same.
+        followed: Followed,
     },
     /// It was current already.
     Unchanged(CurrentSnapshot),
@@ -52,7 +52,7 @@ pub enum RollbackOutcome {
 }
 
 /// Makes a retired snapshot current again while its files are kept. What it replaces is retired. One act, as of a commit:
-/// the log entry, or without a log the swap of `latest`; what a crash after it leaves, whoever comes next finishes.
+/// the log entry, or without a log the swap of `latest`; what a crash after it leaves, the next command finishes.
 ///
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what the store answers.
@@ -64,10 +64,10 @@ pub async fn rollback(
     run_id: &str,
     now: DateTime<Utc>,
 ) -> Result<RollbackOutcome> {
-    let table = Table::new(lake, dataset, settings);
-    recovered(&table, now).await?;
-    let lock = lake.lock_commits(dataset).await?;
-    let state = table.read(now).await?;
+    let table = Table::new(lake, dataset, settings, now);
+    recovered(&table).await?;
+    let lock = table.lock().await?;
+    let state = table.read().await?;
     let is_it = |current: &&CurrentSnapshot| current.snapshot == *to;
     if let Some(current) = state.latest.snapshots.iter().find(is_it) {
         return Ok(RollbackOutcome::Unchanged(current.clone()));
@@ -76,19 +76,15 @@ pub async fn rollback(
         return Ok(RollbackOutcome::Unknown);
     };
     let manifest = Manifest::read_at(lake, &retired.was.manifest).await?;
-    let Some(manifest) = manifest.filter(|_| !is_overdue(&table, retired, now)) else {
+    let Some(manifest) = manifest.filter(|_| !is_overdue(&table, retired)) else {
         return Ok(RollbackOutcome::Unknown);
     };
     let missing = missing_files(lake, &manifest).await?;
     if !missing.is_empty() {
         return Ok(RollbackOutcome::Incomplete { missing });
     }
-    let rollback = Rollback {
-        manifest,
-        run_id,
-        now,
-    };
-    let (state, replaced) = match decide(&table, &rollback, None, state, now).await? {
+    let rollback = Rollback { manifest, run_id };
+    let (state, replaced) = match decide(&table, &rollback, None, state).await? {
         Decided::Recorded(state, replaced) => (state, replaced),
         Decided::Refused(_, outcome) => return Ok(outcome),
         // Nothing was written down.
@@ -100,13 +96,16 @@ pub async fn rollback(
             });
         }
     };
-    let current = rollback.current(replaced.as_ref());
-    let alone = lock.is_some() || settings.single_writer;
-    let finished = finish(&table, state, &rollback.manifest, &current, alone, now).await;
+    let decision = Decision {
+        current: rollback.current(replaced.as_ref()),
+        intent: None,
+        is_alone: lock.is_alone,
+    };
+    let followed = follow(&table, &decision, state).await;
     Ok(RollbackOutcome::RolledBack {
-        current,
+        current: decision.current,
         replaced,
-        unfinished: finished.err().map(|error| error.to_string()),
+        followed,
     })
 }
 
@@ -114,7 +113,6 @@ pub async fn rollback(
 struct Rollback<'a> {
     manifest: Manifest,
     run_id: &'a str,
-    now: DateTime<Utc>,
 }
 
 impl Request for Rollback<'_> {
@@ -170,7 +168,7 @@ impl Request for Rollback<'_> {
         info.insert("runId".to_owned(), json!(self.run_id));
         info.insert("snapshot".to_owned(), json!(self.manifest.snapshot));
         info.insert("orgId".to_owned(), json!(self.manifest.org_id));
-        let kept_until = replaced.map(|_| table.retirement(self.now).kept_until);
+        let kept_until = replaced.map(|_| table.retirement().kept_until);
         let rolled_back = self.current(replaced).rolled_back;
         EntryOfSnapshot::write(&mut info, rolled_back.as_ref(), kept_until);
         Ok(Entry {
@@ -181,29 +179,6 @@ impl Request for Rollback<'_> {
             info,
         })
     }
-}
-
-/// What follows the write that decides: a checkpoint that is due, the pointer, and what others left.
-async fn finish(
-    table: &Table<'_>,
-    state: TableState,
-    manifest: &Manifest,
-    current: &CurrentSnapshot,
-    alone: bool,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    if table.settings.format == TableFormat::Delta {
-        table.log.maintain(state.log.version).await;
-    }
-    let mut state = table.read_again(state.log, None, now).await?;
-    if !state.latest.is_current(&current.snapshot) {
-        // The log does not show a snapshot without files.
-        state.latest.put(current.clone(), table.retirement(now));
-        state.is_behind = true;
-    }
-    let state = table.update_pointer(state, Some(manifest), now).await?;
-    failpoint::reached("latest");
-    recover(table, state, alone, now).await.map(drop)
 }
 
 async fn missing_files(lake: &Lake, manifest: &Manifest) -> Result<Vec<String>> {

@@ -44,8 +44,8 @@ pub async fn standing(
     settings: TableSettings,
     now: DateTime<Utc>,
 ) -> Result<Standing> {
-    let table = Table::new(lake, &snapshot.dataset, settings);
-    let state = recovered(&table, now).await?;
+    let table = Table::new(lake, &snapshot.dataset, settings, now);
+    let state = recovered(&table).await?;
     Ok(decide(&state.latest, snapshot))
 }
 
@@ -53,14 +53,14 @@ pub async fn standing(
 ///
 /// # Errors
 /// Those of [`standing`].
-pub async fn settle(
+pub async fn recover(
     lake: &Lake,
     dataset: &str,
     settings: TableSettings,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let table = Table::new(lake, dataset, settings);
-    recovered(&table, now).await.map(drop)
+    let table = Table::new(lake, dataset, settings, now);
+    recovered(&table).await.map(drop)
 }
 
 fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {

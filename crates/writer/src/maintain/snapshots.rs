@@ -1,19 +1,18 @@
 //! What a table holds and keeps: current snapshots, retired ones, and one of these made current again.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::delta::log::LogState;
+use crate::delta::log::{DeltaLog, LogState};
 use crate::error::Result;
 use crate::layout;
 use crate::store::lake::Lake;
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
-use crate::table::settings::{TableFormat, TableSettings};
+use crate::table::settings::TableSettings;
 use crate::table::state::Table;
 
 /// A snapshot in the lake.
@@ -54,8 +53,8 @@ pub async fn snapshots(
     settings: TableSettings,
     now: DateTime<Utc>,
 ) -> Result<Vec<KeptSnapshot>> {
-    let table = Table::new(lake, dataset, settings);
-    let latest = table.read(now).await?.latest;
+    let table = Table::new(lake, dataset, settings, now);
+    let latest = table.read().await?.latest;
     let mut kept: Vec<KeptSnapshot> = Vec::new();
     kept.extend(latest.snapshots.iter().map(|current| KeptSnapshot {
         snapshot: current.clone(),
@@ -87,15 +86,9 @@ pub async fn snapshots(
 /// # Errors
 /// What reading the log gives.
 pub async fn log_version(lake: &Lake, manifest: &Manifest) -> Result<Option<u64>> {
-    let settings = TableSettings {
-        format: TableFormat::Delta,
-        retire_after: Duration::ZERO,
-        dead_after: Duration::ZERO,
-        single_writer: true,
-    };
     let (dataset, snapshot) = (&manifest.dataset, &manifest.snapshot);
-    let table = Table::new(lake, dataset, settings);
-    let state = table.log.read(LogState::default()).await?;
+    let log = DeltaLog::new(lake, dataset, true);
+    let state = log.read(LogState::default()).await?;
     let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.path).collect();
     if state.paths_of(snapshot) == listed {
         return Ok(state.version);
@@ -103,11 +96,11 @@ pub async fn log_version(lake: &Lake, manifest: &Manifest) -> Result<Option<u64>
     let Some(last) = state.version else {
         return Ok(None);
     };
-    let entries = table.log.entries_of([snapshot], last).await?;
+    let entries = log.entries_of([snapshot], last).await?;
     let Some(version) = entries.get(snapshot).map(|entry| entry.version) else {
         return Ok(None);
     };
-    let Some(paths) = table.log.paths_at(version).await? else {
+    let Some(paths) = log.paths_at(version).await? else {
         return Ok(None);
     };
     let of_it = |path: &&str| layout::snapshot_of_part(path).as_ref() == Some(snapshot);

@@ -3,7 +3,7 @@
 //! | found | held while |
 //! |---|---|
 //! | file under the table's folder | it is part of the table, of a retired snapshot that is kept, or of a commit under way |
-//! | note of what a commit has begun | the commit is not over |
+//! | intent of a commit | the commit is not over |
 //! | staged file on local disk, temporary file | its run lives |
 //! | manifest | its snapshot is current or kept, or being committed |
 //! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
@@ -75,26 +75,25 @@ pub async fn vacuum(
     now: DateTime<Utc>,
 ) -> Result<VacuumReport> {
     // Without `apply` nothing is created, a lock file neither.
-    let lock = if apply {
-        lake.lock_commits(dataset).await?
-    } else {
-        None
-    };
-    let table = Table::new(lake, dataset, settings);
+    let table = Table::new(lake, dataset, settings, now);
+    let mut lock = None;
     if apply {
-        // What a dead commit has written down may be all that tells what is current.
-        table.roll_forward(table.read(now).await?, now).await?;
+        lock = Some(table.lock().await?);
+        // The intent of a dead commit may be all that tells what is current.
+        table.roll_forward(table.read().await?).await?;
     }
-    // Files before what holds them: a commit writes down what it begins before its files appear.
+    // Files before what holds them: a commit writes its intent before its files appear.
     let files = lake.list(&layout::table(dataset)).await?;
     let control = lake.list(&layout::control(dataset)).await?;
-    let begun = Intent::list(lake, dataset).await?;
-    let state = table.read(now).await?;
-    let alone = lock.is_some() || settings.single_writer;
+    let intents = Intent::list(lake, dataset).await?;
+    let state = table.read().await?;
+    let alone = lock
+        .as_ref()
+        .map_or(settings.single_writer, |lock| lock.is_alone);
 
-    let (over, under_way): (Vec<_>, Vec<_>) = begun
+    let (over, under_way): (Vec<_>, Vec<_>) = intents
         .into_iter()
-        .partition(|begun| alone || is_over(begun, &state.latest, now));
+        .partition(|intent| alone || is_over(intent, &state.latest, now));
     let mut held: HashSet<String> = state.log.paths().map(str::to_owned).collect();
     let mut kept: HashSet<String> = HashSet::new();
     let mut retired_files: HashSet<String> = HashSet::new();
@@ -106,7 +105,7 @@ pub async fn vacuum(
     }
     for retired in &state.latest.retired {
         let files = files_of(lake, &retired.was.manifest).await?;
-        if is_overdue(&table, retired, now) {
+        if is_overdue(&table, retired) {
             retired_files.extend(files);
         } else {
             kept_snapshots.insert(&retired.was.snapshot);
@@ -114,10 +113,10 @@ pub async fn vacuum(
             held.extend(files);
         }
     }
-    for begun in &under_way {
-        kept.insert(begun.manifest.path());
-        held.extend(begun.manifest.files.iter().map(|file| file.path.clone()));
-        held.extend(begun.manifest.quarantine_files.iter().cloned());
+    for intent in &under_way {
+        kept.insert(intent.manifest.path());
+        held.extend(intent.manifest.files.iter().map(|file| file.path.clone()));
+        held.extend(intent.manifest.quarantine_files.iter().cloned());
     }
 
     let log = format!("{}/", layout::delta_log(dataset));
@@ -132,17 +131,18 @@ pub async fn vacuum(
             orphan(file, kind)
         })
         .collect();
-    let over: HashSet<String> = over
-        .iter()
-        .map(|begun| layout::begun(dataset, &begun.manifest.run_id))
-        .collect();
+    let over: HashSet<String> = over.iter().flat_map(Intent::paths).collect();
     let mut abandoned_runs = abandoned_runs(lake, dataset, settings.lease_time(), now).await?;
-    abandoned_runs.retain(|run| under_way.iter().all(|begun| begun.manifest.run_id != *run));
+    abandoned_runs.retain(|run| {
+        under_way
+            .iter()
+            .all(|intent| intent.manifest.run_id != *run)
+    });
     for object in control {
         if held.contains(&object.path) {
             continue;
         }
-        if let Some((snapshot, run)) = layout::run_of_set_aside(dataset, &object.path) {
+        if let Some((snapshot, run)) = layout::run_of_quarantined(dataset, &object.path) {
             let is_stale = abandoned_runs.contains(run)
                 || (kept_snapshots.contains(&snapshot)
                     && lease::is_dead(lake, dataset, run, settings.lease_time(), now).await?);
@@ -165,10 +165,10 @@ pub async fn vacuum(
         let over: Vec<String> = over.into_iter().collect();
         lake.delete(&over).await?;
         for run_id in &abandoned_runs {
-            discard_run(&table, run_id, now).await?;
+            discard_run(&table, run_id).await?;
         }
         lake.delete(&documents).await?;
-        recover(&table, table.read(now).await?, alone, now).await?;
+        recover(&table, table.read().await?, alone).await?;
     }
     Ok(VacuumReport {
         applied: apply,

@@ -203,6 +203,18 @@ impl Lake {
         Ok(())
     }
 
+    /// Deletes a folder if it is empty, where a store has folders.
+    pub(crate) async fn delete_empty_folder(&self, folder: &str) -> Result<()> {
+        let Store::Local(disk) = &self.store else {
+            return Ok(());
+        };
+        blocking(disk, "delete", folder, |disk, folder| {
+            disk.delete_empty_folders(folder, 1);
+            Ok(())
+        })
+        .await
+    }
+
     /// Whether a document is being written to one of the folders, or was when its process died. Only on local disk are there
     /// such files.
     pub(crate) async fn has_temporary_files(&self, folders: &[String]) -> Result<bool> {

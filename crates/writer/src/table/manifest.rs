@@ -92,7 +92,7 @@ impl Manifest {
     pub fn path(&self) -> String {
         match self.amendment {
             0 => layout::manifest(&self.dataset, &self.snapshot),
-            _ => layout::amended_manifest(&self.dataset, &self.snapshot, &self.run_id),
+            _ => layout::appended_manifest(&self.dataset, &self.snapshot, &self.run_id),
         }
     }
 
@@ -106,7 +106,7 @@ impl Manifest {
                 || !layout::is_part(dataset, &file.partition, snapshot, &file.path)
         });
         let quarantined = self.quarantine_files.iter().find(|path| {
-            let of = layout::run_of_set_aside(dataset, path);
+            let of = layout::run_of_quarantined(dataset, path);
             of.is_none_or(|(of, _)| of != *snapshot)
         });
         let file = file.map(|file| file.path.as_str());

@@ -14,10 +14,12 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::store::contention::Contention;
 use crate::store::lake::Lake;
+use crate::store::local_disk::FileLock;
 use crate::store::object::Version;
 use crate::store::remote::ConditionalPut;
 use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest, Retirement};
+use crate::table::layout_version;
 use crate::table::manifest::Manifest;
 use crate::table::settings::{TableFormat, TableSettings};
 
@@ -32,6 +34,16 @@ pub(crate) struct Table<'a> {
     pub(crate) dataset: &'a str,
     pub(crate) settings: TableSettings,
     pub(crate) log: DeltaLog,
+    /// The time now, for all that is done with the table.
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// Held while commits are made or undone: on local disk no other process does meanwhile.
+#[derive(Debug)]
+pub(crate) struct CommitLock {
+    _held: Option<FileLock>,
+    /// Whether no other commit can be under way.
+    pub(crate) is_alone: bool,
 }
 
 /// What a table holds.
@@ -48,8 +60,14 @@ pub(crate) struct TableState {
 }
 
 impl<'a> Table<'a> {
-    pub(crate) fn new(lake: &'a Lake, dataset: &'a str, settings: TableSettings) -> Self {
+    pub(crate) fn new(
+        lake: &'a Lake,
+        dataset: &'a str,
+        settings: TableSettings,
+        now: DateTime<Utc>,
+    ) -> Self {
         Self {
+            now,
             lake,
             dataset,
             settings,
@@ -57,12 +75,25 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Waits until no other commit runs, where a lock can tell.
+    ///
+    /// # Errors
+    /// [`Error::Newer`] if a later version of this program writes to the table; what the store answers.
+    pub(crate) async fn lock(&self) -> Result<CommitLock> {
+        let held = self.lake.lock_commits(self.dataset).await?;
+        layout_version::check(self.lake, self.dataset).await?;
+        Ok(CommitLock {
+            is_alone: held.is_some() || self.settings.single_writer,
+            _held: held,
+        })
+    }
+
     /// What the table holds now.
     ///
     /// # Errors
     /// [`Error::HasDeltaLog`] if it has a log that the settings do not know of; what the store answers.
-    pub(crate) async fn read(&self, now: DateTime<Utc>) -> Result<TableState> {
-        self.read_again(LogState::default(), None, now).await
+    pub(crate) async fn read(&self) -> Result<TableState> {
+        self.read_again(LogState::default(), None).await
     }
 
     /// What the table holds now; `known` is what its log said before, and `own` a manifest that need not be read: with
@@ -74,30 +105,24 @@ impl<'a> Table<'a> {
         &self,
         mut known: LogState,
         own: Option<&Manifest>,
-        now: DateTime<Utc>,
     ) -> Result<TableState> {
         for attempt in 1..READ_ATTEMPTS {
-            match self.read_once(std::mem::take(&mut known), own, now).await {
+            match self.read_once(std::mem::take(&mut known), own).await {
                 // Another commit replaced in between what was about to be read.
                 Err(Error::NotFound { .. }) => tokio::time::sleep(READ_PAUSE * attempt).await,
                 read => return read,
             }
         }
-        self.read_once(known, own, now).await
+        self.read_once(known, own).await
     }
 
-    async fn read_once(
-        &self,
-        known: LogState,
-        own: Option<&Manifest>,
-        now: DateTime<Utc>,
-    ) -> Result<TableState> {
+    async fn read_once(&self, known: LogState, own: Option<&Manifest>) -> Result<TableState> {
         // The pointer first: a swap that succeeds then follows a log at least as new as that of any swap before.
         let (stored, seen) = Latest::read_versioned(self.lake, self.dataset).await?;
         let (log, latest) = match self.settings.format {
             TableFormat::Delta => {
                 let log = self.log.read(known).await?;
-                let latest = self.following(&stored, &log, own, now).await?;
+                let latest = self.following(&stored, &log, own).await?;
                 (log, latest)
             }
             TableFormat::Parquet if self.log.exists().await? => {
@@ -120,7 +145,6 @@ impl<'a> Table<'a> {
         stored: &Latest,
         log: &LogState,
         own: Option<&Manifest>,
-        now: DateTime<Utc>,
     ) -> Result<Latest> {
         let mut latest = stored.clone();
         let Some(last) = log.version else {
@@ -133,7 +157,7 @@ impl<'a> Table<'a> {
             .iter()
             .map(|current| (&current.snapshot, current.files))
             .collect();
-        let retirement = self.retirement(now);
+        let retirement = self.retirement();
         // What other runs published and the pointer does not show yet.
         let unlisted = in_log.keys().copied().filter(|snapshot| {
             !listed.contains_key(snapshot) && own.is_none_or(|own| own.snapshot != **snapshot)
@@ -177,10 +201,10 @@ impl<'a> Table<'a> {
         if let Some(manifest) = published.filter(is_whole) {
             return Ok(manifest);
         }
-        let begun = Intent::list(self.lake, self.dataset).await?.into_iter();
-        let mut begun = begun.map(|begun| begun.manifest);
+        let intents = Intent::list(self.lake, self.dataset).await?.into_iter();
+        let mut intended = intents.map(|intent| intent.manifest);
         let is_it = |manifest: &Manifest| manifest.snapshot == *snapshot && is_whole(manifest);
-        if let Some(manifest) = begun.find(is_it) {
+        if let Some(manifest) = intended.find(is_it) {
             return Ok(manifest);
         }
         // Its commit may have finished between the two.
@@ -194,37 +218,32 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Finishes what died after its commit: the pointer follows the log, and what it names is there.
-    pub(crate) async fn roll_forward(
-        &self,
-        state: TableState,
-        now: DateTime<Utc>,
-    ) -> Result<TableState> {
-        let state = self.update_pointer(state, None, now).await?;
-        for begun in Intent::list(self.lake, self.dataset).await? {
-            let path = begun.manifest.path();
+    /// Finishes what died after its commit: manifests of what is published are there, and the pointer follows the log.
+    pub(crate) async fn roll_forward(&self, state: TableState) -> Result<TableState> {
+        for intent in Intent::list(self.lake, self.dataset).await? {
+            let path = intent.manifest.path();
             let is_published = |current: &CurrentSnapshot| current.manifest == path;
             if state.latest.snapshots.iter().any(is_published) && !self.lake.exists(&path).await? {
-                begun.manifest.write(self.lake).await?;
+                intent.manifest.write(self.lake).await?;
             }
         }
-        Ok(state)
+        self.update_pointer(state, None, None).await
     }
 
-    /// Brings the pointer up to the log. `own`: a snapshot that is to be current though the log may not show it.
+    /// Brings the pointer up to the log. `decided`: a snapshot that is to be current, of which the log shows nothing if it has no
+    /// file; `own` is for [`Table::read_again`].
     pub(crate) async fn update_pointer(
         &self,
         mut state: TableState,
+        decided: Option<&CurrentSnapshot>,
         own: Option<&Manifest>,
-        now: DateTime<Utc>,
     ) -> Result<TableState> {
         let mut contention = Contention::new();
         loop {
-            if let Some(own) = own.filter(|own| own.files.is_empty())
-                && !state.latest.is_current(&own.snapshot)
+            if let Some(decided) = decided.filter(|decided| decided.files == 0)
+                && !state.latest.is_current(&decided.snapshot)
             {
-                let retirement = self.retirement(now);
-                state.latest.put(CurrentSnapshot::from(own), retirement);
+                state.latest.put(decided.clone(), self.retirement());
                 state.is_behind = true;
             }
             if !state.is_behind {
@@ -243,13 +262,13 @@ impl<'a> Table<'a> {
                     }
                 }
             }
-            state = self.read_again(state.log, own, now).await?;
+            state = self.read_again(state.log, own).await?;
         }
     }
 
     /// How snapshots are retired by what happens now.
-    pub(crate) fn retirement(&self, now: DateTime<Utc>) -> Retirement {
-        Retirement::new(now, self.settings.retire_after)
+    pub(crate) fn retirement(&self) -> Retirement {
+        Retirement::new(self.now, self.settings.retire_after)
     }
 }
 

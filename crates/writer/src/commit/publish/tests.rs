@@ -1,11 +1,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::Utc;
+
 use super::*;
 use crate::Error;
+use crate::Followed;
 use crate::Standing;
 use crate::commit::recover::discard_run;
 use crate::commit::standing::standing as standing_now;
+use crate::commit::uploads::complete_uploads;
 use crate::fixtures::{
     OTHER_ORG, commit, committed, lakes, now, paths, request, settings_of, snapshot, snapshot_of,
     stage, staged, with_settings_of,
@@ -54,7 +58,7 @@ async fn assert_whole(lake: &Lake) {
         .filter(|path| !path.contains("/_delta_log/"))
         .collect();
     assert_eq!(found, listed);
-    assert!(paths(lake, "_lake/devices/begun").await.is_empty());
+    assert!(paths(lake, "_lake/devices/intents").await.is_empty());
     assert!(paths(lake, "_lake/devices/staging").await.is_empty());
 }
 
@@ -119,13 +123,16 @@ async fn a_later_snapshot_of_the_day_replaces_the_files_of_its_organisation_only
         let outcome = committed(&lake, &late, "run 4", 20).await;
         let CommitOutcome::Committed {
             replaced: Some(replaced),
-            not_deleted,
+            followed,
             ..
         } = outcome
         else {
             panic!("{outcome:?}");
         };
-        assert_eq!((replaced.snapshot, not_deleted.len()), (early.id(), 0));
+        assert_eq!(
+            (replaced.snapshot, followed),
+            (early.id(), Followed::default())
+        );
         assert_eq!(
             read_manifest(&lake, "devices", &early.id()).await.unwrap(),
             None
@@ -412,8 +419,8 @@ async fn a_silent_run_that_has_begun_to_commit_is_not_disturbed() {
         let begun = Intent::new(manifest_of(&request), false);
         begun.write(&lake).await.unwrap();
         let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
-        let table = Table::new(&lake, "devices", request.table);
-        discard_run(&table, "silent", later).await.unwrap();
+        let table = Table::new(&lake, "devices", request.table, later);
+        discard_run(&table, "silent").await.unwrap();
         complete_uploads(&lake, &request.files).await.unwrap();
         assert!(begun.is_there(&lake).await.unwrap());
     }
@@ -424,21 +431,21 @@ async fn what_is_known_of_the_log_is_read_again_only_when_there_is_a_later_entry
     let (_folder, [disk, memory, ..]) = lakes();
     for lake in [disk, memory] {
         committed(&lake, &snapshot(26, 10), "first", 5).await;
-        let table = Table::new(&lake, "devices", settings_of(&lake));
-        let known = table.read(now()).await.unwrap().log;
+        let table = Table::new(&lake, "devices", settings_of(&lake), now());
+        let known = table.read().await.unwrap().log;
         let (version, files) = (known.version, known.paths().count());
-        let same = table.read_again(known, None, now()).await.unwrap().log;
+        let same = table.read_again(known, None).await.unwrap().log;
         assert_eq!((same.version, same.paths().count()), (version, files));
         // What was read before is what is given: the entry is not looked at.
         let entry = "devices/_delta_log/00000000000000000000.json";
         let content = lake.get(entry).await.unwrap().unwrap();
         lake.put(entry, "no entry".into()).await.unwrap();
-        let same = table.read_again(same, None, now()).await.unwrap().log;
+        let same = table.read_again(same, None).await.unwrap().log;
         assert_eq!((same.version, same.paths().count()), (version, files));
         lake.put(entry, content).await.unwrap();
 
         committed(&lake, &snapshot(27, 10), "second", 5).await;
-        let later = table.read_again(same, None, now()).await.unwrap().log;
+        let later = table.read_again(same, None).await.unwrap().log;
         assert_eq!((version, later.version), (Some(0), Some(1)));
         assert_eq!(later.paths().count(), 2 * files);
     }
@@ -460,10 +467,10 @@ async fn a_planted_intent_deletes_and_publishes_nothing() {
         let table = paths(&lake, "devices").await;
         let honest = manifest_of(&staged(&lake, &snapshot(25, 10), "planted", 5).await);
         let plant = async |change: &dyn Fn(&mut Intent)| {
-            let mut begun = Intent::new(honest.clone(), false);
-            change(&mut begun);
-            let path = layout::begun("devices", "planted");
-            lake.put_json(&path, &begun).await.unwrap();
+            let mut intent = Intent::new(honest.clone(), false);
+            change(&mut intent);
+            let path = layout::intent("devices", "planted");
+            lake.put_json(&path, &intent).await.unwrap();
             let much_later = now() + Duration::from_secs(2 * 3600);
             standing_now(&lake, &snapshot(27, 10), settings_of(&lake), much_later)
                 .await
@@ -477,13 +484,13 @@ async fn a_planted_intent_deletes_and_publishes_nothing() {
             .into_iter()
             .chain([table[0].as_str(), table[2].as_str()])
         {
-            plant(&|begun| begun.manifest.files[0].path = victim.to_owned()).await;
-            plant(&|begun| begun.manifest.quarantine_files = vec![victim.to_owned()]).await;
-            plant(&|begun| begun.amends = Some(victim.to_owned())).await;
+            plant(&|intent| intent.manifest.files[0].path = victim.to_owned()).await;
+            plant(&|intent| intent.manifest.quarantine_files = vec![victim.to_owned()]).await;
+            plant(&|intent| intent.appends_to = Some(victim.to_owned())).await;
         }
-        plant(&|begun| begun.manifest.dataset = "other".to_owned()).await;
-        plant(&|begun| begun.manifest.run_id = "x/../../latest".to_owned()).await;
-        plant(&|begun| begun.manifest.snapshot = snapshot(26, 10).id()).await;
+        plant(&|intent| intent.manifest.dataset = "other".to_owned()).await;
+        plant(&|intent| intent.manifest.run_id = "x/../../latest".to_owned()).await;
+        plant(&|intent| intent.manifest.snapshot = snapshot(26, 10).id()).await;
     }
 }
 
@@ -505,5 +512,94 @@ async fn a_pointer_that_names_no_manifest_is_refused() {
         lake.put(&path, content.into()).await.unwrap();
         let error = standing(&lake, &snapshot(27, 10)).await.unwrap_err();
         assert!(error.to_string().contains("no manifest"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn intents_of_an_old_lake_are_finished_or_undone_and_their_folder_goes() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let CommitOutcome::Committed { manifest, .. } =
+            committed(&lake, &snapshot(26, 10), "decided", 5).await
+        else {
+            panic!("not committed");
+        };
+        let before = paths(&lake, "devices").await;
+        // As an earlier version leaves them: one died after its deciding write, one before.
+        let undecided = staged(&lake, &snapshot(27, 10), "undecided", 5).await;
+        complete_uploads(&lake, &undecided.files).await.unwrap();
+        for manifest in [(*manifest).clone(), manifest_of(&undecided)] {
+            let path = layout::old_intent("devices", &manifest.run_id);
+            let intent = Intent::new(manifest, false);
+            lake.put_json(&path, &intent).await.unwrap();
+        }
+        let gone = [layout::version("devices"), manifest.path()];
+        lake.delete(&gone).await.unwrap();
+
+        let much_later = now() + Duration::from_secs(2 * 3600);
+        let next = snapshot(28, 10);
+        standing_now(&lake, &next, settings_of(&lake), much_later)
+            .await
+            .unwrap();
+        assert_eq!(paths(&lake, "devices").await, before);
+        let read = read_manifest(&lake, "devices", &manifest.snapshot).await;
+        assert_eq!(read.unwrap(), Some(*manifest));
+        let old = layout::old_intents("devices");
+        assert_eq!(paths(&lake, &old).await, [""; 0]);
+        assert!(lake.local_path(&old).is_none_or(|folder| !folder.exists()));
+
+        committed(&lake, &next, "next", 5).await;
+        let version = lake
+            .get(&layout::version("devices"))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(version, "{\n  \"version\": 2\n}\n");
+    }
+}
+
+#[tokio::test]
+async fn a_lake_of_a_later_layout_is_refused_by_every_writer() {
+    let (_folder, lakes) = lakes();
+    for lake in lakes {
+        let (current, next) = (snapshot(26, 10), snapshot(27, 10));
+        committed(&lake, &current, "run", 5).await;
+        let request = with_settings_of(&lake, staged(&lake, &next, "next", 5).await);
+        let path = layout::version("devices");
+        lake.put(&path, r#"{"version":3}"#.into()).await.unwrap();
+        let before = paths(&lake, "_lake").await;
+        let settings = settings_of(&lake);
+        let errors = [
+            standing(&lake, &next).await.map(drop),
+            crate::recover(&lake, "devices", settings, now()).await,
+            crate::commit(&lake, &request).await.map(drop),
+            crate::rollback(&lake, "devices", settings, &current.id(), "back", now())
+                .await
+                .map(drop),
+            crate::vacuum(&lake, "devices", settings, true, now())
+                .await
+                .map(drop),
+        ];
+        for refused in errors {
+            let error = refused.unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    Error::Newer {
+                        found: 3,
+                        known: 2,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+        }
+        let mut after = paths(&lake, "_lake").await;
+        after.retain(|path| !path.ends_with("/commit.lock"));
+        let mut expected = before;
+        expected.retain(|path| !path.ends_with("/commit.lock"));
+        assert_eq!(after, expected);
+        let read = read_manifest(&lake, "devices", &current.id()).await;
+        assert_eq!(read.unwrap().unwrap().rows, 10);
     }
 }
