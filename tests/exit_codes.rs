@@ -165,3 +165,25 @@ fn wrong_use_exits_2() {
         assert!(!ran.stderr.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_lake_of_a_later_version_exits_1_and_stays_as_it_is() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    let on_disk = lake.on_this_machine();
+    let layout = on_disk.root().join("_lake/info_gathering/layout.json");
+    std::fs::write(layout, r#"{"version":3}"#).unwrap();
+    let before = lake.on_this_machine().table_files();
+    for command in [&["run"][..], &["vacuum", "--apply"]] {
+        let ran = pipeline.command(command[0], &command[1..]).exits_with(1);
+        ran.says(&[
+            "layout.json",
+            "has version 3",
+            "knows up to 2",
+            "a later one",
+        ]);
+    }
+    assert!(lake.on_this_machine().table_files() == before);
+    pipeline.command("verify", &[]).exits_with(0);
+}

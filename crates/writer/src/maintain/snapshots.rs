@@ -67,8 +67,8 @@ pub async fn snapshots(
             kept_until: retired.kept_until(settings.retire_after),
         },
     }));
-    for begun in Intent::list(lake, dataset).await? {
-        let snapshot = CurrentSnapshot::from(&begun.manifest);
+    for intent in Intent::list(lake, dataset).await? {
+        let snapshot = CurrentSnapshot::from(&intent.manifest);
         if !latest.is_current(&snapshot.snapshot) {
             kept.push(KeptSnapshot {
                 snapshot,

@@ -176,7 +176,7 @@ pub async fn vacuum(
     })
 }
 
-/// The table's files of a snapshot, and those of its records set aside.
+/// The table's files of a snapshot, and those of its quarantined records.
 async fn files_of(lake: &Lake, manifest: &str) -> Result<Vec<String>> {
     let manifest = Manifest::read_at(lake, manifest).await?;
     let Some(manifest) = manifest else {
@@ -323,11 +323,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_living_commit_has_begun_is_held() {
+    async fn what_the_intent_of_a_living_commit_lists_is_held() {
         let (_folder, [_, lake, ..]) = lakes();
         let request = crate::fixtures::staged(&lake, &snapshot(26, 10), "alive", 5).await;
-        let begun = Intent::new(crate::commit::request::manifest_of(&request), false);
-        begun.write(&lake).await.unwrap();
+        let intent = Intent::new(crate::commit::request::manifest_of(&request), false);
+        intent.write(&lake).await.unwrap();
         for file in &request.files {
             file.upload
                 .complete(&lake, &file.data.path, &file.data.sha256)

@@ -516,7 +516,7 @@ async fn a_pointer_that_names_no_manifest_is_refused() {
 }
 
 #[tokio::test]
-async fn intents_of_an_old_lake_are_finished_or_undone_and_their_folder_goes() {
+async fn open_intents_of_an_old_lake_are_finished_or_undone() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
         let CommitOutcome::Committed { manifest, .. } =
