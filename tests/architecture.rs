@@ -162,7 +162,7 @@ fn each_transport_has_one_user() {
     let dependencies = Dependencies::read();
     assert_eq!(dependencies.users_of("object_store"), ["writer"]);
     assert_eq!(dependencies.users_of("parquet"), ["writer"]);
-    assert_eq!(dependencies.users_of("deltalake-core"), ["writer"]);
+    assert_eq!(dependencies.users_of("buoyant_kernel"), ["writer"]);
     assert_eq!(dependencies.users_of("reqwest"), ["extractor"]);
     assert_eq!(dependencies.users_of("clap"), ["cli"]);
 }

@@ -1,6 +1,6 @@
-//! A table's Delta log: what it says now, and one more entry. With [`crate::delta::kernel`] the only place that knows delta-rs.
+//! A table's Delta log: what it says now, and one more entry. With [`crate::delta::kernel`] the only place that knows its form.
 //!
-//! Protocol reader 1, writer 2; no DataFusion, and the lake's own store, with its options and retries. Decides
+//! Protocol reader 1, writer 2; the lake's own store, with its options and retries. Decides
 //! nothing: which snapshot takes whose place is [`crate::commit::publish`]'s work, and a lost race is an outcome.
 
 use crate::delta::kernel;
@@ -13,16 +13,12 @@ use bytes::Bytes;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use dataset::{Dataset, GENERATED_DATE, Partition, SnapshotId};
 use delta_kernel::DeltaResult;
+use delta_kernel::actions::{Metadata, Protocol};
 use delta_kernel::scan::state::ScanFile;
-use deltalake_core::checkpoints;
-use deltalake_core::errors::DeltaTableError;
-use deltalake_core::kernel::transaction::{PROTOCOL, TransactionError};
-use deltalake_core::kernel::{Action, Add, CommitInfo, Metadata, Protocol, Remove, Transaction};
-use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use object_store::ObjectStore;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use object_store::{ObjectMeta, ObjectStore};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use crate::delta::kernel::KernelLog;
 use crate::delta::sorted_listing::SortedFolder;
@@ -41,9 +37,8 @@ const CHECKPOINT_INTERVAL: u64 = 10;
 const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Where the table lies as Delta's kernel sees it: at the root of a store of its own.
 const TABLE_URL: &str = "lake://table/";
-/// Features that another program may have given the table, and that files and entries such as these keep: those that
-/// delta-rs writes tables with.
-const WRITER_FEATURES: [&str; 5] = [
+/// Features that another program may have given the table, and that files and entries such as these keep.
+const FEATURES: [&str; 5] = [
     "appendOnly",
     "timestampNtz",
     "v2Checkpoint",
@@ -259,16 +254,14 @@ impl DeltaLog {
     async fn last_version(&self) -> Result<Option<u64>> {
         let folder = layout::delta_log(&self.dataset);
         let entries = self.lake.list(&folder).await?;
-        let version = |name: &str| {
-            let number = name.split('.').next().unwrap_or_default();
-            let is_entry = name.ends_with(".json") || name.ends_with(".parquet");
-            let is_number = number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit());
-            (is_entry && is_number).then(|| number.parse().ok())?
-        };
         let names = entries
             .iter()
             .filter_map(|entry| entry.path.rsplit('/').next());
-        Ok(names.filter_map(version).max())
+        Ok(names
+            .filter_map(version_and_end)
+            .filter(|(_, end)| end.ends_with(".json") || end.ends_with(".parquet"))
+            .map(|(version, _)| version)
+            .max())
     }
 
     /// What the log says now. `known` is what it said before: it is not read again while there is no later entry, since
@@ -360,8 +353,6 @@ impl DeltaLog {
 
     /// Writes an entry on top of `state`, which is then what the log says: the entry is not read back. Refused: most
     /// often another entry came first, and `state` is as it was.
-    ///
-    /// delta-rs' own commit loads the table anew with all its statistics; it is its actions that are written here.
     pub(crate) async fn commit(
         &self,
         state: &mut LogState,
@@ -378,7 +369,7 @@ impl DeltaLog {
         });
         let added = added.collect::<Result<_>>()?;
         let version = state.version.map_or(0, |version| version + 1);
-        let path = format!("{}/{version:020}.json", layout::delta_log(&self.dataset));
+        let path = self.entry_path(version);
         let mut document =
             DocumentWriter::new(&self.lake.store, &layout::control(&self.dataset)).await?;
         self.actions(state, &entry, declared.as_ref(), |action| {
@@ -400,20 +391,21 @@ impl DeltaLog {
             let dataset = self.dataset.clone();
             Err(Error::DeltaLog { dataset, message })
         };
-        if let Err(error) = PROTOCOL.can_read_from_protocol(&table.protocol) {
-            return refused(error.to_string());
-        }
         let protocol = self.in_json(&table.protocol)?;
-        let version = protocol["minWriterVersion"].as_u64().unwrap_or_default();
-        let features = protocol["writerFeatures"].as_array();
-        let mut features = features.into_iter().flatten().filter_map(Value::as_str);
-        if (3..7).contains(&version) {
-            return refused(format!("the table asks for writer version {version}"));
+        for (key, known) in [
+            ("minReaderVersion", &[1, 3][..]),
+            ("minWriterVersion", &[1, 2, 7]),
+        ] {
+            let version = protocol[key].as_i64().unwrap_or_default();
+            if !known.contains(&version) {
+                return refused(format!("the table's protocol has `{key}` {version}"));
+            }
         }
-        if let Some(feature) = features.find(|feature| !WRITER_FEATURES.contains(feature)) {
-            return refused(format!(
-                "the table asks writers for the feature `{feature}`"
-            ));
+        let features = ["readerFeatures", "writerFeatures"].map(|key| protocol[key].as_array());
+        let features = features.into_iter().flatten().flatten();
+        let mut features = features.filter_map(Value::as_str);
+        if let Some(feature) = features.find(|feature| !FEATURES.contains(feature)) {
+            return refused(format!("the table asks for the feature `{feature}`"));
         }
         let metadata = self.in_json(&table.metadata)?;
         let is_append_only = metadata["configuration"]["delta.appendOnly"] == "true";
@@ -434,9 +426,8 @@ impl DeltaLog {
 
     /// Whether the run wrote one of the entries after version `after`.
     pub(crate) async fn was_written_by(&self, run_id: &str, after: Option<u64>) -> Result<bool> {
-        let store = self.log_store().await?;
         let mut version = after.map_or(0, |version| version + 1);
-        while let Some(entry) = self.entry(&store, version).await? {
+        while let Some(entry) = self.entry(version).await? {
             let written_by_this = commit_infos(&entry).any(|info| info["runId"] == run_id);
             if written_by_this {
                 return Ok(true);
@@ -446,13 +437,12 @@ impl DeltaLog {
         Ok(false)
     }
 
-    async fn entry(&self, store: &LogStoreRef, version: u64) -> Result<Option<Bytes>> {
-        let reading = async {
-            let entry = store.read_commit_entry(version).await;
-            entry.map_err(|error| failed(&self.dataset, "read", &error))
-        };
-        let folder = layout::delta_log(&self.dataset);
-        self.lake.patience().wait("read", &folder, reading).await
+    async fn entry(&self, version: u64) -> Result<Option<Bytes>> {
+        self.lake.get(&self.entry_path(version)).await
+    }
+
+    fn entry_path(&self, version: u64) -> String {
+        format!("{}/{version:020}.json", layout::delta_log(&self.dataset))
     }
 
     /// The last entry, up to version `last`, of each snapshot that made it part of the table; without those that are no longer
@@ -467,9 +457,8 @@ impl DeltaLog {
         if wanted.is_empty() {
             return Ok(found);
         }
-        let store = self.log_store().await?;
         for version in (0..=last).rev() {
-            let Some(entry) = self.entry(&store, version).await? else {
+            let Some(entry) = self.entry(version).await? else {
                 break;
             };
             for info in commit_infos(&entry) {
@@ -525,13 +514,10 @@ impl DeltaLog {
         else {
             return Ok(());
         };
-        let oldest = oldest.timestamp_millis();
-        let log = self.log_store().await?;
+        let objects = self.objects().await?;
         let cleaning = async {
-            let cleaned =
-                checkpoints::cleanup_expired_logs_for(version, log.as_ref(), oldest, None);
-            let cleaned = cleaned.await.map(drop);
-            cleaned.map_err(|error| failed(&self.dataset, "clean up", &error))
+            let cleaned = delete_expired(objects.as_ref(), version, oldest).await;
+            cleaned.map_err(|error| Error::store("clean up", &folder, &error))
         };
         let patience = self.lake.patience();
         patience.wait("clean up", &folder, cleaning).await
@@ -546,7 +532,7 @@ impl DeltaLog {
         let calling = async {
             let called = tokio::task::spawn_blocking(call).await;
             let called = called.map_err(|error| Error::task(&error))?;
-            called.map_err(|error| failed(&self.dataset, action, &error.into()))
+            called.map_err(|error| failed(&self.dataset, action, &error))
         };
         let folder = layout::delta_log(&self.dataset);
         self.lake.patience().wait(action, &folder, calling).await
@@ -558,27 +544,26 @@ impl DeltaLog {
         state: &LogState,
         entry: &LogEntry<'_>,
         declared: Option<&Declared>,
-        mut push: impl FnMut(Action) -> Result<()>,
+        mut push: impl FnMut(Value) -> Result<()>,
     ) -> Result<()> {
         push(commit_info(state, entry))?;
         if let Some(declared) = declared {
             if state.table.is_none() {
-                push(Action::Protocol(declared.protocol.clone()))?;
+                push(json!({"protocol": declared.protocol}))?;
             }
-            push(Action::Metadata(declared.metadata.clone()))?;
+            push(json!({"metaData": declared.metadata}))?;
         }
         let now = entry.committed_at.timestamp_millis();
         if let Some((app_id, version)) = &entry.transaction {
-            let transaction = Transaction::new_with_last_update(app_id, *version, Some(now));
-            push(Action::Txn(transaction))?;
+            push(json!({"txn": {"appId": app_id, "version": version, "lastUpdated": now}}))?;
         }
         for file in &state.files {
             if entry.remove.contains(&file.snapshot) {
-                push(Action::Remove(self.remove(file, now)?))?;
+                push(self.remove(file, now)?)?;
             }
         }
         for file in &entry.add {
-            push(Action::Add(self.add(file, now)?))?;
+            push(self.add(file, now)?)?;
         }
         Ok(())
     }
@@ -625,31 +610,29 @@ impl DeltaLog {
         }))
     }
 
-    fn remove(&self, file: &LoggedFile, now: i64) -> Result<Remove> {
-        Ok(Remove {
-            path: self.in_table(&file.path)?.to_owned(),
-            data_change: true,
-            deletion_timestamp: Some(now),
-            extended_file_metadata: Some(true),
-            partition_values: Some(partition_values(&file.partition)),
-            size: Some(file.size),
-            ..Remove::default()
-        })
+    fn remove(&self, file: &LoggedFile, now: i64) -> Result<Value> {
+        Ok(json!({"remove": {
+            "path": self.in_table(&file.path)?,
+            "dataChange": true,
+            "deletionTimestamp": now,
+            "extendedFileMetadata": true,
+            "partitionValues": partition_values(&file.partition),
+            "size": file.size,
+        }}))
     }
 
-    fn add(&self, file: &DataFile, now: i64) -> Result<Add> {
-        Ok(Add {
-            path: self.in_table(&file.path)?.to_owned(),
-            partition_values: partition_values(&file.partition),
-            size: size(file),
-            modification_time: now,
-            data_change: true,
-            stats: Some(statistics(file).to_string()),
-            ..Add::default()
-        })
+    fn add(&self, file: &DataFile, now: i64) -> Result<Value> {
+        Ok(json!({"add": {
+            "path": self.in_table(&file.path)?,
+            "partitionValues": partition_values(&file.partition),
+            "size": size(file),
+            "modificationTime": now,
+            "dataChange": true,
+            "stats": statistics(file).to_string(),
+        }}))
     }
 
-    /// A file's path from the table's folder.
+    /// A file's path from the table's folder. It has no character that a URI would need encoded: the layout made it.
     fn in_table<'a>(&self, path: &'a str) -> Result<&'a str> {
         let table = format!("{}/", layout::table(&self.dataset));
         path.strip_prefix(&table).ok_or_else(|| Error::DeltaLog {
@@ -667,20 +650,6 @@ impl DeltaLog {
             dataset: self.dataset.clone(),
             message: error.to_string(),
         }
-    }
-
-    async fn log_store(&self) -> Result<LogStoreRef> {
-        let objects = self.objects().await?;
-        let url = Url::parse(TABLE_URL).map_err(|error| Error::DeltaLog {
-            dataset: self.dataset.clone(),
-            message: error.to_string(),
-        })?;
-        Ok(default_logstore(
-            objects.clone(),
-            objects,
-            &url,
-            &StorageConfig::default(),
-        ))
     }
 
     /// The store, rooted at the table's folder.
@@ -719,17 +688,11 @@ fn size(file: &DataFile) -> i64 {
     i64::try_from(file.bytes).unwrap_or(i64::MAX)
 }
 
-fn partition_values(partition: &Partition) -> HashMap<String, Option<String>> {
-    HashMap::from([
-        (
-            GENERATED_DATE.to_owned(),
-            Some(partition.generated_date.to_string()),
-        ),
-        (
-            partition.column.to_string(),
-            Some(partition.value.to_string()),
-        ),
-    ])
+fn partition_values(partition: &Partition) -> Value {
+    json!({
+        GENERATED_DATE: partition.generated_date.to_string(),
+        &*partition.column: partition.value.to_string(),
+    })
 }
 
 /// The partition of a logged file; none if it is not one that this program writes.
@@ -746,18 +709,67 @@ fn partition_of(mut values: HashMap<String, String>) -> Option<Partition> {
     }
 }
 
-fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Action {
-    let program = format!("defender-lake/{}", env!("CARGO_PKG_VERSION"));
-    Action::CommitInfo(CommitInfo {
-        timestamp: Some(entry.committed_at.timestamp_millis()),
-        operation: Some(entry.operation.to_owned()),
-        operation_parameters: Some(HashMap::from([("mode".to_owned(), json!("Overwrite"))])),
-        read_version: state.version,
-        is_blind_append: Some(false),
-        engine_info: Some(program),
-        info: entry.info.clone().into_iter().collect(),
-        ..CommitInfo::default()
-    })
+fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Value {
+    let mut info = json!({
+        "timestamp": entry.committed_at.timestamp_millis(),
+        "operation": entry.operation,
+        "operationParameters": {"mode": "Overwrite"},
+        "isBlindAppend": false,
+        "engineInfo": concat!("defender-lake/", env!("CARGO_PKG_VERSION")),
+    });
+    if let Some(version) = state.version {
+        info["readVersion"] = version.into();
+    }
+    for (name, value) in &entry.info {
+        info[name] = value.clone();
+    }
+    json!({"commitInfo": info})
+}
+
+/// The version in the name of a file of the log, and how the name goes on: `.json`, `.checkpoint.parquet`.
+fn version_and_end(name: &str) -> Option<(u64, &str)> {
+    let (number, end) = name.split_at_checked(20)?;
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit()) && end.starts_with('.');
+    is_number.then(|| Some((number.parse().ok()?, end)))?
+}
+
+/// Deletes entries and checkpoints that were written until `oldest`, and that no version needs which was written after it.
+async fn delete_expired(
+    objects: &dyn ObjectStore,
+    checkpoint: u64,
+    oldest: DateTime<Utc>,
+) -> object_store::Result<()> {
+    let files: Vec<ObjectMeta> = objects
+        .list(Some(&"_delta_log".into()))
+        .try_collect()
+        .await?;
+    let files: Vec<(u64, &str, &ObjectMeta)> = files
+        .iter()
+        .filter_map(|file| {
+            let (version, end) = version_and_end(file.location.filename()?)?;
+            matches!(end, ".json" | ".checkpoint.parquet").then_some((version, end, file))
+        })
+        .collect();
+    let kept = files
+        .iter()
+        .filter(|(.., file)| file.last_modified >= oldest);
+    let kept_from = kept.map(|(version, ..)| *version).min();
+    let kept_from = kept_from.map_or(checkpoint, |version| version.min(checkpoint));
+    // The first version that is kept is read from the last checkpoint before it.
+    let checkpoints = files.iter().filter(|(_, end, _)| *end != ".json");
+    let versions = checkpoints.map(|(version, ..)| *version);
+    let Some(first) = versions.filter(|version| *version <= kept_from).max() else {
+        return Ok(());
+    };
+    let is_expired = |(version, _, file): &&(u64, &str, &ObjectMeta)| {
+        *version < first && file.last_modified <= oldest
+    };
+    let expired = files.iter().filter(is_expired);
+    let expired: Vec<_> = expired
+        .map(|(.., file)| Ok(file.location.clone()))
+        .collect();
+    let deleted = objects.delete_stream(stream::iter(expired).boxed());
+    deleted.try_for_each(|_| async { Ok(()) }).await
 }
 
 /// A file's statistics in the form of the Delta protocol. Times are widened to milliseconds, which all readers know.
@@ -808,14 +820,11 @@ fn in_json(bounds: &Bounds) -> Option<(Value, Value)> {
     })
 }
 
-fn failed(dataset: &str, action: &'static str, error: &DeltaTableError) -> Error {
-    let path = layout::delta_log(dataset);
+fn failed(dataset: &str, action: &'static str, error: &delta_kernel::Error) -> Error {
     match error {
-        DeltaTableError::ObjectStore { source }
-        | DeltaTableError::KernelError(delta_kernel::Error::ObjectStore(source))
-        | DeltaTableError::Transaction {
-            source: TransactionError::ObjectStore { source },
-        } => Error::store(action, &path, source),
+        delta_kernel::Error::ObjectStore(source) => {
+            Error::store(action, &layout::delta_log(dataset), source)
+        }
         other => Error::DeltaLog {
             dataset: dataset.to_owned(),
             message: crate::error::without_queries(&other.to_string()),

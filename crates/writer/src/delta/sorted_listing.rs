@@ -1,4 +1,4 @@
-//! A folder on local disk as delta-rs reads a table's log in it: with sorted listings. This program's own log entries
+//! A folder on local disk as Delta's kernel reads a table's log in it: with sorted listings. This program's own log entries
 //! come another way, as [`crate::store::document_writer::DocumentWriter`]s.
 
 use std::fmt;

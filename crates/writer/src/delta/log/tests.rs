@@ -204,7 +204,18 @@ async fn a_table_that_asks_for_more_of_its_writers_is_refused() {
         (
             json!({"minReaderVersion": 1, "minWriterVersion": 4}),
             json!({}),
-            "writer version 4",
+            "`minWriterVersion` 4",
+        ),
+        (
+            json!({"minReaderVersion": 2, "minWriterVersion": 5}),
+            json!({}),
+            "`minReaderVersion` 2",
+        ),
+        (
+            json!({"minReaderVersion": 3, "minWriterVersion": 7,
+                "readerFeatures": ["columnMapping"], "writerFeatures": ["columnMapping"]}),
+            json!({}),
+            "`columnMapping`",
         ),
         (
             json!({"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["rowTracking"]}),
