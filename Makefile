@@ -11,9 +11,10 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## Simulated export -> ./demo-lake -> a DuckDB query over it
+demo: ## Simulated export -> ./demo-lake -> a DuckDB query over it
 	tools/install.sh demo
-	$(BINARY) demo
+	cargo build --profile demo --locked --package cli
+	target/demo/defender-lake demo
 	.tools/demo/bin/python3 tools/demo_query.py demo-lake
 
 .PHONY: build
