@@ -38,7 +38,7 @@ pub(super) fn decode_again(
                 .map_err(|error| PipelineError::Defect(format!("blob path: {error}")))?;
             decoder.set_group_source(context.group_source(&path));
             let blob = PlannedBlob { path, bytes: 0 };
-            let (mut counts, mut keys) = (BlobCounts::default(), KeyHashes::default());
+            let (mut counts, mut keys) = (BlobCounts::default(), KeyHashes::new(&context.keys));
             for batch in of_blob.chunks(context.limits.rows) {
                 channel.check_open()?;
                 let still_bad: Vec<_> = batch
@@ -60,7 +60,7 @@ pub(super) fn decode_again(
                         blob: blob.path.to_string(),
                         source: error.into(),
                     })?;
-                key_hasher.add(&decoded.rows, &context.keys, &mut keys)?;
+                key_hasher.add(&decoded.rows, &mut keys)?;
                 counts.records += batch.len() as u64;
                 counts.rows += decoded.rows.num_rows() as u64;
                 counts.quarantined += still_bad.len() as u64;
@@ -74,7 +74,7 @@ pub(super) fn decode_again(
             let drift = decoder.take_drift();
             counts.rows_rescued = drift.rows_rescued;
             counts.drift = drift.paths;
-            let keys = context.keys.finish(keys)?;
+            let keys = keys.finish()?;
             sink.send(SegmentOutput::BlobDone { blob, counts, keys })?;
         }
     }

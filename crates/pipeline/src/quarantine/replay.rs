@@ -304,12 +304,12 @@ impl SnapshotReplay<'_> {
         let mut keys: Vec<_> = staged.take_keys().collect();
         for file in &self.published.files {
             let columns = &dataset.unique_key;
-            let mut of_file = KeyHashes::default();
+            let mut of_file = KeyHashes::new(spool);
             let batches = writer::read_columns(&self.context.lake, &self.published, file, columns);
             for rows in batches.await? {
-                hasher.add(&rows, spool, &mut of_file)?;
+                hasher.add(&rows, &mut of_file)?;
             }
-            keys.push((file.path.clone(), spool.finish(of_file)?));
+            keys.push((file.path.clone(), of_file.finish()?));
         }
         self.context.find_duplicates(keys).await
     }

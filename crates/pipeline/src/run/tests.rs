@@ -19,7 +19,7 @@ fn place() -> Place {
         Some(7),
         "{\"DeviceId\":\"a\"}\nbad\n{\"DeviceId\":\"b\",\"New\":1}\n",
     );
-    place.blob(1, Some(8), "{\"DeviceId\":\"c\"}\n");
+    place.blob(1, Some(8), "{\"DeviceId\":\"a\"}\n");
     place
 }
 
@@ -32,7 +32,7 @@ async fn published(lake: &Lake) -> Manifest {
 #[tokio::test]
 async fn parts_that_were_staged_here_are_committed_elsewhere() {
     let place = place();
-    let settings = place.settings(&["gate.max_quarantined_share=1"]);
+    let settings = place.settings(&["gate.max_quarantined=100%"]);
     let observer: JobObserver = Arc::new(|_| {});
     let cancel = CancellationToken::new();
     let request = |resources, lake, run_id| RunRequest {
@@ -72,7 +72,7 @@ async fn parts_that_were_staged_here_are_committed_elsewhere() {
 
     // What one process would have published.
     let root = format!("lake.root={}", place.path("at once"));
-    let at_once = place.settings(&["gate.max_quarantined_share=1", &root]);
+    let at_once = place.settings(&["gate.max_quarantined=100%", &root]);
     let other_lake = here.lake(&at_once.lake).unwrap();
     let run = RunRequest {
         settings: &at_once,
@@ -82,6 +82,7 @@ async fn parts_that_were_staged_here_are_committed_elsewhere() {
     assert_eq!(ended.counts, expected.counts);
     let (expected, found) = (published(&other_lake).await, published(&lake).await);
     assert!(found.rows == 3 && found.records_quarantined == 1);
+    assert_eq!(found.duplicate_keys, 1);
     let expected = Manifest {
         committed_at: found.committed_at,
         ..expected

@@ -110,12 +110,11 @@ impl RunContext {
         &self,
         blobs: Vec<(String, KeyHashes)>,
     ) -> Result<Duplicates, PipelineError> {
-        let spool = Arc::clone(&self.segments.keys);
         let never = CancellationToken::new();
         let thread = permit(self.pool.free_threads(), &never).await?;
         let job = self
             .pool
-            .start(thread, move || writer::duplicate_keys(&spool, &blobs));
+            .start(thread, move || writer::duplicate_keys(&blobs));
         let found = job
             .await
             .map_err(|_| PipelineError::Defect("a job ended without an answer".to_owned()))??;

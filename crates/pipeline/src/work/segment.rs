@@ -47,7 +47,7 @@ pub(crate) fn process(
                 })?,
             channel: channel.clone(),
         };
-        let mut keys = KeyHashes::default();
+        let mut keys = KeyHashes::new(&context.keys);
         // What stopped the job is the reason, and not that its blob ended early.
         let failed = |error| {
             let stopped = channel.check_open().err();
@@ -59,7 +59,7 @@ pub(crate) fn process(
         while let Some(progress) = batches.next_batch().map_err(failed)? {
             channel.check_open()?;
             let (decoded, quarantined) = (progress.batch, progress.quarantined);
-            key_hasher.add(&decoded.rows, &context.keys, &mut keys)?;
+            key_hasher.add(&decoded.rows, &mut keys)?;
             observer(Event::RecordsRead {
                 records: (decoded.rows.num_rows() + quarantined.len()) as u64,
             });
@@ -77,7 +77,7 @@ pub(crate) fn process(
             }
         }
         let counts = batches.finish();
-        let keys = context.keys.finish(keys)?;
+        let keys = keys.finish()?;
         sink.send(SegmentOutput::BlobDone { blob, counts, keys })?;
     }
     rows.finish(&mut sink)?;

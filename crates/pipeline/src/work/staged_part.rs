@@ -20,8 +20,7 @@ pub(crate) struct StagedPart {
     /// By the reason's code.
     pub(crate) quarantined: BTreeMap<String, Quarantined>,
     pub(crate) quarantine_files: Vec<String>,
-    /// Hashes of the unique keys, for each of `blobs`. They are in a temporary file of this process: not yet part of the record.
-    #[serde(skip)]
+    /// Hashes of the unique keys, for each of `blobs`.
     keys: Vec<KeyHashes>,
 }
 

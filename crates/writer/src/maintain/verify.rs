@@ -110,9 +110,10 @@ impl<'a> Verifier<'a> {
                 spooled => spooled?,
             };
             let check = FileCheck::new(file, &snapshot);
-            let (dataset, spool) = (self.dataset.clone(), Arc::clone(&spool));
+            let (dataset, keys_of_file) = (self.dataset.clone(), KeyHashes::new(&spool));
             let read =
-                tokio::task::spawn_blocking(move || check.run(spooled, &dataset, &spool)).await;
+                tokio::task::spawn_blocking(move || check.run(spooled, &dataset, keys_of_file))
+                    .await;
             let (read, of_file) = read.map_err(|error| Error::task(&error))??;
             report.files += 1;
             report.rows += read.rows;
@@ -120,7 +121,7 @@ impl<'a> Verifier<'a> {
             report.problems.extend(read.problems);
             keys.push((file.path.clone(), of_file));
         }
-        let found = tokio::task::spawn_blocking(move || duplicate_keys(&spool, &keys)).await;
+        let found = tokio::task::spawn_blocking(move || duplicate_keys(&keys)).await;
         let found = found.map_err(|error| Error::task(&error))??;
         if found.rows != manifest.duplicate_keys {
             for duplicate in &found.examples {
@@ -359,9 +360,8 @@ impl FileCheck {
         mut self,
         mut spooled: File,
         dataset: &Dataset,
-        spool: &KeySpool,
+        mut keys: KeyHashes,
     ) -> Result<(Self, KeyHashes)> {
-        let mut keys = KeyHashes::default();
         let hashed =
             sha256(&mut spooled).map_err(|error| Error::disk("spool", &self.path, &error))?;
         let (checksum, bytes) = hashed;
@@ -378,7 +378,7 @@ impl FileCheck {
                 self.listed.sha256
             ));
         }
-        if let Err(error) = self.rows(spooled, dataset, spool, &mut keys)? {
+        if let Err(error) = self.rows(spooled, dataset, &mut keys)? {
             self.found(format!("is not readable: {error}"));
         } else if self.rows != self.listed.rows {
             self.found(format!(
@@ -391,7 +391,7 @@ impl FileCheck {
             self.problems.truncate(PROBLEMS_LISTED);
             self.found(format!("has {more} more problems"));
         }
-        Ok((self, spool.finish(keys)?))
+        Ok((self, keys.finish()?))
     }
 
     /// Reads the rows. The inner error is Parquet's, of a file that cannot be read.
@@ -399,7 +399,6 @@ impl FileCheck {
         &mut self,
         spooled: File,
         dataset: &Dataset,
-        spool: &KeySpool,
         keys: &mut KeyHashes,
     ) -> Result<Result<(), ParquetError>> {
         let reader = ParquetRecordBatchReaderBuilder::try_new(spooled).and_then(|reader| {
@@ -418,7 +417,7 @@ impl FileCheck {
             };
             self.nulls_in_key(&batch, dataset);
             self.snapshot_columns(&batch);
-            match hasher.add(&batch, spool, keys) {
+            match hasher.add(&batch, keys) {
                 // Reported with the schema.
                 Ok(()) | Err(Error::KeyColumn { .. }) => {}
                 Err(error) => return Err(error),

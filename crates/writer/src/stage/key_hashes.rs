@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::datatypes::{
@@ -17,6 +17,9 @@ use arrow::datatypes::{
     UInt16Type,
 };
 use arrow::record_batch::RecordBatch;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
@@ -52,18 +55,92 @@ struct Run {
     ends: [u32; RANGES],
 }
 
-/// The hashes of the keys of one blob or file: those in the [`KeySpool`], and those on their way.
+/// The hashes of the keys of one blob or file: those in a [`KeySpool`], and those in memory.
+///
+/// Serialised, all of them are in the record, 8 bytes each in base64, so that another process can compare them.
 #[derive(Debug, Default)]
 pub struct KeyHashes {
+    spool: Option<Arc<KeySpool>>,
     runs: Vec<Run>,
     waiting: Vec<KeyHash>,
 }
 
 impl KeyHashes {
-    /// How many are in the file.
-    fn hashes(&self) -> usize {
+    /// No hashes yet; those to come go into the spool.
+    pub fn new(spool: &Arc<KeySpool>) -> Self {
+        Self {
+            spool: Some(Arc::clone(spool)),
+            ..Self::default()
+        }
+    }
+
+    fn count(&self) -> usize {
         let in_run = |run: &Run| run.ends[RANGES - 1] as usize;
-        self.runs.iter().map(in_run).sum()
+        self.waiting.len() + self.runs.iter().map(in_run).sum::<usize>()
+    }
+
+    /// Moves what waits into the spool. Without one, nothing.
+    fn flush(&mut self) -> Result<()> {
+        if let Some(spool) = self.spool.as_ref().filter(|_| !self.waiting.is_empty()) {
+            let run = spool.append(&mut self.waiting)?;
+            self.runs.push(run);
+        }
+        Ok(())
+    }
+
+    /// The hashes of a blob or file that was read to its end, none of them in memory.
+    ///
+    /// # Errors
+    /// What writing the spool answers.
+    pub fn finish(mut self) -> Result<Self> {
+        self.flush()?;
+        self.waiting = Vec::new();
+        Ok(self)
+    }
+
+    /// Gives the hashes in some ranges, of which there is one at least.
+    fn read(&self, ranges: Range<usize>, mut take: impl FnMut(KeyHash)) -> Result<()> {
+        let mut bytes = Vec::new();
+        if let Some(spool) = &self.spool {
+            for run in &self.runs {
+                let read = spool.read(run, ranges.clone(), &mut bytes);
+                read.map_err(|error| failed(&spool.directory, &error))?;
+                let (hashes, _) = bytes.as_chunks::<HASH_BYTES>();
+                hashes
+                    .iter()
+                    .for_each(|hash| take(KeyHash::from_le_bytes(*hash)));
+            }
+        }
+        let is_in = |hash: &&KeyHash| ranges.contains(&((**hash >> RANGE_SHIFT) as usize));
+        self.waiting
+            .iter()
+            .filter(is_in)
+            .for_each(|hash| take(*hash));
+        Ok(())
+    }
+}
+
+impl Serialize for KeyHashes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(self.count() * HASH_BYTES);
+        let read = self.read(0..RANGES, |hash| bytes.extend(hash.to_le_bytes()));
+        read.map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyHashes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = BASE64_STANDARD.decode(text).map_err(D::Error::custom)?;
+        let (hashes, []) = bytes.as_chunks::<HASH_BYTES>() else {
+            return Err(D::Error::custom("a hash of a key is cut"));
+        };
+        let hashes = hashes.iter().map(|hash| KeyHash::from_le_bytes(*hash));
+        Ok(Self {
+            waiting: hashes.collect(),
+            ..Self::default()
+        })
     }
 }
 
@@ -80,23 +157,16 @@ impl KeySpool {
         })
     }
 
-    /// Moves what waits into the file.
-    fn flush(&self, keys: &mut KeyHashes) -> Result<()> {
-        if keys.waiting.is_empty() {
-            return Ok(());
-        }
-        keys.waiting.sort_unstable();
+    /// Moves hashes into the file.
+    fn append(&self, hashes: &mut Vec<KeyHash>) -> Result<Run> {
+        hashes.sort_unstable();
         let mut ends = [0; RANGES];
         for (range, end) in ends.iter_mut().enumerate() {
             let before = |hash: &KeyHash| (hash >> RANGE_SHIFT) as usize <= range;
-            *end = keys.waiting.partition_point(before) as u32;
+            *end = hashes.partition_point(before) as u32;
         }
-        let bytes: Vec<u8> = keys
-            .waiting
-            .iter()
-            .flat_map(|hash| hash.to_le_bytes())
-            .collect();
-        keys.waiting.clear();
+        let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+        hashes.clear();
         let write = || {
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             let offset = file.seek(SeekFrom::End(0))?;
@@ -104,8 +174,7 @@ impl KeySpool {
             Ok(offset)
         };
         let offset = write().map_err(|error| failed(&self.directory, &error))?;
-        keys.runs.push(Run { offset, ends });
-        Ok(())
+        Ok(Run { offset, ends })
     }
 
     /// The bytes of a run's hashes in some ranges, of which there is one at least.
@@ -152,16 +221,10 @@ impl KeyHasher {
     ///
     /// # Errors
     /// Those of the spool; [`Error::KeyColumn`].
-    pub fn add(
-        &mut self,
-        rows: &RecordBatch,
-        spool: &KeySpool,
-        keys: &mut KeyHashes,
-    ) -> Result<()> {
-        let hashes = self.hash(rows)?;
-        keys.waiting.extend_from_slice(hashes);
+    pub fn add(&mut self, rows: &RecordBatch, keys: &mut KeyHashes) -> Result<()> {
+        keys.waiting.extend_from_slice(self.hash(rows)?);
         if keys.waiting.len() >= RUN_HASHES {
-            spool.flush(keys)?;
+            keys.flush()?;
         }
         Ok(())
     }
@@ -181,18 +244,6 @@ impl KeyHasher {
             })?;
         }
         Ok(&self.hashes)
-    }
-}
-
-impl KeySpool {
-    /// The keys of a blob or file that was read to its end, none of them in memory.
-    ///
-    /// # Errors
-    /// What writing the file answers.
-    pub fn finish(&self, mut keys: KeyHashes) -> Result<KeyHashes> {
-        self.flush(&mut keys)?;
-        keys.waiting = Vec::new();
-        Ok(keys)
     }
 }
 
@@ -276,29 +327,20 @@ pub struct DuplicateKey {
     pub origins: Vec<String>,
 }
 
-/// Finds the keys that come more than once, of blobs or files and what [`KeySpool::finish`] gave for each.
+/// Finds the keys that come more than once, of blobs or files and what [`KeyHashes::finish`] gave for each.
 ///
 /// # Errors
 /// What reading the spool answers.
-pub fn duplicate_keys(spool: &KeySpool, origins: &[(String, KeyHashes)]) -> Result<Duplicates> {
+pub fn duplicate_keys(origins: &[(String, KeyHashes)]) -> Result<Duplicates> {
     let mut found = Duplicates::default();
-    let (mut of_range, mut bytes) = (Vec::new(), Vec::new());
-    let hashes = origins.iter().map(|(_, keys)| keys.hashes()).sum::<usize>();
+    let mut of_range = Vec::new();
+    let hashes = origins.iter().map(|(_, keys)| keys.count()).sum::<usize>();
     let ranges_at_once = (RANGES * HASHES_AT_ONCE / hashes.max(1)).clamp(1, RANGES);
     for first in (0..RANGES).step_by(ranges_at_once) {
         let ranges = first..(first + ranges_at_once).min(RANGES);
         of_range.clear();
         for (origin, (_, keys)) in origins.iter().enumerate() {
-            for run in &keys.runs {
-                let read = spool.read(run, ranges.clone(), &mut bytes);
-                read.map_err(|error| failed(&spool.directory, &error))?;
-                let (hashes, _) = bytes.as_chunks::<HASH_BYTES>();
-                of_range.extend(
-                    hashes
-                        .iter()
-                        .map(|hash| (KeyHash::from_le_bytes(*hash), origin)),
-                );
-            }
+            keys.read(ranges.clone(), |hash| of_range.push((hash, origin)))?;
         }
         of_range.sort_unstable();
         let same_key = |one: &(KeyHash, usize), other: &(KeyHash, usize)| one.0 == other.0;
@@ -341,21 +383,27 @@ mod tests {
         .unwrap()
     }
 
-    fn hashed(spool: &KeySpool, keys: &[&str]) -> KeyHashes {
+    fn hashed(spool: &Arc<KeySpool>, keys: &[&str]) -> KeyHashes {
         let mut hasher = KeyHasher::new(&["device_id".to_owned()]);
-        let mut hashes = KeyHashes::default();
+        let mut hashes = KeyHashes::new(spool);
         let rows = rows(vec![Arc::new(StringArray::from(keys.to_vec()))]);
-        hasher.add(&rows, spool, &mut hashes).unwrap();
-        spool.finish(hashes).unwrap()
+        hasher.add(&rows, &mut hashes).unwrap();
+        hashes.finish().unwrap()
     }
 
     fn duplicates_of(blobs: &[(&str, &[&str])]) -> Duplicates {
         let folder = tempfile::tempdir().unwrap();
-        let spool = KeySpool::new(folder.path()).unwrap();
+        let spool = Arc::new(KeySpool::new(folder.path()).unwrap());
         let blobs = blobs
             .iter()
             .map(|(name, keys)| ((*name).to_owned(), hashed(&spool, keys)));
-        duplicate_keys(&spool, &blobs.collect::<Vec<_>>()).unwrap()
+        let blobs = blobs.collect::<Vec<_>>();
+        let found = duplicate_keys(&blobs).unwrap();
+        // Another process finds the same.
+        let record = serde_json::to_string(&blobs).unwrap();
+        let blobs: Vec<(String, KeyHashes)> = serde_json::from_str(&record).unwrap();
+        assert_eq!(duplicate_keys(&blobs).unwrap(), found);
+        found
     }
 
     #[test]
