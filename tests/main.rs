@@ -15,7 +15,7 @@
 
 mod harness;
 
-mod amendments;
+mod appends;
 mod architecture;
 mod commands;
 mod concurrency;

@@ -1,4 +1,4 @@
-//! Records that are not as the schema says: rescued or set aside, counted, and never lost.
+//! Records that are not as the schema says: rescued or quarantined, counted, and never lost.
 
 use std::collections::BTreeMap;
 
@@ -174,7 +174,7 @@ fn line_ends_blank_lines_a_byte_order_mark_and_gzip_members_change_nothing() {
 }
 
 #[test]
-fn records_that_cannot_be_rows_are_set_aside_with_where_they_came_from_and_why() {
+fn records_that_cannot_be_rows_are_quarantined_with_their_origin() {
     let deep = format!(
         "{{\"DeviceId\":\"deep\",\"x\":{}1{}}}",
         "[".repeat(200),

@@ -1,4 +1,4 @@
-//! The way back from quarantine: what was set aside is listed, shown, and replayed into its snapshot, exactly once, whatever
+//! The way back from quarantine: what is quarantined is listed, shown, and replayed into its snapshot, exactly once, whatever
 //! dies meanwhile.
 
 use std::fs;
@@ -36,12 +36,12 @@ fn blobs() -> Blobs {
 /// The built-in schema, which takes a device's id from `Id` now.
 fn mend_schema(pipeline: &Pipeline) {
     let schema = include_str!("../schemas/info_gathering.toml");
-    let mended = schema.replace("wire = \"DeviceId\"", "wire = \"Id\"");
-    assert_ne!(schema, mended);
-    fs::write(pipeline.folder().join("mended.toml"), mended).unwrap();
+    let corrected = schema.replace("wire = \"DeviceId\"", "wire = \"Id\"");
+    assert_ne!(schema, corrected);
+    fs::write(pipeline.folder().join("corrected.toml"), corrected).unwrap();
 }
 
-const MENDED: [&str; 2] = ["--set", "schema=mended.toml"];
+const CORRECTED: [&str; 2] = ["--set", "schema=corrected.toml"];
 
 #[track_caller]
 fn quarantine(pipeline: &Pipeline, command: &str, arguments: &[&str]) -> String {
@@ -56,7 +56,7 @@ fn answer(pipeline: &Pipeline, command: &str, arguments: &[&str]) -> Value {
     serde_json::from_str(&quarantine(pipeline, command, &json)).unwrap()
 }
 
-/// Number of records set aside, by reason, of the one snapshot that has any.
+/// Number of quarantined records, by reason, of the one snapshot that has any.
 #[track_caller]
 fn listed(pipeline: &Pipeline) -> Value {
     let listed = answer(pipeline, "list", &[]);
@@ -118,7 +118,7 @@ fn comes_back_exactly_once(lake: &Lake) {
     assert_eq!(listed(&pipeline)["reasons"], before());
     assert_eq!(listed(&pipeline)["published"], true);
 
-    // Nothing was mended: nothing changes.
+    // The schema is the same: nothing changes.
     let published = lake.state();
     let unchanged = answer(&pipeline, "replay", &[]);
     assert_eq!(unchanged[0]["rows_added"], 0);
@@ -126,7 +126,7 @@ fn comes_back_exactly_once(lake: &Lake) {
     assert!(lake.state() == published, "the lake changed");
 
     mend_schema(&pipeline);
-    let replayed = answer(&pipeline, "replay", &MENDED);
+    let replayed = answer(&pipeline, "replay", &CORRECTED);
     assert_eq!(
         replayed,
         json!([{"snapshot": SNAPSHOT, "rows_added": 3, "files_added": 3, "remaining": after(), "cut": 0}])
@@ -134,9 +134,9 @@ fn comes_back_exactly_once(lake: &Lake) {
     assert_eq!(listed(&pipeline)["reasons"], after());
     let replayed = lake.on_this_machine();
     holds_all_once(&DuckDb.values(&replayed.table()));
-    pipeline.command("verify", &MENDED).exits_with(0);
+    pipeline.command("verify", &CORRECTED).exits_with(0);
 
-    let again = answer(&pipeline, "replay", &MENDED);
+    let again = answer(&pipeline, "replay", &CORRECTED);
     assert_eq!(again[0]["rows_added"], 0);
     assert!(lake.state() == replayed.state(), "the lake changed");
     assert_eq!(listed(&pipeline)["reasons"], after());
@@ -147,27 +147,27 @@ fn comes_back_exactly_once(lake: &Lake) {
 }
 
 #[test]
-fn records_that_a_mended_schema_reads_come_back_exactly_once_on_disk() {
+fn records_that_a_corrected_schema_reads_come_back_exactly_once_on_disk() {
     comes_back_exactly_once(&Lake::on_disk());
 }
 
 #[test]
-fn records_that_a_mended_schema_reads_come_back_exactly_once_in_s3() {
+fn records_that_a_corrected_schema_reads_come_back_exactly_once_in_s3() {
     comes_back_exactly_once(&Lake::in_moto());
 }
 
 #[test]
-fn records_that_a_mended_schema_reads_come_back_exactly_once_in_azure() {
+fn records_that_a_corrected_schema_reads_come_back_exactly_once_in_azure() {
     comes_back_exactly_once(&Lake::in_azurite());
 }
 
 #[test]
-fn set_aside_records_are_listed_and_shown_with_where_they_came_from_and_why() {
+fn quarantined_records_are_listed_and_shown_with_their_origin() {
     let (blobs, lake) = (blobs(), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);
     assert_eq!(
         quarantine(&pipeline, "list", &[]).trim(),
-        "nothing is set aside"
+        "nothing is quarantined"
     );
     pipeline.run();
 
@@ -207,7 +207,7 @@ fn what_the_gate_refused_can_be_looked_at_and_not_replayed() {
     assert_eq!(listed(&pipeline)["published"], false);
     assert_eq!(listed(&pipeline)["reasons"], before());
     mend_schema(&pipeline);
-    assert_eq!(answer(&pipeline, "replay", &MENDED), json!([]));
+    assert_eq!(answer(&pipeline, "replay", &CORRECTED), json!([]));
     let only = ["replay", "pipeline.toml", "--snapshot", SNAPSHOT];
     let ran = pipeline.plain("quarantine", &only);
     assert_ne!(ran.code, 0);

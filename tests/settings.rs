@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline file is told before anything is done, with its place and a way out; all of it exits 2.
+//! What is wrong with a pipeline file is reported before anything is done, with its place and a way out; all of it exits 2.
 
 use simulator::SnapshotOptions;
 
@@ -16,7 +16,7 @@ fn small() -> Blobs {
     })
 }
 
-/// Asserts that a pipeline so mended is refused with these words, and that the lake stays empty.
+/// Asserts that a pipeline changed so is refused with these words, and that the lake stays empty.
 fn is_refused(from: &str, to: &str, words: &[&str]) {
     let (blobs, lake) = (small(), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);

@@ -1,4 +1,4 @@
-//! A record is decoded or set aside exactly as `serde_json` says that it is an object or not, and a record that is set aside
+//! A record is decoded or quarantined exactly as `serde_json` says that it is an object or not, and a record that is quarantined
 //! leaves no trace in the rows around it.
 
 #![no_main]

@@ -14,7 +14,7 @@ use super::proxy;
 use super::servers::{Kind, Store, azurite, garage, moto};
 use super::{tool, workspace};
 
-/// Where a lake lies. A folder is gone when dropped.
+/// Where a lake is stored. A folder is gone when dropped.
 pub(crate) struct Lake {
     place: Place,
     options: Vec<(String, String)>,

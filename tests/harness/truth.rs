@@ -29,7 +29,7 @@ pub(crate) struct Truth {
     pub(crate) blobs: BTreeMap<String, Counts>,
 }
 
-/// A record that must be set aside.
+/// A record that must be quarantined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quarantined {
     pub(crate) blob: String,

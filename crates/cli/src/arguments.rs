@@ -158,12 +158,12 @@ pub(crate) enum Command {
         ("Delete it", "defender-lake vacuum pipelines/info_gathering.toml --apply"),
     ]))]
     Vacuum(VacuumArguments),
-    /// Look at records that were set aside, and bring them back once they can be read
+    /// Look at quarantined records, and replay them once they can be read
     #[command(subcommand, after_help = examples(&[
-        ("What was set aside, and why", "defender-lake quarantine list pipelines/info_gathering.toml"),
+        ("What is quarantined, and why", "defender-lake quarantine list pipelines/info_gathering.toml"),
         ("The records themselves", "defender-lake quarantine show pipelines/info_gathering.toml --reason missing_key"),
-        ("Add those that a mended schema can read to their snapshots",
-         "defender-lake quarantine replay pipelines/info_gathering.toml --set schema=mended.toml"),
+        ("Add those that a corrected schema can read to their snapshots",
+         "defender-lake quarantine replay pipelines/info_gathering.toml --set schema=corrected.toml"),
     ]))]
     Quarantine(QuarantineCommand),
     /// Describe datasets: columns, wire paths, meaning
@@ -405,9 +405,9 @@ pub(crate) struct VacuumArguments {
 /// `quarantine`
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// List the snapshots that have records set aside, with their number by reason
+    /// List the snapshots that have quarantined records, with their number by reason
     List(QuarantineArguments),
-    /// Print records that were set aside, one JSON object a line
+    /// Print quarantined records, one JSON object a line
     Show {
         #[command(flatten)]
         quarantine: QuarantineSelection,

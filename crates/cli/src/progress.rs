@@ -52,7 +52,7 @@ impl Progress {
 
 struct Bars {
     status: ProgressBar,
-    /// What the status says when no wait is told.
+    /// What the status says when there is no wait.
     doing: Mutex<String>,
     blobs: ProgressBar,
     bytes: ProgressBar,
@@ -317,7 +317,7 @@ mod tests {
         bars.see(&event(Event::WaitOver));
         assert_eq!(bars.status.message(), "info_gathering: listing blobs");
         bars.see(&waiting);
-        // Downloads that had begun go on meanwhile.
+        // Downloads under way go on meanwhile.
         bars.see(&event(Event::Committing { files: 3 }));
         bars.see(&event(Event::WaitOver));
         assert_eq!(bars.status.message(), "committing 3 files");

@@ -76,7 +76,7 @@ pub(crate) fn of(report: &RunReport) -> String {
         line(
             "again",
             format!(
-                "{} parts made anew, because blobs changed or arrived broken",
+                "{} parts made again, because blobs changed or arrived broken",
                 count(report.parts_restarted)
             ),
         );

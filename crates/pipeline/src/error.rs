@@ -314,7 +314,7 @@ impl PipelineError {
                 "publish it with `defender-lake run`"
             }
             Self::OtherColumns { .. } => {
-                "a replay can take wire paths and the group of records that name none from a mended schema or setting; names and types of columns have to stay"
+                "a replay can take wire paths and the group of records that name none from a corrected schema or setting; names and types of columns have to stay"
             }
             Self::SnapshotChanged { .. } => "run the replay again",
             Self::Conflict { .. } => {

@@ -52,7 +52,7 @@ pub enum Event {
         /// The snapshot.
         snapshot: SnapshotId,
     },
-    /// Compressed bytes arrived, or were thrown away to be fetched anew.
+    /// Compressed bytes arrived, or were discarded to be fetched again.
     BytesRead {
         /// Change since the last such event.
         bytes: i64,
@@ -128,7 +128,7 @@ pub type Observer = Arc<dyn Fn(JobEvent) + Send + Sync>;
 pub(crate) type JobObserver = Arc<dyn Fn(Event) + Send + Sync>;
 
 impl Job {
-    /// An observer that is told of this job alone.
+    /// An observer of this job alone.
     pub(crate) fn observed_by(self, observer: &Observer) -> JobObserver {
         let (job, observer) = (Arc::new(self), Arc::clone(observer));
         Arc::new(move |event| {

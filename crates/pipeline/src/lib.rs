@@ -38,5 +38,5 @@ pub use run::publish::RunOptions;
 pub use run::start::{Run, plan, run};
 pub use settings::Settings;
 pub use version::PROGRAM_VERSION;
-pub use work::quarantine_file::SetAsideRecord;
+pub use work::quarantine_file::QuarantineEntry;
 pub use writer::{KeptSnapshot, Orphan, OrphanKind, SnapshotState, VacuumReport};

@@ -78,7 +78,7 @@ pub enum Error {
         /// What became of the write.
         source: Box<Error>,
     },
-    /// The program was told to stop, and the store had not answered by then.
+    /// The program was asked to stop, and the store had not answered by then.
     #[error("stopped: the store did not answer in time to {action} `{path}`")]
     Stopped {
         /// What was tried.

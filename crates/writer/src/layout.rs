@@ -1,9 +1,9 @@
-//! Where everything lies in a lake, as paths from its root with `/` between the names. Pure; touches no store.
+//! Where everything is in a lake, as paths from its root with `/` between the names. Pure; touches no store.
 //!
 //! | path | what |
 //! |---|---|
 //! | `<dataset>/generated_date=…/<partition column>=…/part-<snapshot id>-<number>.parquet` | the table |
-//! | `<dataset>/_delta_log/…` | its log, with `format = "delta"`; else nothing lies below `<dataset>` |
+//! | `<dataset>/_delta_log/…` | its log, with `format = "delta"`; else nothing is below `<dataset>` |
 //! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
 //! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.<run id>.json` after an append |
 //! | `_lake/<dataset>/intents/<run id>.json` | what a commit is about to publish; gone when it is done |
@@ -44,7 +44,7 @@ pub fn delta_log(dataset: &str) -> String {
     format!("{}/_delta_log", table(dataset))
 }
 
-/// The folder that an object lies in.
+/// The folder of an object.
 pub(crate) fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

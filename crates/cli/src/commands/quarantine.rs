@@ -1,4 +1,4 @@
-//! `quarantine`: what was set aside, and the way back.
+//! `quarantine`: what is quarantined, and its replay.
 
 use indicatif::HumanCount;
 use pipeline::report::QuarantineReport;
@@ -30,7 +30,7 @@ async fn list(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         output::json(&found)?;
     } else if found.is_empty() {
-        output::line("nothing is set aside")?;
+        output::line("nothing is quarantined")?;
     } else {
         output::line(&found.iter().map(listed).collect::<String>())?;
     }
@@ -74,9 +74,9 @@ async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         output::json(&replayed)?;
     } else if replayed.is_empty() {
-        output::line("nothing is set aside in published snapshots")?;
+        output::line("nothing is quarantined in published snapshots")?;
     } else {
-        output::line(&replayed.iter().map(told).collect::<String>())?;
+        output::line(&replayed.iter().map(replayed_text).collect::<String>())?;
     }
     let mut unfinished = replayed.iter().filter_map(|one| one.unfinished.as_ref());
     let Some(unfinished) = unfinished.next() else {
@@ -98,7 +98,7 @@ fn listed(snapshot: &QuarantinedSnapshot) -> String {
     head + &reasons(&snapshot.reasons)
 }
 
-fn told(replayed: &Replayed) -> String {
+fn replayed_text(replayed: &Replayed) -> String {
     let mut out = match replayed.rows_added {
         0 => format!("{}  unchanged: nothing passes\n", replayed.snapshot),
         rows => format!(
@@ -144,7 +144,7 @@ mod tests {
             cut: 3,
             unfinished: None,
         };
-        let text = told(&replayed);
+        let text = replayed_text(&replayed);
         assert!(text.starts_with("20220726T100100Z-47d41a0c  1,200 rows added in 2 files\n"));
         assert!(
             text.contains("        3 line_too_long\n  3 of these were too long"),
@@ -157,7 +157,7 @@ mod tests {
             ..replayed
         };
         assert_eq!(
-            told(&nothing),
+            replayed_text(&nothing),
             "20220726T100100Z-47d41a0c  unchanged: nothing passes\n"
         );
     }

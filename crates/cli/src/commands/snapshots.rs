@@ -22,7 +22,7 @@ pub(super) async fn run(arguments: &SnapshotsArguments) -> Result<ExitCode, Fail
 fn line(kept: &KeptSnapshot) -> String {
     let state = match kept.state {
         SnapshotState::Current => "current".to_owned(),
-        SnapshotState::Begun => "begun".to_owned(),
+        SnapshotState::Unfinished => "unfinished".to_owned(),
         SnapshotState::Retired { kept_until, .. } => {
             format!("kept until {}", kept_until.format("%Y-%m-%dT%H:%M:%SZ"))
         }

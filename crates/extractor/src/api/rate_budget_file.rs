@@ -117,7 +117,7 @@ fn open(path: &Path) -> io::Result<(File, State)> {
         }
         Ok(state) => state,
         Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "rate budget file is damaged: counting anew");
+            tracing::warn!(file = %path.display(), %error, "rate budget file is damaged: counting starts again");
             State::default()
         }
     };

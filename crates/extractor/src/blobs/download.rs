@@ -5,7 +5,7 @@
 //! | nothing | the whole body |
 //! | bytes, same container, strong `ETag` | `Range` from the last byte, `If-Match` |
 //! | bytes, another container or no `ETag`, MD5 of the whole | `Range` from the last byte; the MD5 must be the same |
-//! | bytes, neither | the whole body anew |
+//! | bytes, neither | the whole body again |
 //!
 //! A body is whole when its length is the announced one. Damage on the way is found by the transformer, which reads every gzip
 //! stream to its CRC-32 and length. Only a body that is put together without an `ETag` is hashed here: parts of two versions,
@@ -28,7 +28,7 @@ use crate::http::retry::{Attempts, Setback};
 /// The sum is the blob's size after success, and zero after an error or a cancelled download.
 pub type Progress<'a> = dyn Fn(i64) + Send + Sync + 'a;
 
-/// Times that a body which failed a check is fetched anew.
+/// Times that a body which failed a check is fetched again.
 const MAX_FAILED_CHECKS: u32 = 3;
 /// A download is kept in pieces of one size, copied out of the client's buffers: those are of any size up to 400 KB, and while a
 /// few bytes of one are kept it is not filled again. The copy was measured to cost less than the memory that is first touched
@@ -90,7 +90,7 @@ impl<'a> Transfer<'a> {
             };
             let len = self.len();
             if self.failed_checks > failed_checks {
-                // A body fetched anew is a new beginning; how many there may be is counted apart.
+                // A body fetched again is a new beginning; how many there may be is counted apart.
                 attempts.progressed();
                 counted_from = 0;
             }
@@ -262,14 +262,14 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The bytes at hand are not what they should be: the body is fetched anew, a bounded number of times.
+    /// The bytes at hand are not what they should be: the body is fetched again, a bounded number of times.
     fn failed_check(&mut self, error: ExtractorError) -> Setback {
         self.discard();
         self.failed_checks += 1;
         if self.failed_checks >= MAX_FAILED_CHECKS {
             return Setback::Final(error);
         }
-        tracing::info!(blob = %self.blob, %error, "fetching the body anew");
+        tracing::info!(blob = %self.blob, %error, "fetching the body again");
         Setback::passing(error)
     }
 

@@ -60,7 +60,7 @@ impl BlobSource {
     }
 
     /// The blob's compressed body, whole and checked. `expected_size` is what [`Self::size`] said, where it was asked:
-    /// a body of another size is fetched anew, then an error.
+    /// a body of another size is fetched again, then an error.
     pub async fn fetch(
         &self,
         blob: &BlobPath,

@@ -5,7 +5,7 @@
 //! | 403 `AuthenticationFailed`, URL past its end | [`ExtractorError::UrlExpired`] |
 //! | 403 `AuthenticationFailed`, URL not past its end | the key's time may begin late: can pass, then as above |
 //! | 403 otherwise, or a signature that did not match | [`ExtractorError::BlobRefused`] |
-//! | 404 in the first minute after the listing | the copy has not begun: can pass |
+//! | 404 in the first minute after the listing | the copy has not started: can pass |
 //! | 200 with no byte, or while `x-ms-copy-status` is `pending` | the copy has not ended: can pass |
 //! | 408, 409, 429, 5xx | can pass |
 //! | 412, another `ETag` | [`ExtractorError::BlobChanged`] |

@@ -12,7 +12,7 @@ use crate::quarantine::replay::{self, Replayed, reports};
 use crate::report::QuarantineReport;
 use crate::resources::Resources;
 use crate::settings::Settings;
-use crate::work::quarantine_file::{self, SetAsideRecord};
+use crate::work::quarantine_file::{self, QuarantineEntry};
 
 /// What a lake holds of one dataset's quarantined records.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl<'a> Quarantine<'a> {
     }
 
     /// The records of one file that [`Quarantine::list`] names.
-    pub async fn records(&self, file: &str) -> Result<Vec<SetAsideRecord>, PipelineError> {
+    pub async fn records(&self, file: &str) -> Result<Vec<QuarantineEntry>, PipelineError> {
         quarantine_file::read(&self.lake, file).await
     }
 

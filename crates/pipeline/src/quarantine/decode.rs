@@ -9,7 +9,7 @@ use writer::KeyHashes;
 
 use crate::error::PipelineError;
 use crate::plan::PlannedBlob;
-use crate::work::quarantine_file::SetAsideRecord;
+use crate::work::quarantine_file::QuarantineEntry;
 use crate::work::row_groups::RowGroupBuilder;
 use crate::work::segment_context::{SegmentBuffers, SegmentContext};
 use crate::work::segment_output::SegmentOutput;
@@ -19,7 +19,7 @@ use crate::work::segment_sink::{OutputChannel, SegmentSink};
 /// no room for.
 pub(super) fn decode_again(
     context: &SegmentContext,
-    mut files: mpsc::Receiver<Vec<SetAsideRecord>>,
+    mut files: mpsc::Receiver<Vec<QuarantineEntry>>,
     channel: &OutputChannel,
 ) -> Result<VecDeque<SegmentOutput>, PipelineError> {
     let mut sink = SegmentSink::new(channel.clone(), &context.spool_directory);

@@ -30,7 +30,7 @@ use crate::run::run_id::new_run_id;
 use crate::settings::{DuplicateKeys, Settings};
 use crate::version::PROGRAM_VERSION;
 use crate::work::part_assembler::PartAssembler;
-use crate::work::quarantine_file::{self, QuarantineWriter, SetAsideRecord};
+use crate::work::quarantine_file::{self, QuarantineEntry, QuarantineWriter};
 use crate::work::run_context::RunContext;
 use crate::work::staged_part::StagedPart;
 
@@ -204,8 +204,8 @@ impl SnapshotReplay<'_> {
         }
     }
 
-    /// Sends whole records to the job, file by file; writes those that are cut anew.
-    async fn feed(&self, to_job: mpsc::Sender<Vec<SetAsideRecord>>) -> Result<Cut, PipelineError> {
+    /// Sends whole records to the job, file by file; writes those that are cut again.
+    async fn feed(&self, to_job: mpsc::Sender<Vec<QuarantineEntry>>) -> Result<Cut, PipelineError> {
         let mut writer = QuarantineWriter::new(
             &self.context.lake,
             &self.published.identity(),
@@ -217,7 +217,7 @@ impl SnapshotReplay<'_> {
         for file in &self.published.quarantine_files {
             let records = quarantine_file::read(&self.context.lake, file).await?;
             let (beginnings, whole): (Vec<_>, Vec<_>) =
-                records.into_iter().partition(SetAsideRecord::is_cut);
+                records.into_iter().partition(QuarantineEntry::is_cut);
             for record in beginnings {
                 writer.add_line(&record).await?;
                 cut.records += 1;

@@ -137,17 +137,17 @@ pub const KEYS: &[Key] = &[
         r#""15m""#,
         "The longest that a run waits for the rate budget before it gives up.",
     ),
-    key(
+    optional(
         "source.calls_per_minute",
         from_to(1, 10_000),
         "5",
-        "API calls a minute that the service grants.",
+        "API calls a minute, where other programs share what the service grants; by default all of it, by the dataset.",
     ),
-    key(
+    optional(
         "source.calls_per_hour",
         from_to(1, 100_000),
         "20",
-        "API calls an hour that the service grants.",
+        "API calls an hour, as `calls_per_minute`.",
     ),
     key(
         "source.on_new_snapshot",
@@ -252,7 +252,7 @@ pub const KEYS: &[Key] = &[
         "lake.root",
         Kind::Text,
         r#""./lake""#,
-        "Where the lake lies: a folder, s3://bucket/prefix, az://container/prefix or abfss://...",
+        "Where the lake is stored: a folder, s3://bucket/prefix, az://container/prefix or abfss://...",
     ),
     key(
         "lake.format",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,9 +71,9 @@ pub struct ApiSource {
     /// The longest wait for the rate budget.
     pub max_wait: Duration,
     /// Calls a minute.
-    pub calls_per_minute: u32,
+    pub calls_per_minute: NonZeroU32,
     /// Calls an hour.
-    pub calls_per_hour: u32,
+    pub calls_per_hour: NonZeroU32,
     /// Folder where the calls made are kept across runs.
     pub state_dir: PathBuf,
     /// What to do when the service replaces the snapshot under way.

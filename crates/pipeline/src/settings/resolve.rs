@@ -1,9 +1,10 @@
 //! Values to [`Settings`], section by section. The values that count are chosen before, in `exclusive`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataset::Dataset;
+use dataset::{CallLimits, Dataset};
 use writer::TableFormat;
 
 use super::error::{Place, SettingsError};
@@ -28,15 +29,17 @@ pub(super) enum Purpose {
 pub(super) fn resolve(
     purpose: Purpose,
     values: &Values,
+    limits: CallLimits,
     environment: &impl Fn(&str) -> Option<String>,
 ) -> Result<Settings, SettingsError> {
+    let dataset = dataset(values)?;
     Ok(Settings {
-        dataset: dataset(values)?,
-        source: source(purpose, values, environment)?,
+        source: source(purpose, values, dataset.limits, environment)?,
         lake: lake(values)?,
         work: work(values)?,
         gate: gate(values)?,
         shown: shown(values),
+        dataset,
     })
 }
 
@@ -83,8 +86,8 @@ fn source(
     let sas_valid_hours = values.integer("source.sas_valid_hours")?;
     let blob_hosts = values.text_list("source.blob_hosts")?.unwrap_or_default();
     let max_wait = duration(values, "source.max_wait")?;
-    let calls_per_minute = values.integer("source.calls_per_minute")?;
-    let calls_per_hour = values.integer("source.calls_per_hour")?;
+    let calls_per_minute = values.integer::<u32>("source.calls_per_minute")?;
+    let calls_per_hour = values.integer::<u32>("source.calls_per_hour")?;
     let state_dir = values.text(STATE_DIR)?;
     let on_new_snapshot = match values.choice("source.on_new_snapshot")? {
         Some("stop") => OnNewSnapshot::Stop,
@@ -105,8 +108,12 @@ fn source(
             sas_valid_hours,
             blob_hosts,
             max_wait,
-            calls_per_minute: required(values, "source.calls_per_minute", calls_per_minute)?,
-            calls_per_hour: required(values, "source.calls_per_hour", calls_per_hour)?,
+            calls_per_minute: calls_per_minute
+                .and_then(NonZeroU32::new)
+                .unwrap_or(limits.calls_per_minute),
+            calls_per_hour: calls_per_hour
+                .and_then(NonZeroU32::new)
+                .unwrap_or(limits.calls_per_hour),
             state_dir: match state_dir {
                 Some(folder) => PathBuf::from(folder),
                 None => cache_dir(environment).ok_or_else(|| SettingsError::NoStateDir {

@@ -81,7 +81,8 @@ fn the_documented_form_is_read_with_variables_and_defaults() {
     );
     assert_eq!(api.sas_valid_hours, None);
     assert_eq!(api.max_wait, Duration::from_secs(15 * 60));
-    assert_eq!((api.calls_per_minute, api.calls_per_hour), (5, 20));
+    let calls = (api.calls_per_minute.get(), api.calls_per_hour.get());
+    assert_eq!(calls, (5, 20));
     let Auth::ClientSecret {
         tenant_id,
         client_id,

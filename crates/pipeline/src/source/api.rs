@@ -2,7 +2,6 @@
 //!
 //! The only part of the pipeline that calls the API. Downloads nothing.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,8 +93,8 @@ fn export_api(
     let state_file = api.state_dir.join(RATE_BUDGET_FILE);
     prepare_state_folder(&state_file)?;
     let budget = RateBudgetSettings {
-        per_minute: NonZeroU32::new(api.calls_per_minute).unwrap_or(NonZeroU32::MIN),
-        per_hour: NonZeroU32::new(api.calls_per_hour).unwrap_or(NonZeroU32::MIN),
+        per_minute: api.calls_per_minute,
+        per_hour: api.calls_per_hour,
         max_wait: api.max_wait,
         state_file: Some(state_file),
     };

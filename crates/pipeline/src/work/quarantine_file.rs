@@ -20,7 +20,7 @@ const FILE_BYTES: usize = 8 << 20;
 
 /// A record that was quarantined: one line of a quarantine file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetAsideRecord {
+pub struct QuarantineEntry {
     /// Blob path.
     pub blob: String,
     /// Line in the inflated blob, from 1.
@@ -39,7 +39,7 @@ pub struct SetAsideRecord {
     pub raw_base64: Option<String>,
 }
 
-impl SetAsideRecord {
+impl QuarantineEntry {
     fn new(blob: &str, record: &QuarantinedRecord) -> Self {
         let raw = std::str::from_utf8(&record.raw).ok();
         Self {
@@ -69,7 +69,7 @@ impl SetAsideRecord {
 }
 
 /// The records of a quarantine file.
-pub(crate) async fn read(lake: &Lake, path: &str) -> Result<Vec<SetAsideRecord>, PipelineError> {
+pub(crate) async fn read(lake: &Lake, path: &str) -> Result<Vec<QuarantineEntry>, PipelineError> {
     let content = lake.get(path).await?.unwrap_or_default();
     let lines = content.split(|byte| *byte == b'\n');
     lines
@@ -124,12 +124,12 @@ impl QuarantineWriter {
         records: &[QuarantinedRecord],
     ) -> Result<(), PipelineError> {
         for record in records {
-            self.add_line(&SetAsideRecord::new(blob, record)).await?;
+            self.add_line(&QuarantineEntry::new(blob, record)).await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn add_line(&mut self, record: &SetAsideRecord) -> Result<(), PipelineError> {
+    pub(crate) async fn add_line(&mut self, record: &QuarantineEntry) -> Result<(), PipelineError> {
         serde_json::to_writer(&mut self.lines, record)
             .map_err(|error| PipelineError::Defect(error.to_string()))?;
         self.lines.push(b'\n');
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn records_come_back_as_they_were_set_aside() {
+    async fn records_come_back_as_they_were_quarantined() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_str().unwrap();
         let lake = Lake::open(root, &std::collections::BTreeMap::new()).unwrap();

@@ -104,7 +104,7 @@ impl<R: Read> Records<R> {
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Bytes by which a stream is told apart.
+/// Bytes by which its framing is found.
 const LOOK_AHEAD: usize = 64;
 
 #[cfg(test)]

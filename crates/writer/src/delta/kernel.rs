@@ -38,7 +38,7 @@ pub(crate) struct KernelLog {
 /// A checkpoint that has been written, and of which the log does not tell yet.
 pub(crate) struct WrittenCheckpoint {
     writer: CheckpointWriter,
-    told: LastCheckpointHintStats,
+    hint: LastCheckpointHintStats,
 }
 
 /// How a store is called by the kernel. To be made in tokio's context, and used from a thread that may block.
@@ -127,15 +127,15 @@ impl KernelLog {
         drop(actions);
         let state = Arc::into_inner(state)
             .ok_or_else(|| Error::generic("the actions of a checkpoint are still being read"))?;
-        let told = LastCheckpointHintStats::from_reconciliation_state(state, document.bytes(), 0)?;
-        Ok(WrittenCheckpoint { writer, told })
+        let hint = LastCheckpointHintStats::from_reconciliation_state(state, document.bytes(), 0)?;
+        Ok(WrittenCheckpoint { writer, hint })
     }
 
     /// Makes the log tell of a checkpoint that is in its place.
     pub(crate) fn announce(&self, checkpoint: WrittenCheckpoint) -> DeltaResult<()> {
         checkpoint
             .writer
-            .finalize(self.engine.as_ref(), &checkpoint.told)
+            .finalize(self.engine.as_ref(), &checkpoint.hint)
     }
 }
 

@@ -35,7 +35,7 @@ use crate::store::remote::ConditionalPut;
 const CHECKPOINT_INTERVAL: u64 = 10;
 /// How long entries that a checkpoint covers are kept, unless the table says otherwise.
 const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Where the table lies as Delta's kernel sees it: at the root of a store of its own.
+/// Where the table is as Delta's kernel sees it: at the root of a store of its own.
 const TABLE_URL: &str = "lake://table/";
 /// Features that another program may have given the table, and that files and entries such as these keep.
 const FEATURES: [&str; 5] = [
@@ -333,7 +333,7 @@ impl DeltaLog {
         Error::DeltaLog {
             dataset: self.dataset.clone(),
             message: format!(
-                "the table has `{path}`, which another program wrote: what replaces it cannot be told"
+                "the table has `{path}`, which another program wrote: what replaces it is not known"
             ),
         }
     }

@@ -40,7 +40,7 @@ pub enum SnapshotState {
         kept_until: DateTime<Utc>,
     },
     /// A commit of it is under way, or died.
-    Begun,
+    Unfinished,
 }
 
 /// All snapshots of a table, oldest first. Writes nothing.
@@ -72,7 +72,7 @@ pub async fn snapshots(
         if !latest.is_current(&snapshot.snapshot) {
             kept.push(KeptSnapshot {
                 snapshot,
-                state: SnapshotState::Begun,
+                state: SnapshotState::Unfinished,
             });
         }
     }

@@ -29,7 +29,7 @@ use crate::table::manifest::Manifest;
 use crate::table::settings::TableSettings;
 use crate::table::state::Table;
 
-/// What a vacuum found, and deleted if it was told to.
+/// What a vacuum found, and deleted if it was asked to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct VacuumReport {
     /// Whether it was deleted.
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_dead_run_has_set_aside_of_a_published_snapshot_is_found() {
+    async fn what_a_dead_run_has_quarantined_of_a_snapshot_is_found() {
         let (_folder, [lake, ..]) = lakes();
         committed(&lake, &snapshot(25, 10), "run", 5).await;
         let (dead, alive) = ("20220726T110000Z-0a1b2c3d", "20220726T110000Z-4e5f6a7b");

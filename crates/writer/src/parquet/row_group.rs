@@ -51,7 +51,7 @@ pub struct EncodedRowGroup {
     pub(crate) content: Bytes,
     /// Where the memory of `content` goes afterwards.
     pub(crate) buffers: KeptBuffers,
-    /// Where each lies in `content`, and what is in it.
+    /// Where each is in `content`, and what is in it.
     pub(crate) columns: Vec<ColumnCloseResult>,
     pub(crate) statistics: Vec<Collected>,
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::parquet::row_group::EncodedRowGroup;
 
-/// A nameless file for the bytes of row groups. It goes with the spool and the last row group that lies in it.
+/// An unnamed temporary file for the bytes of row groups. It goes with the spool and the last row group that is in it.
 #[derive(Debug)]
 pub struct RowGroupSpool(Arc<Mutex<File>>);
 

@@ -1,7 +1,7 @@
 //! Bounds and null counts of a file's columns, from the statistics of its column chunks.
 //!
 //! Kept for the string columns of the unique key and for all top-level timestamps, dates and integers: what
-//! readers filter by. Bounds are bounds: no value lies outside, but strings longer than 64 bytes are cut.
+//! readers filter by. Bounds are bounds: no value is outside, but strings longer than 64 bytes are cut.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Encoded row groups to one Parquet file in the store, uploaded while it grows and left invisible.
 //!
 //! Memory: the row group being appended and two upload parts, whatever the size of the file. On local disk a row group goes to the
-//! file from where it lies, unless it is small.
+//! file from where it is, unless it is small.
 
 use std::sync::Arc;
 

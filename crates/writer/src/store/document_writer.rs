@@ -31,7 +31,7 @@ enum Kept {
 }
 
 impl DocumentWriter {
-    /// `folder` is where the temporary file lies, on local disk.
+    /// `folder` is where the temporary file is, on local disk.
     pub(crate) async fn new(store: &Store, folder: &str) -> Result<Self> {
         layout::check(folder)?;
         let kept = match store {

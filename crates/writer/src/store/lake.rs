@@ -65,7 +65,7 @@ impl Lake {
         Self { shown, store }
     }
 
-    /// The same lake for a program that can be told to stop: after that a request of the store ends within two seconds, with
+    /// The same lake for a program that can be asked to stop: after that a request of the store ends within two seconds, with
     /// [`Error::Stopped`] if there was no answer.
     #[must_use]
     pub fn until(mut self, stop: CancellationToken) -> Self {
@@ -121,8 +121,8 @@ impl Lake {
         writer.replace(path).await
     }
 
-    /// The same for what a run writes before its commit. On local disk the temporary file lies with what the run has staged:
-    /// if the run dies, whoever tidies up that takes it along.
+    /// The same for what a run writes before its commit. On local disk the temporary file is with what the run has staged:
+    /// if the run dies, whoever deletes that deletes it too.
     ///
     /// # Errors
     /// What the store answers.

@@ -1,4 +1,4 @@
-//! What runs have staged: known by run, so that what a dead run left can be told from what a living one needs.
+//! What runs have staged: known by run, so that what a dead run left can be distinguished from what a living one needs.
 //!
 //! | lake | below the run's folder | a run is dead when |
 //! |---|---|---|

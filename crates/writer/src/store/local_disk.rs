@@ -119,7 +119,7 @@ impl LocalDisk {
         create_folder(&self.place(path)?)
     }
 
-    /// Creates the folders that [`Self::publish`] will move files to, each given with its place: what lies in the same folder
+    /// Creates the folders that [`Self::publish`] will move files to, each given with its place: what is in the same folder
     /// costs one fsync together.
     pub(crate) fn create_folders(&self, moves: &[(String, String)]) -> io::Result<()> {
         let mut changed = BTreeSet::new();
@@ -267,7 +267,7 @@ impl LocalDisk {
     }
 }
 
-/// Whether an open file is the one that lies at the path now.
+/// Whether an open file is the one at the path now.
 #[cfg(unix)]
 fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! How long the store may take to answer once the program was told to stop. A store that does not answer then is not
+//! How long the store may take to answer once the program was asked to stop. A store that does not answer then is not
 //! asked again: every further request ends at once.
 
 use std::future::Future;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// What one request may take after the signal. The program promises to end within two seconds.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// Ends requests that go on after the program was told to stop. Clones share what they know.
+/// Ends requests that go on after the program was asked to stop. Clones share what they know.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Patience {
     /// `None`: nobody can tell the program to stop.
@@ -32,7 +32,7 @@ impl Patience {
     /// Waits for a request's answer.
     ///
     /// # Errors
-    /// The request's own; [`Error::Stopped`] if the program was told to stop and the answer did not come.
+    /// The request's own; [`Error::Stopped`] if the program was asked to stop and the answer did not come.
     pub(crate) async fn wait<T>(
         &self,
         action: &'static str,

@@ -40,7 +40,7 @@ pub struct Manifest {
     pub bytes: u64,
     /// Records read from the blobs: rows and quarantined ones.
     pub records_read: u64,
-    /// Records set aside.
+    /// Quarantined records.
     pub records_quarantined: u64,
     /// Rows whose unique key another row has.
     #[serde(default)]
@@ -48,7 +48,7 @@ pub struct Manifest {
     /// How often rows were added to the snapshot after it was published.
     #[serde(default)]
     pub amendment: u32,
-    /// The files of the records set aside, sorted by path.
+    /// The files of the quarantined records, sorted by path.
     #[serde(default)]
     pub quarantine_files: Vec<String>,
     /// The files, sorted by path.
@@ -68,7 +68,7 @@ pub struct BlobCounts {
     pub records: u64,
     /// Rows written.
     pub rows: u64,
-    /// Records set aside.
+    /// Quarantined records.
     pub quarantined: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The program is killed at every step of what changes a published snapshot: a rollback, a replay of records set aside.
+//! The program is killed at every step of what changes a published snapshot: a rollback, a replay of quarantined records.
 //! The next command, whatever it is, leaves the state before or the state after.
 
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ const REPLAY_STEPS: &[&str] = &[
 ];
 const KEEPING: [&str; 2] = ["--set", "lake.retire_after=1h"];
 /// A device group for records without one.
-const MENDED: [&str; 2] = ["--set", "source.rbac_group_id=9"];
+const CORRECTED: [&str; 2] = ["--set", "source.rbac_group_id=9"];
 
 fn readers(lake: &Lake) -> &'static [&'static str] {
     match lake.root().contains("://") {
@@ -114,7 +114,7 @@ fn a_rollback_that_dies_at_any_step_is_finished_or_undone_in_azure() {
 }
 
 /// Two rows, a record that wants a device group, and one that is none; of another minute each time.
-fn with_records_set_aside(minute: u32) -> Blobs {
+fn with_quarantined_records(minute: u32) -> Blobs {
     let blobs = Blobs::none();
     let time = format!("2026-05-03/10{minute:02}/");
     let at = |group, part| path(group, part).replace("2026-05-03/1001/", &time);
@@ -134,7 +134,7 @@ fn replays_that_die(lake: &Lake, next: &[&[&str]]) {
         for next in next[step % next.len()] {
             minute += 1;
             let words = format!("{failpoint}, then {next}");
-            let blobs = with_records_set_aside(minute);
+            let blobs = with_quarantined_records(minute);
             let mut pipeline = impatient(&blobs, lake);
             pipeline.run();
             let poller = poller.get_or_insert_with(|| Poller::start(lake, readers(lake)));
@@ -142,8 +142,8 @@ fn replays_that_die(lake: &Lake, next: &[&[&str]]) {
                 "quarantine",
                 "replay",
                 "pipeline.toml",
-                MENDED[0],
-                MENDED[1],
+                CORRECTED[0],
+                CORRECTED[1],
             ];
             dies(&mut pipeline, failpoint, &replay);
             let (before, after) = (BTreeSet::from([2]), BTreeSet::from([3]));
