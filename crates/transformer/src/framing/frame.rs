@@ -1,4 +1,6 @@
-//! One record as it stands in a blob, not yet looked into.
+//! One record as it stands in a blob, not yet looked into, and what keeps records from being found.
+
+use thiserror::Error;
 
 /// How much of a record beyond the limit is kept.
 pub(super) const KEPT_OF_TOO_LONG: usize = 4096;
@@ -14,4 +16,14 @@ pub struct Frame<'a> {
     pub offset: u64,
     /// Whether it is longer than the limit.
     pub too_long: bool,
+}
+
+/// A JSON array that cannot be split into its elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("line {line}: {what}")]
+pub struct FramingError {
+    /// Number of the line, from 1.
+    pub line: u64,
+    /// What is wrong there.
+    pub what: &'static str,
 }

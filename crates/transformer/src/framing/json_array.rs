@@ -4,8 +4,7 @@
 
 use std::io::{self, Read};
 
-use super::FramingError;
-use super::frame::{Frame, KEPT_OF_TOO_LONG};
+use super::frame::{Frame, FramingError, KEPT_OF_TOO_LONG};
 use super::window::Window;
 
 /// Reads the elements of an array whose opening bracket was consumed.

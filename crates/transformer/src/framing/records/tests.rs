@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::window::READ_SIZE;
 use super::*;
+use crate::framing::window::READ_SIZE;
 
 /// Gives at most `step` bytes at a time.
 struct Trickle<'a>(&'a [u8], usize);
