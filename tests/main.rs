@@ -34,6 +34,7 @@ mod readers;
 mod readme;
 mod refusals;
 mod report;
+mod script_files;
 mod secrets;
 mod settings;
 mod signals;

@@ -21,6 +21,14 @@ pub enum PipelineError {
         /// What is wrong.
         source: TransformError,
     },
+    /// A file on disk cannot be read to its end.
+    #[error("file of blob {blob}: {source}")]
+    UnreadableFile {
+        /// Blob path.
+        blob: String,
+        /// What is wrong.
+        source: TransformError,
+    },
     /// A blob inflates to more than is allowed.
     #[error("blob {blob} inflates to more than {limit} bytes, {rule}")]
     BlobTooLarge {
@@ -243,6 +251,7 @@ impl PipelineError {
                 writer::Error::Configuration { .. }
                     | writer::Error::HasDeltaLog { .. }
                     | writer::Error::ColumnType { .. }
+                    | writer::Error::PartitionColumns { .. }
                     | writer::Error::NoConditionalPut { .. }
             ),
             Self::NoDeltaLog { .. } => true,
@@ -254,6 +263,7 @@ impl PipelineError {
             | Self::OtherColumns { .. }
             | Self::SnapshotNotFound { .. } => true,
             Self::Transform { .. }
+            | Self::UnreadableFile { .. }
             | Self::ImpossibleTime { .. }
             | Self::BlobTooLarge { .. }
             | Self::Refused(_)
@@ -284,6 +294,9 @@ impl PipelineError {
             Self::Write(error) => return lake_advice(error),
             Self::Transform { .. } => {
                 "the blob arrived as the blob store holds it: run again later, and if it stays broken, report its path to the service's support"
+            }
+            Self::UnreadableFile { .. } => {
+                "the file stays as it is: replace it by a whole one, or leave it out of `source.files`"
             }
             Self::BlobTooLarge { .. } => {
                 "if the blob is no gzip bomb, raise `work.max_blob_inflated` if that is the limit; else report its path to the service's support"

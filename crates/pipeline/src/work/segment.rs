@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use extractor::Spool;
-use transformer::{BatchLimits, GroupSource, TransformError, decode_blob};
+use transformer::{BatchLimits, Compression, GroupSource, TransformError, decode_blob};
 use writer::KeyHashes;
 
 use crate::error::PipelineError;
@@ -49,11 +49,11 @@ pub(crate) fn process(
         };
         let mut keys = KeyHashes::new(&context.keys);
         // What stopped the job is the reason, and not that its blob ended early.
+        let compression = context.compression;
         let failed = |error| {
             let stopped = channel.check_open().err();
-            stopped.unwrap_or_else(|| undecodable(&blob, rule, error))
+            stopped.unwrap_or_else(|| undecodable(&blob, compression, rule, error))
         };
-        let compression = context.compression;
         let mut batches =
             decode_blob(reader, compression, group_source, decoder, limits).map_err(failed)?;
         while let Some(progress) = batches.next_batch().map_err(failed)? {
@@ -85,11 +85,17 @@ pub(crate) fn process(
     Ok(sink.into_unsent())
 }
 
-/// `rule` is the one that limits what the blob may inflate to.
-fn undecodable(blob: &PlannedBlob, rule: &'static str, source: TransformError) -> PipelineError {
+/// `rule` is the one that limits what the blob may inflate to; `compression` is not known of a file on disk.
+fn undecodable(
+    blob: &PlannedBlob,
+    compression: Option<Compression>,
+    rule: &'static str,
+    source: TransformError,
+) -> PipelineError {
     let blob = blob.path.to_string();
     match source {
         TransformError::TooLarge { limit } => PipelineError::BlobTooLarge { blob, limit, rule },
+        source if compression.is_none() => PipelineError::UnreadableFile { blob, source },
         source => PipelineError::Transform { blob, source },
     }
 }

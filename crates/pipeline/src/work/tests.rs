@@ -138,7 +138,7 @@ async fn a_broken_file_on_disk_stays_broken_and_a_bomb_is_named_with_its_setting
     let outcome = work(&place, &[], |plan, _| plan).await;
     let error = outcome.work.unwrap_err();
     assert!(error.to_string().contains("part-00009"), "{error}");
-    assert!(matches!(error, PipelineError::Transform { .. }));
+    assert!(matches!(error, PipelineError::UnreadableFile { .. }));
     assert_eq!(outcome.staged, 0);
 
     place.file(&place.path(path), &whole);
