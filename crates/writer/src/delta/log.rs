@@ -21,12 +21,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::delta::kernel::KernelLog;
-use crate::delta::sorted_listing::SortedFolder;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::parquet::data_file::DataFile;
 use crate::parquet::statistics::Bounds;
-use crate::store::backend::{Store, blocking};
 use crate::store::document_writer::DocumentWriter;
 use crate::store::lake::Lake;
 use crate::store::remote::ConditionalPut;
@@ -655,19 +653,9 @@ impl DeltaLog {
     /// The store, rooted at the table's folder.
     async fn objects(&self) -> Result<Arc<dyn ObjectStore>> {
         let table = layout::table(&self.dataset);
-        Ok(match &self.lake.store {
-            Store::Local(disk) => {
-                let log = layout::delta_log(&self.dataset);
-                let opened = blocking(disk, "open", &log, move |disk, log| {
-                    disk.create_folder(&table)?;
-                    disk.place(log)?;
-                    Ok(SortedFolder::open(&disk.place(&table)?))
-                });
-                let folder = opened.await?;
-                Arc::new(folder.map_err(|error| Error::store("open", &log, &error))?)
-            }
-            Store::Remote(remote) => remote.folder(&table),
-        })
+        self.lake
+            .objects(&table, &layout::delta_log(&self.dataset))
+            .await
     }
 }
 

@@ -3,4 +3,3 @@
 pub(crate) mod kernel;
 pub(crate) mod log;
 pub(crate) mod schema;
-pub(crate) mod sorted_listing;

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use object_store::ObjectStore;
 use secrecy::SecretString;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,7 @@ use crate::store::object::{ObjectInfo, Version, sha256};
 use crate::store::options;
 use crate::store::patience::Patience;
 use crate::store::remote::ConditionalPut;
+use crate::store::sorted_folder::SortedFolder;
 
 /// A place that holds tables and their control documents. Cheap to clone. Prints as its root, without secrets.
 #[derive(Clone)]
@@ -317,6 +320,24 @@ impl Lake {
                 Ok(file)
             }
         }
+    }
+
+    /// The store rooted at a folder, with sorted listings. On local disk the folder is created, and `below`, a folder in it, must
+    /// not lead out of the lake.
+    pub(crate) async fn objects(&self, folder: &str, below: &str) -> Result<Arc<dyn ObjectStore>> {
+        Ok(match &self.store {
+            Store::Local(disk) => {
+                let folder = folder.to_owned();
+                let opened = blocking(disk, "open", below, move |disk, below| {
+                    disk.create_folder(&folder)?;
+                    disk.place(below)?;
+                    Ok(SortedFolder::open(&disk.place(&folder)?))
+                });
+                let opened = opened.await?;
+                Arc::new(opened.map_err(|error| Error::store("open", below, &error))?)
+            }
+            Store::Remote(remote) => remote.folder(folder),
+        })
     }
 
     /// Reads an object to its end for its hexadecimal SHA-256.

@@ -1,5 +1,5 @@
-//! A folder on local disk as Delta's kernel reads a table's log in it: with sorted listings. This program's own log entries
-//! come another way, as [`crate::store::document_writer::DocumentWriter`]s.
+//! A folder on local disk as an object store with sorted listings, which Delta's kernel expects. What this program writes itself comes
+//! another way, as [`crate::store::document_writer::DocumentWriter`]s.
 
 use std::fmt;
 use std::path::Path as FilePath;
