@@ -240,12 +240,14 @@ impl<R: Read> BlobDecoder<'_, R> {
 
     fn unreadable(&self, source: io::Error) -> TransformError {
         let inner = source.get_ref();
-        if inner.is_some_and(|inner| inner.is::<TooLarge>()) {
-            let limit = self.limits.inflated_bytes;
-            return TransformError::TooLarge { limit };
-        }
-        if let Some(framing) = inner.and_then(|inner| inner.downcast_ref::<FramingError>()) {
-            return (*framing).into();
+        if let Some(inner) = inner {
+            if inner.is::<TooLarge>() {
+                let limit = self.limits.inflated_bytes;
+                return TransformError::TooLarge { limit };
+            }
+            if let Some(framing) = inner.downcast_ref::<FramingError>() {
+                return (*framing).into();
+            }
         }
         TransformError::Inflate {
             inflated_bytes: self.frames.bytes_read(),

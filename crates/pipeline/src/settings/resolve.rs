@@ -29,7 +29,6 @@ pub(super) enum Purpose {
 pub(super) fn resolve(
     purpose: Purpose,
     values: &Values,
-    limits: CallLimits,
     environment: &impl Fn(&str) -> Option<String>,
 ) -> Result<Settings, SettingsError> {
     let dataset = dataset(values)?;
@@ -80,6 +79,7 @@ fn dataset(values: &Values) -> Result<Dataset, SettingsError> {
 fn source(
     purpose: Purpose,
     values: &Values,
+    limits: CallLimits,
     environment: &impl Fn(&str) -> Option<String>,
 ) -> Result<Source, SettingsError> {
     // Read whether or not it is used, so that a wrong value never hides behind the kind of source.
