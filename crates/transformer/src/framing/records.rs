@@ -52,7 +52,7 @@ impl<R: Read> Records<R> {
     /// The next record, or line; none at the end.
     ///
     /// # Errors
-    /// Those of the stream; one that holds a [`FramingError`].
+    /// Those of the stream; one that holds a [`super::FramingError`].
     pub fn next_record(&mut self) -> io::Result<Option<Frame<'_>>> {
         if self.framing.is_none() {
             let framing = self.begin()?;
