@@ -92,6 +92,7 @@ bench-stages: ## Micro benchmarks: inflate, decode and encode, each on one threa
 	cargo bench --locked --package stage-benchmarks
 
 .PHONY: profile
+profile: export CARGO_PROFILE_RELEASE_STRIP := debuginfo
 profile: build ## Where the CPU time goes, by stage and function, as perf samples it -> benches/PROFILE.md
 	tools/install.sh perf
 	python3 benches/cpu_profile.py $(BINARY) --results benches/PROFILE.md
