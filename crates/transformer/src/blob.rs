@@ -49,6 +49,30 @@ pub struct BlobCounts {
     pub drift: HashMap<(String, DriftKind), u64>,
 }
 
+impl BlobCounts {
+    /// Counts what decoding a text at that line and offset gave, and quarantines it if it is no record. Gives how much of it was
+    /// read.
+    fn take(
+        &mut self,
+        decoded: Result<usize, Reason>,
+        text: &[u8],
+        (line, offset): (u64, u64),
+        quarantined: &mut Vec<QuarantinedRecord>,
+    ) -> usize {
+        self.records += 1;
+        decoded.unwrap_or_else(|reason| {
+            self.quarantined += 1;
+            quarantined.push(QuarantinedRecord {
+                line,
+                offset,
+                reason,
+                raw: text.to_vec(),
+            });
+            text.len()
+        })
+    }
+}
+
 /// Why a blob cannot be read to its end.
 #[derive(Debug, Error)]
 pub enum TransformError {
@@ -169,26 +193,17 @@ impl<R: Read> BlobDecoder<'_, R> {
             } else {
                 self.records.decode_first(frame.bytes)
             };
-            self.counts.records += 1;
-            match decoded {
-                Ok(read) if read < frame.bytes.len() => {
-                    self.joined = Some(Joined {
-                        text: frame.bytes.to_vec(),
-                        at: read,
-                        line: frame.line,
-                        offset: frame.offset,
-                    });
-                }
-                Ok(_) => {}
-                Err(reason) => {
-                    self.counts.quarantined += 1;
-                    quarantined.push(QuarantinedRecord {
-                        line: frame.line,
-                        offset: frame.offset,
-                        reason,
-                        raw: frame.bytes.to_vec(),
-                    });
-                }
+            let place = (frame.line, frame.offset);
+            let read = self
+                .counts
+                .take(decoded, frame.bytes, place, &mut quarantined);
+            if read < frame.bytes.len() {
+                self.joined = Some(Joined {
+                    text: frame.bytes.to_vec(),
+                    at: read,
+                    line: frame.line,
+                    offset: frame.offset,
+                });
             }
         }
         let rows = self.records.rows();
@@ -204,26 +219,14 @@ impl<R: Read> BlobDecoder<'_, R> {
     #[cold]
     fn decode_joined(&mut self, joined: Joined, quarantined: &mut Vec<QuarantinedRecord>) -> usize {
         let rest = &joined.text[joined.at..];
-        self.counts.records += 1;
-        match self.records.decode_first(rest) {
-            Ok(read) => {
-                let at = joined.at + read;
-                if read < rest.len() {
-                    self.joined = Some(Joined { at, ..joined });
-                }
-                read
-            }
-            Err(reason) => {
-                self.counts.quarantined += 1;
-                quarantined.push(QuarantinedRecord {
-                    line: joined.line,
-                    offset: joined.offset + joined.at as u64,
-                    reason,
-                    raw: rest.to_vec(),
-                });
-                rest.len()
-            }
+        let decoded = self.records.decode_first(rest);
+        let place = (joined.line, joined.offset + joined.at as u64);
+        let read = self.counts.take(decoded, rest, place, quarantined);
+        if read < rest.len() {
+            let at = joined.at + read;
+            self.joined = Some(Joined { at, ..joined });
         }
+        read
     }
 
     /// Names text that no line of it could be read of.

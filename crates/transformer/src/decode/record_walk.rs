@@ -91,20 +91,29 @@ impl RecordWalk {
 
     /// Begins a record.
     pub(super) fn begin_record(&mut self) {
+        self.spellings.begin_record();
+        self.begin_walk();
+    }
+
+    fn begin_walk(&mut self) {
         self.rescue.clear();
         self.record_group = None;
-        self.spellings.begin_record();
+        self.spellings.begin_walk();
     }
 
     /// Learns what is to be learned from the record that was walked. True if it is then to be walked again: nothing of it is
     /// left here, and its row is to be cleared.
     #[inline]
     pub(super) fn learn(&mut self, tree: &mut WireTree) -> bool {
-        self.spellings.is_provisional() && self.learn_spellings(tree)
+        let is_provisional = self.spellings.is_provisional();
+        if is_provisional {
+            self.learn_spellings(tree);
+        }
+        is_provisional
     }
 
     #[cold]
-    fn learn_spellings(&mut self, tree: &mut WireTree) -> bool {
+    fn learn_spellings(&mut self, tree: &mut WireTree) {
         for (node, key) in self.spellings.take_to_learn() {
             if tree.learn(node, &key) {
                 // The last one stands for the beginning and stays the last.
@@ -112,10 +121,7 @@ impl RecordWalk {
                 children.insert(children.len() - 1, ChildState::default());
             }
         }
-        self.rescue.clear();
-        self.record_group = None;
-        self.spellings.begin_walk();
-        true
+        self.begin_walk();
     }
 
     /// Counts the learned spellings that the record used, which is a row now.
@@ -448,13 +454,7 @@ impl RecordWalk {
     ) -> Result<Fit, JsonError> {
         if let (Column::StructList(lists), Some(structs)) = (&mut *column, &mut self.structs[index])
         {
-            let text = match first {
-                Some(b'"') => {
-                    scanner.step_quote();
-                    Some(scanner.string()?)
-                }
-                _ => None,
-            };
+            let text = scanner.string_after(first)?;
             return nested(
                 text,
                 &mut self.text,

@@ -262,6 +262,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The string that comes next, if `first`, which `peek` showed, is its quote.
+    #[inline]
+    pub(crate) fn string_after(
+        &mut self,
+        first: Option<u8>,
+    ) -> Result<Option<RawText<'a>>, JsonError> {
+        if first != Some(b'"') {
+            return Ok(None);
+        }
+        self.step_quote();
+        self.string().map(Some)
+    }
+
     /// The string whose opening quote was stepped over, unescaped to the start of `buffer`, as by [`escapes::unescape`]. Gives
     /// the value's length.
     ///

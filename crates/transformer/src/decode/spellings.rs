@@ -24,11 +24,10 @@ pub(super) struct Spellings {
 }
 
 impl Spellings {
-    /// Begins a record.
+    /// Forgets the record before; the walk over the new one is begun apart.
     pub(super) fn begin_record(&mut self) {
         self.outranked.clear();
         self.to_learn.clear();
-        self.begin_walk();
     }
 
     /// Begins a struct of a list, which is part of the open record.
@@ -36,7 +35,7 @@ impl Spellings {
         self.walk += 1;
     }
 
-    /// Begins a record again.
+    /// Begins a record, or begins it again.
     pub(super) fn begin_walk(&mut self) {
         self.walk += 1;
         self.used.clear();

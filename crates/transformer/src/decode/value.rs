@@ -31,13 +31,7 @@ impl ValueReader {
         depth: usize,
         buffer: &mut Vec<u8>,
     ) -> Result<bool, JsonError> {
-        let text = match first {
-            Some(b'"') => {
-                scanner.step_quote();
-                Some(scanner.string()?)
-            }
-            _ => None,
-        };
+        let text = scanner.string_after(first)?;
         match (column, text) {
             (Column::Text(texts), Some(text)) => texts.set(row, text.value(buffer)),
             (Column::Timestamp(times), Some(text)) => match scalar::timestamp(text.value(buffer)) {
