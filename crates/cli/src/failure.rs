@@ -28,6 +28,15 @@ impl Failure {
         }
     }
 
+    /// What was asked for stands, and what follows it was not finished.
+    pub(crate) fn unfinished(what: &str, why: &str) -> Self {
+        Self {
+            code: ExitCode::Unfinished,
+            message: format!("what follows the {what} was not finished: {why}"),
+            advice: Some("the next run finishes it".to_owned()),
+        }
+    }
+
     /// The caller asked for what cannot be.
     pub(crate) fn usage(message: impl Into<String>, advice: Option<String>) -> Self {
         Self {

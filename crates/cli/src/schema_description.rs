@@ -187,7 +187,11 @@ pub(crate) fn json_schema(dataset: &Dataset) -> Value {
     let required: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let properties: serde_json::Map<String, Value> = columns
         .iter()
-        .map(|column| (column.name.clone(), property(column)))
+        .map(|column| {
+            let (of_type, wire) = (&column.column_type, column.wire.as_ref());
+            let property = property(of_type, column.nullable, &column.meaning, wire);
+            (column.name.clone(), property)
+        })
         .collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -200,10 +204,15 @@ pub(crate) fn json_schema(dataset: &Dataset) -> Value {
     })
 }
 
-fn property(column: &Described) -> Value {
-    let mut property = json_type(&column.column_type, column.nullable);
-    property.insert("description".to_owned(), json!(column.meaning));
-    if let Some(wire) = &column.wire {
+fn property(
+    column_type: &ColumnType,
+    nullable: bool,
+    meaning: &str,
+    wire: Option<&String>,
+) -> Value {
+    let mut property = json_type(column_type, nullable);
+    property.insert("description".to_owned(), json!(meaning));
+    if let Some(wire) = wire {
         property.insert("x-wire-path".to_owned(), json!(wire));
     }
     Value::Object(property)
@@ -227,10 +236,10 @@ fn json_type(column_type: &ColumnType, nullable: bool) -> serde_json::Map<String
             let properties: serde_json::Map<String, Value> = fields
                 .iter()
                 .map(|field| {
-                    let mut property = json_type(&field.column_type, field.nullable);
-                    property.insert("description".to_owned(), json!(field.meaning));
-                    property.insert("x-wire-path".to_owned(), json!(field.wire.to_string()));
-                    (field.name.clone(), Value::Object(property))
+                    let wire = field.wire.to_string();
+                    let (of_type, nullable) = (&field.column_type, field.nullable);
+                    let property = property(of_type, nullable, &field.meaning, Some(&wire));
+                    (field.name.clone(), property)
                 })
                 .collect();
             let item = json!({"type": ["object", "null"], "properties": properties});

@@ -51,18 +51,20 @@ impl TryFrom<DeclaredColumn> for Column {
                 ));
             }
             Some(column_type) => column_type,
-            None if type_name == "list<struct>" && has_fields => {
+            None if type_name == STRUCT_LIST && has_fields => {
                 ColumnType::StructList(declared.fields)
             }
-            None if type_name == "list<struct>" => {
+            None if type_name == STRUCT_LIST => {
                 return Err(format!(
                     "column `{name}` of type {type_name} has no fields: declare each with [[column.field]]"
                 ));
             }
             None => {
+                let known = ColumnType::WITHOUT_FIELDS
+                    .map(|known| known.name())
+                    .join(", ");
                 return Err(format!(
-                    "column `{name}` has the unknown type `{type_name}`: a type is string, bool, int64, float64, timestamp, date, \
-                     list<string>, map<string, string>, json or list<struct>"
+                    "column `{name}` has the unknown type `{type_name}`: a type is {known} or {STRUCT_LIST}"
                 ));
             }
         };
@@ -102,7 +104,22 @@ pub enum ColumnType {
     StructList(Vec<Column>),
 }
 
+/// The name of the type that has fields.
+const STRUCT_LIST: &str = "list<struct>";
+
 impl ColumnType {
+    const WITHOUT_FIELDS: [Self; 9] = [
+        Self::String,
+        Self::Bool,
+        Self::Int64,
+        Self::Float64,
+        Self::Timestamp,
+        Self::Date,
+        Self::StringList,
+        Self::StringMap,
+        Self::Json,
+    ];
+
     /// The Arrow type.
     pub fn arrow(&self) -> DataType {
         match self {
@@ -151,24 +168,15 @@ impl ColumnType {
             Self::StringList => "list<string>",
             Self::StringMap => "map<string, string>",
             Self::Json => "json",
-            Self::StructList(_) => "list<struct>",
+            Self::StructList(_) => STRUCT_LIST,
         }
     }
 
     /// The type of that name, unless it has fields of its own.
-    pub(crate) fn of_name(name: &str) -> Option<Self> {
-        let types = [
-            Self::String,
-            Self::Bool,
-            Self::Int64,
-            Self::Float64,
-            Self::Timestamp,
-            Self::Date,
-            Self::StringList,
-            Self::StringMap,
-            Self::Json,
-        ];
-        types.into_iter().find(|known| known.name() == name)
+    fn of_name(name: &str) -> Option<Self> {
+        Self::WITHOUT_FIELDS
+            .into_iter()
+            .find(|known| known.name() == name)
     }
 }
 

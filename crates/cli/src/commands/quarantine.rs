@@ -79,14 +79,10 @@ async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
         output::line(&replayed.iter().map(replayed_text).collect::<String>())?;
     }
     let mut unfinished = replayed.iter().filter_map(|one| one.unfinished.as_ref());
-    let Some(unfinished) = unfinished.next() else {
-        return Ok(ExitCode::Done);
-    };
-    Err(Failure {
-        code: ExitCode::Unfinished,
-        message: format!("what follows the replay was not finished: {unfinished}"),
-        advice: Some("the next run finishes it".to_owned()),
-    })
+    match unfinished.next() {
+        Some(why) => Err(Failure::unfinished("replay", why)),
+        None => Ok(ExitCode::Done),
+    }
 }
 
 fn listed(snapshot: &QuarantinedSnapshot) -> String {

@@ -23,12 +23,8 @@ pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failu
             "snapshots up to {displaced} are not published again unless asked for; a newer one is"
         ))?;
     }
-    let Some(unfinished) = rolled_back.unfinished else {
-        return Ok(ExitCode::Done);
-    };
-    Err(Failure {
-        code: ExitCode::Unfinished,
-        message: format!("what follows the rollback was not finished: {unfinished}"),
-        advice: Some("the next run finishes it".to_owned()),
-    })
+    match rolled_back.unfinished {
+        Some(why) => Err(Failure::unfinished("rollback", &why)),
+        None => Ok(ExitCode::Done),
+    }
 }
