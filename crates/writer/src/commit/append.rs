@@ -110,7 +110,7 @@ pub async fn append(lake: &Lake, request: &AppendRequest) -> Result<AppendOutcom
         intent: Intent::appending(&request.published, manifest),
     };
     let (intent, files) = (&append.intent, &request.files);
-    let ended = commit_staged(&table, &append, intent, files, state, lock.is_alone).await?;
+    let ended = commit_staged(&table, &append, intent, files, state, &lock).await?;
     Ok(match ended {
         Ended::Committed { followed, .. } => AppendOutcome::Appended {
             manifest: Box::new(append.intent.manifest),

@@ -69,7 +69,7 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
         request,
     };
     let (intent, files) = (&publish.intent, &request.files);
-    let ended = commit_staged(&table, &publish, intent, files, state, lock.is_alone).await?;
+    let ended = commit_staged(&table, &publish, intent, files, state, &lock).await?;
     Ok(match ended {
         Ended::Committed { replaced, followed } => CommitOutcome::Committed {
             manifest: Box::new(publish.intent.manifest),

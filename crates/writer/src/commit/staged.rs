@@ -11,7 +11,7 @@ use crate::store::{failpoint, lease, leftovers};
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::layout_version;
-use crate::table::state::{Table, TableState};
+use crate::table::state::{CommitLock, Table, TableState};
 
 /// How it ended.
 pub(crate) enum Ended<R> {
@@ -40,10 +40,11 @@ pub(crate) async fn commit_staged<R: Request>(
     intent: &Intent,
     files: &[StagedFile],
     state: TableState,
-    is_alone: bool,
+    lock: &CommitLock,
 ) -> Result<Ended<R::Refusal>> {
     let (lake, run_id) = (table.lake, &intent.manifest.run_id);
-    layout_version::write(lake, table.dataset, table.settings.single_writer).await?;
+    let single_writer = table.settings.single_writer;
+    layout_version::write(lake, table.dataset, single_writer, &lock.layout).await?;
     intent.write(lake).await?;
     failpoint::reached("intent");
     let lease_time = table.settings.lease_time();
@@ -57,7 +58,7 @@ pub(crate) async fn commit_staged<R: Request>(
         abort_quietly(table, run_id, files).await;
         let state = table.read().await?;
         let refused = request.refused(&state);
-        if is_alone || refused.is_some() {
+        if lock.is_alone || refused.is_some() {
             roll_back(table, intent, &state).await?;
         }
         return refused.map(Ended::Refused).ok_or(error);
@@ -68,7 +69,7 @@ pub(crate) async fn commit_staged<R: Request>(
             let decision = Decision {
                 current: request.current(replaced.as_ref()),
                 intent: Some(intent),
-                is_alone,
+                is_alone: lock.is_alone,
             };
             let followed = follow(table, &decision, state).await;
             Ended::Committed { replaced, followed }

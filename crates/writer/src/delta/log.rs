@@ -198,14 +198,8 @@ impl LogState {
         paths
     }
 
-    /// Paths of a snapshot's files in the table, from the lake's root.
-    pub(crate) fn paths_of(&self, snapshot: &SnapshotId) -> BTreeSet<&str> {
-        let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
-        of_it.map(|file| file.path.as_str()).collect()
-    }
-
     /// Partitions of a snapshot's files in the table, by path from the lake's root.
-    pub(crate) fn partitions_of(&self, snapshot: &SnapshotId) -> HashMap<&str, &Partition> {
+    pub(crate) fn partitions_of(&self, snapshot: &SnapshotId) -> BTreeMap<&str, &Partition> {
         let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
         of_it
             .map(|file| (file.path.as_str(), &file.partition))

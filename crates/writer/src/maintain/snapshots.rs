@@ -90,7 +90,7 @@ pub async fn log_version(lake: &Lake, manifest: &Manifest) -> Result<Option<u64>
     let log = DeltaLog::new(lake, dataset, true);
     let state = log.read(LogState::default()).await?;
     let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.path).collect();
-    if state.paths_of(snapshot) == listed {
+    if state.partitions_of(snapshot).keys().eq(&listed) {
         return Ok(state.version);
     }
     let Some(last) = state.version else {

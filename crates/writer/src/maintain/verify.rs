@@ -154,9 +154,7 @@ impl<'a> Verifier<'a> {
             };
             problems.push(problem(&file.path, what));
         }
-        let mut unlisted: Vec<&str> = logged.into_keys().collect();
-        unlisted.sort_unstable();
-        for path in unlisted {
+        for path in logged.into_keys() {
             let what = "is in the table's log and not in the manifest".to_owned();
             problems.push(problem(path, what));
         }
@@ -487,22 +485,27 @@ impl FileCheck {
         let times = batch
             .column_by_name(GENERATED_TIME)
             .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-        let is_other = |found: Option<i64>| found != Some(time);
-        if let Some(row) = times.and_then(|times| times.iter().position(is_other)) {
-            let row = self.rows + row as u64;
-            self.found(format!(
-                "row {row} has another `{GENERATED_TIME}` than the snapshot"
-            ));
-        }
+        let org_id = self.snapshot.org_id.as_str();
         let org_ids = batch
             .column_by_name(ORG_ID)
             .and_then(|column| column.as_string_opt::<i32>());
-        let is_other = |found: Option<&str>| found != Some(self.snapshot.org_id.as_str());
-        if let Some(row) = org_ids.and_then(|org_ids| org_ids.iter().position(is_other)) {
-            let row = self.rows + row as u64;
-            self.found(format!(
-                "row {row} has another `{ORG_ID}` than the snapshot"
-            ));
+        let others = [
+            (
+                GENERATED_TIME,
+                times.and_then(|times| times.iter().position(|found| found != Some(time))),
+            ),
+            (
+                ORG_ID,
+                org_ids.and_then(|ids| ids.iter().position(|found| found != Some(org_id))),
+            ),
+        ];
+        for (column, row) in others {
+            if let Some(row) = row {
+                let row = self.rows + row as u64;
+                self.found(format!(
+                    "row {row} has another `{column}` than the snapshot"
+                ));
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::store::object::Version;
 use crate::store::remote::ConditionalPut;
 use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest, Retirement};
-use crate::table::layout_version;
+use crate::table::layout_version::{self, SeenLayout};
 use crate::table::manifest::Manifest;
 use crate::table::settings::{TableFormat, TableSettings};
 
@@ -44,6 +44,7 @@ pub(crate) struct CommitLock {
     _held: Option<FileLock>,
     /// Whether no other commit can be under way.
     pub(crate) is_alone: bool,
+    pub(crate) layout: SeenLayout,
 }
 
 /// What a table holds.
@@ -81,8 +82,9 @@ impl<'a> Table<'a> {
     /// [`Error::Newer`] if a later version of this program writes to the table; what the store answers.
     pub(crate) async fn lock(&self) -> Result<CommitLock> {
         let held = self.lake.lock_commits(self.dataset).await?;
-        layout_version::check(self.lake, self.dataset).await?;
+        let layout = layout_version::check(self.lake, self.dataset).await?;
         Ok(CommitLock {
+            layout,
             is_alone: held.is_some() || self.settings.single_writer,
             _held: held,
         })
