@@ -28,18 +28,6 @@ pub struct RateBudgetSettings {
     pub state_file: Option<PathBuf>,
 }
 
-impl RateBudgetSettings {
-    /// The service's documented limits (5 a minute, 20 an hour), a wait of up to 10 minutes.
-    pub fn documented(state_file: Option<PathBuf>) -> Self {
-        Self {
-            per_minute: NonZeroU32::MIN.saturating_add(4),
-            per_hour: NonZeroU32::MIN.saturating_add(19),
-            max_wait: Duration::from_secs(600),
-            state_file,
-        }
-    }
-}
-
 /// A wait for the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
@@ -187,8 +175,10 @@ mod tests {
 
     fn budget(state_file: Option<&Path>, max_wait: u64, clock: &Clock) -> RateBudget {
         let settings = RateBudgetSettings {
+            per_minute: NonZeroU32::new(5).unwrap(),
+            per_hour: NonZeroU32::new(20).unwrap(),
             max_wait: Duration::from_secs(max_wait),
-            ..RateBudgetSettings::documented(state_file.map(Path::to_owned))
+            state_file: state_file.map(Path::to_owned),
         };
         RateBudget::new(settings, clock.clone())
     }

@@ -1,5 +1,6 @@
 //! What the tests share: fast retries, blob URLs, a body with its checksum.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,8 +128,10 @@ pub(crate) fn client_secret(authority: &str) -> Credential {
 
 pub(crate) fn budget(state_file: Option<&Path>, max_wait: Duration) -> RateBudget {
     let settings = RateBudgetSettings {
+        per_minute: NonZeroU32::new(5).unwrap(),
+        per_hour: NonZeroU32::new(20).unwrap(),
         max_wait,
-        ..RateBudgetSettings::documented(state_file.map(Path::to_owned))
+        state_file: state_file.map(Path::to_owned),
     };
     RateBudget::new(settings, Clock::system())
 }

@@ -2,11 +2,11 @@
 
 use chrono::Utc;
 use dataset::SnapshotId;
-use uuid::Uuid;
 use writer::{CurrentSnapshot, KeptSnapshot, RollbackOutcome, VacuumReport};
 
 use crate::error::PipelineError;
 use crate::resources::Resources;
+use crate::run::run_id::new_run_id;
 use crate::settings::Settings;
 
 /// A snapshot that was made current again.
@@ -51,8 +51,7 @@ pub async fn rollback(
 ) -> Result<RolledBack, PipelineError> {
     let lake = resources.lake(&settings.lake)?;
     let (dataset, now) = (&settings.dataset.name, Utc::now());
-    let random = Uuid::new_v4().simple().to_string();
-    let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%SZ"), &random[..8]);
+    let run_id = new_run_id(now);
     let outcome = writer::rollback(&lake, dataset, settings.lake.table(), to, &run_id, now).await?;
     match outcome {
         RollbackOutcome::RolledBack {

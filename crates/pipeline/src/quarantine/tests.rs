@@ -16,19 +16,16 @@ use crate::run::start::{Run, run};
 use crate::work::run_context::MAX_LINE_BYTES;
 
 impl Place {
-    async fn publish(&self, overrides: &[&str]) -> RunReport {
+    async fn run(&self, overrides: &[&str]) -> Run {
         let settings = self.settings(overrides);
         let resources = Resources::new(&settings.work);
         let observer: Observer = Arc::new(|_| {});
-        let options = RunOptions::default();
-        let Run { report, error } = run(
-            &resources,
-            &settings,
-            options,
-            &observer,
-            CancellationToken::new(),
-        )
-        .await;
+        let (options, cancel) = (RunOptions::default(), CancellationToken::new());
+        run(&resources, &settings, options, &observer, cancel).await
+    }
+
+    async fn publish(&self, overrides: &[&str]) -> RunReport {
+        let Run { report, error } = self.run(overrides).await;
         assert_eq!(report.outcome, Outcome::Committed, "{error:?}");
         report
     }
@@ -209,16 +206,7 @@ async fn a_snapshot_that_is_not_published_is_listed_and_cannot_be_replayed() {
     place.blob(0, Some(7), "bad\nworse\n");
     let settings = place.settings(&[]);
     let resources = Resources::new(&settings.work);
-    let observer: Observer = Arc::new(|_| {});
-    let options = RunOptions::default();
-    let run = run(
-        &resources,
-        &settings,
-        options,
-        &observer,
-        CancellationToken::new(),
-    )
-    .await;
+    let run = place.run(&[]).await;
     assert_eq!(run.report.outcome, Outcome::Refused);
     let quarantine = Quarantine::open(&resources, &settings).unwrap();
     let listed = quarantine.list(None).await.unwrap();
