@@ -18,8 +18,8 @@ use crate::store::backend::Store;
 use crate::store::local_disk::LocalDisk;
 use crate::store::remote::Remote;
 use crate::{
-    BlobCounts, CommitOutcome, CommitRequest, FileFormat, Lake, Manifest, ParquetSettings,
-    RowGroupEncoder, StagedFile, StagedFileWriter, TableFormat, TableSettings, Verifier,
+    BlobCounts, FileFormat, Lake, Manifest, ParquetSettings, PublishOutcome, PublishRequest,
+    RowGroupEncoder, StagedFile, StagedFileWriter, Table, TableFormat, TableSettings, Verifier,
     VerifyReport,
 };
 
@@ -235,7 +235,7 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 /// A request that holds all invariants.
-pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>) -> CommitRequest {
+pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>) -> PublishRequest {
     let rows = files.iter().map(|file| file.data.rows).sum();
     let blob = BlobCounts {
         path: "blob".to_owned(),
@@ -244,18 +244,16 @@ pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>)
         rows,
         quarantined: 2,
     };
-    CommitRequest {
+    PublishRequest {
         snapshot: snapshot.clone(),
         dataset: dataset(),
         run_id: run_id.to_owned(),
         program_version: "0.0.0".to_owned(),
-        committed_at: now(),
         files,
         blobs: vec![blob],
         duplicate_keys: 0,
         quarantine_files: Vec::new(),
         backfill: false,
-        table: table_settings(TableFormat::Delta),
     }
 }
 
@@ -265,7 +263,7 @@ pub(crate) async fn staged(
     snapshot: &Snapshot,
     run_id: &str,
     rows: u64,
-) -> CommitRequest {
+) -> PublishRequest {
     let one = stage(lake, snapshot, run_id, 1, 0, 0..rows).await.unwrap();
     let two = stage(lake, snapshot, run_id, 2, 1, rows..2 * rows)
         .await
@@ -278,50 +276,42 @@ pub(crate) async fn committed(
     snapshot: &Snapshot,
     run_id: &str,
     rows: u64,
-) -> CommitOutcome {
-    let _staging = crate::begin_run(
-        lake,
-        &snapshot.dataset,
-        run_id,
-        settings_of(lake).lease_time(),
-    )
-    .await
-    .unwrap();
+) -> PublishOutcome {
+    let lease_time = table(lake).lease_time();
+    let _staging = crate::begin_run(lake, &snapshot.dataset, run_id, lease_time)
+        .await
+        .unwrap();
     let request = staged(lake, snapshot, run_id, rows).await;
-    commit(lake, request).await
+    publish(lake, request).await
 }
 
-pub(crate) fn table_settings(format: TableFormat) -> TableSettings {
-    TableSettings {
+/// The table of [`dataset`] in one of [`lakes`], whose names tell the format. Nothing is kept of a replaced snapshot.
+pub(crate) fn table(lake: &Lake) -> Table<'_> {
+    let format = match lake.to_string().ends_with("parquet") {
+        true => TableFormat::Parquet,
+        false => TableFormat::Delta,
+    };
+    table_of(lake, format, Duration::ZERO)
+}
+
+pub(crate) fn table_of(lake: &Lake, format: TableFormat, retire_after: Duration) -> Table<'_> {
+    let settings = TableSettings {
         format,
-        retire_after: Duration::ZERO,
+        retire_after,
         dead_after: Duration::from_secs(1200),
         single_writer: false,
-    }
+    };
+    Table::new(lake, "devices", settings, now())
 }
 
-/// The settings of a table in one of [`lakes`], which go by the lake's name.
-pub(crate) fn settings_of(lake: &Lake) -> TableSettings {
-    table_settings(if lake.to_string().ends_with("parquet") {
-        TableFormat::Parquet
-    } else {
-        TableFormat::Delta
-    })
+/// [`table`] at another time.
+pub(crate) fn table_at(lake: &Lake, now: DateTime<Utc>) -> Table<'_> {
+    Table { now, ..table(lake) }
 }
 
-/// Commits with the settings of the lake.
-pub(crate) async fn commit(lake: &Lake, request: CommitRequest) -> CommitOutcome {
+pub(crate) async fn publish(lake: &Lake, request: PublishRequest) -> PublishOutcome {
     lease(lake, &request.run_id).await;
-    crate::commit(lake, &with_settings_of(lake, request))
-        .await
-        .unwrap()
-}
-
-pub(crate) fn with_settings_of(lake: &Lake, request: CommitRequest) -> CommitRequest {
-    CommitRequest {
-        table: settings_of(lake),
-        ..request
-    }
+    crate::publish(&table(lake), &request).await.unwrap()
 }
 
 /// A lake on local disk and one in memory that behaves as S3 does. The folder lives as long as the first value.

@@ -25,8 +25,8 @@ mod fixtures;
 
 pub use commit::append::{AppendOutcome, AppendRequest, append};
 pub use commit::followers::Followed;
-pub use commit::publish::commit;
-pub use commit::request::{CommitOutcome, CommitRequest};
+pub use commit::publish::publish;
+pub use commit::request::{PublishOutcome, PublishRequest};
 pub use commit::rollback::{RollbackOutcome, rollback};
 pub use commit::standing::{Standing, recover, standing};
 pub use commit::uploads::{abort, abort_files};
@@ -51,6 +51,7 @@ pub use store::upload::OpenUpload;
 pub use table::latest::{CurrentSnapshot, Latest, RetiredSnapshot, read_manifest};
 pub use table::manifest::{BlobCounts, Manifest};
 pub use table::settings::{TableFormat, TableSettings};
+pub use table::state::Table;
 
 #[cfg(test)]
 mod tests {
@@ -62,17 +63,13 @@ mod tests {
         let (_folder, [lake, ..]) = fixtures::lakes();
         let snapshot = fixtures::snapshot(26, 10);
         let request = fixtures::request(&snapshot, "run", Vec::new());
-        is_send(crate::standing(
-            &lake,
-            &snapshot,
-            request.table,
-            fixtures::now(),
-        ));
-        is_send(crate::commit(&lake, &request));
+        let table = fixtures::table(&lake);
+        is_send(crate::standing(&table, &snapshot));
+        is_send(crate::publish(&table, &request));
         is_send(fixtures::staged(&lake, &snapshot, "run", 1));
         is_send(crate::abort(&lake, "devices", "run", &[]));
-        let crate::CommitOutcome::Committed { manifest, .. } =
-            crate::commit(&lake, &request).await.unwrap()
+        let crate::PublishOutcome::Committed { manifest, .. } =
+            crate::publish(&table, &request).await.unwrap()
         else {
             panic!("not committed");
         };

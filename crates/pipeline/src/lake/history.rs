@@ -28,8 +28,7 @@ pub async fn snapshots(
     settings: &Settings,
 ) -> Result<Vec<KeptSnapshot>, PipelineError> {
     let lake = resources.lake(&settings.lake)?;
-    let dataset = &settings.dataset.name;
-    Ok(writer::snapshots(&lake, dataset, settings.lake.table(), Utc::now()).await?)
+    Ok(writer::snapshots(&settings.table(&lake)).await?)
 }
 
 /// Finds what nothing in the lake holds any more, and deletes it if `apply`.
@@ -39,8 +38,7 @@ pub async fn vacuum(
     apply: bool,
 ) -> Result<VacuumReport, PipelineError> {
     let lake = resources.lake(&settings.lake)?;
-    let dataset = &settings.dataset.name;
-    Ok(writer::vacuum(&lake, dataset, settings.lake.table(), apply, Utc::now()).await?)
+    Ok(writer::vacuum(&settings.table(&lake), apply).await?)
 }
 
 /// Makes a replaced snapshot current again while its files are kept.
@@ -50,9 +48,8 @@ pub async fn rollback(
     to: &SnapshotId,
 ) -> Result<RolledBack, PipelineError> {
     let lake = resources.lake(&settings.lake)?;
-    let (dataset, now) = (&settings.dataset.name, Utc::now());
-    let run_id = new_run_id(now);
-    let outcome = writer::rollback(&lake, dataset, settings.lake.table(), to, &run_id, now).await?;
+    let run_id = new_run_id(Utc::now());
+    let outcome = writer::rollback(&settings.table(&lake), to, &run_id).await?;
     match outcome {
         RollbackOutcome::RolledBack {
             current,
@@ -76,7 +73,7 @@ pub async fn rollback(
             unfinished: None,
         }),
         RollbackOutcome::Unknown => Err(PipelineError::NotKept {
-            dataset: dataset.clone(),
+            dataset: settings.dataset.name.clone(),
             snapshot: to.clone(),
         }),
         RollbackOutcome::Incomplete { missing } => Err(PipelineError::FilesGone {

@@ -68,7 +68,7 @@ pub(super) async fn replay(
 ) -> Result<Vec<Replayed>, PipelineError> {
     let dataset = &settings.dataset.name;
     // A replay that died may have published what the pointer does not show yet.
-    writer::recover(lake, dataset, settings.lake.table(), Utc::now()).await?;
+    writer::recover(&settings.table(lake)).await?;
     let latest = Latest::read(lake, dataset).await?;
     let mut current: Vec<SnapshotId> = latest
         .snapshots
@@ -115,9 +115,8 @@ async fn replay_snapshot(
     let run_id = new_run_id(Utc::now());
     let identity = published.identity();
     let context = RunContext::new(resources, settings, &identity, lake.clone(), run_id)?;
-    let table = settings.lake.table();
-    let _staging =
-        writer::begin_run(lake, &dataset.name, &context.run_id, table.lease_time()).await?;
+    let lease_time = settings.table(lake).lease_time();
+    let _staging = writer::begin_run(lake, &dataset.name, &context.run_id, lease_time).await?;
     let replay = SnapshotReplay {
         settings,
         context: &context,
@@ -261,14 +260,13 @@ impl SnapshotReplay<'_> {
             schema_fingerprint: self.settings.dataset.fingerprint(),
             run_id: self.context.run_id.clone(),
             program_version: PROGRAM_VERSION.to_owned(),
-            committed_at: Utc::now(),
             files: staged.files.clone(),
             blobs,
             duplicate_keys: duplicates.rows,
             quarantine_files,
-            table: self.settings.lake.table(),
         };
-        match writer::append(&self.context.lake, &request).await {
+        let table = self.settings.table(&self.context.lake);
+        match writer::append(&table, &request).await {
             Ok(AppendOutcome::Appended { followed, .. }) => Ok(followed),
             Ok(AppendOutcome::Outdated) => Err(PipelineError::SnapshotChanged { snapshot }),
             Ok(AppendOutcome::Conflict { attempts, message }) => {

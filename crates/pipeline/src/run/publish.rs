@@ -1,11 +1,10 @@
 //! Publishes one snapshot: plan -> work -> gate -> commit.
 
-use chrono::Utc;
 use dataset::Snapshot;
 use extractor::{BlobSource, ExtractorError};
 use tokio_util::sync::CancellationToken;
 use writer::{
-    BlobCounts, CommitOutcome, CommitRequest, Duplicates, Lake, Latest, RunGuard, Standing,
+    BlobCounts, Duplicates, Lake, Latest, PublishOutcome, PublishRequest, RunGuard, Standing,
 };
 
 use crate::error::PipelineError;
@@ -149,7 +148,7 @@ async fn is_new(run: RunRequest<'_>, snapshot: &Snapshot) -> Result<bool, Pipeli
         lake,
         ..
     } = run;
-    match writer::standing(lake, snapshot, settings.lake.table(), Utc::now()).await? {
+    match writer::standing(&settings.table(lake), snapshot).await? {
         Standing::Unchanged(_) => {
             (run.observer)(Event::Unchanged {
                 snapshot: snapshot.id(),
@@ -182,8 +181,8 @@ pub(super) async fn work_on(
     if !run.settings.lake.single_writer {
         writer::probe_conditional_put(lake, dataset, run.run_id).await?;
     }
-    let table = run.settings.lake.table();
-    let lease = writer::begin_run(lake, dataset, run.run_id, table.lease_time()).await?;
+    let lease_time = run.settings.table(lake).lease_time();
+    let lease = writer::begin_run(lake, dataset, run.run_id, lease_time).await?;
     let run_id = run.run_id.to_owned();
     let (settings, snapshot) = (run.settings, plan.snapshot());
     let context = RunContext::new(run.resources, settings, snapshot, lake.clone(), run_id)?;
@@ -284,21 +283,19 @@ async fn commit(
         .iter()
         .flat_map(|part| part.quarantine_files.clone())
         .collect();
-    let request = CommitRequest {
+    let request = PublishRequest {
         snapshot: plan.snapshot().clone(),
         dataset: settings.dataset.clone(),
         run_id: run.run_id.to_owned(),
         program_version: PROGRAM_VERSION.to_owned(),
-        committed_at: Utc::now(),
         files: staged.into_iter().flat_map(|part| part.files).collect(),
         blobs: counts.blobs.iter().map(blob_counts).collect(),
         duplicate_keys: duplicates.rows,
         quarantine_files: quarantine_files.clone(),
         backfill: run.options.backfill,
-        table: settings.lake.table(),
     };
-    let ended = match writer::commit(lake, &request).await? {
-        CommitOutcome::Committed {
+    let ended = match writer::publish(&settings.table(lake), &request).await? {
+        PublishOutcome::Committed {
             replaced,
             mut followed,
             ..
@@ -318,19 +315,19 @@ async fn commit(
                 followed,
             });
         }
-        CommitOutcome::Unchanged(_) => Ok(Committed::unchanged()),
-        CommitOutcome::OlderThanCurrent(current) => Err(Refusal::OlderThanCurrent {
+        PublishOutcome::Unchanged(_) => Ok(Committed::unchanged()),
+        PublishOutcome::OlderThanCurrent(current) => Err(Refusal::OlderThanCurrent {
             current: current.snapshot,
         }
         .into()),
-        CommitOutcome::RolledBack { current, displaced } => {
+        PublishOutcome::RolledBack { current, displaced } => {
             let current = current.snapshot;
             Err(Refusal::RolledBack { current, displaced }.into())
         }
-        CommitOutcome::Conflict { attempts, message } => {
+        PublishOutcome::Conflict { attempts, message } => {
             Err(PipelineError::Conflict { attempts, message })
         }
-        CommitOutcome::TakenForDead => Err(PipelineError::TakenForDead),
+        PublishOutcome::TakenForDead => Err(PipelineError::TakenForDead),
     };
     context.discard_quarantine().await;
     ended

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use dataset::{Dataset, OrgId, SnapshotId};
 use secrecy::SecretString;
 use url::Url;
-use writer::{TableFormat, TableSettings};
+use writer::{Table, TableFormat, TableSettings};
 
 use super::quarantine_limit::QuarantineLimit;
 use super::size::ByteSize;
@@ -135,18 +135,6 @@ pub struct Lake {
     pub options: BTreeMap<String, SecretString>,
 }
 
-impl Lake {
-    /// How the table is committed.
-    pub fn table(&self) -> TableSettings {
-        TableSettings {
-            format: self.format,
-            retire_after: self.retire_after,
-            dead_after: self.dead_after,
-            single_writer: self.single_writer,
-        }
-    }
-}
-
 /// `[work]`: the capacities that bound memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
@@ -235,5 +223,16 @@ impl Settings {
     /// value nor default are left out.
     pub fn shown(&self) -> &[ShownSetting] {
         &self.shown
+    }
+
+    /// The dataset's table in the lake that these settings name, now.
+    pub fn table<'a>(&'a self, lake: &'a writer::Lake) -> Table<'a> {
+        let settings = TableSettings {
+            format: self.lake.format,
+            retire_after: self.lake.retire_after,
+            dead_after: self.lake.dead_after,
+            single_writer: self.lake.single_writer,
+        };
+        Table::new(lake, &self.dataset.name, settings, Utc::now())
     }
 }

@@ -16,7 +16,6 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
 use dataset::Dataset;
 
 use crate::commit::decide::{Entry, Request, info};
@@ -28,11 +27,9 @@ use crate::commit::uploads::abort;
 use crate::delta::log::EntryOfSnapshot;
 use crate::error::Result;
 use crate::stage::staged_file::StagedFile;
-use crate::store::lake::Lake;
 use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest};
 use crate::table::manifest::{BlobCounts, Manifest};
-use crate::table::settings::TableSettings;
 use crate::table::state::{Table, TableState};
 
 /// What is to be added to a snapshot.
@@ -46,8 +43,6 @@ pub struct AppendRequest {
     pub run_id: String,
     /// Version of the program.
     pub program_version: String,
-    /// The time now.
-    pub committed_at: DateTime<Utc>,
     /// The staged files of the rows, with numbers that the snapshot does not have.
     pub files: Vec<StagedFile>,
     /// Every blob of the snapshot, its counts after the append.
@@ -56,8 +51,6 @@ pub struct AppendRequest {
     pub duplicate_keys: u64,
     /// The files of what is still quarantined, in place of the published ones.
     pub quarantine_files: Vec<String>,
-    /// How the table is committed.
-    pub table: TableSettings,
 }
 
 /// Files to append to a snapshot, and the intent that says so.
@@ -94,15 +87,14 @@ pub enum AppendOutcome {
 /// # Errors
 /// [`crate::Error::Invariant`] if the request contradicts itself: nothing was touched, the uploads are open. After an error of the
 /// store the uploads have been aborted, and the snapshot is as before unless the deciding write itself failed without an answer.
-pub async fn append(lake: &Lake, request: &AppendRequest) -> Result<AppendOutcome> {
-    let manifest = appended(request);
+pub async fn append(table: &Table<'_>, request: &AppendRequest) -> Result<AppendOutcome> {
+    let manifest = appended(table, request);
+    invariants::is_of_the_table(&manifest, table.dataset)?;
     invariants::check_append(&request.published, &manifest)?;
-    let dataset = &request.published.dataset;
-    let table = Table::new(lake, dataset, request.table, request.committed_at);
     let lock = table.lock().await?;
     let state = table.read().await?;
     if !is_current(&state.latest, &request.published) {
-        abort(lake, dataset, &request.run_id, &request.files).await?;
+        abort(table.lake, table.dataset, &request.run_id, &request.files).await?;
         return Ok(AppendOutcome::Outdated);
     }
     let append = Append {
@@ -110,7 +102,7 @@ pub async fn append(lake: &Lake, request: &AppendRequest) -> Result<AppendOutcom
         intent: Intent::appending(&request.published, manifest),
     };
     let (intent, files) = (&append.intent, &request.files);
-    let ended = commit_staged(&table, &append, intent, files, state, &lock).await?;
+    let ended = commit_staged(table, &append, intent, files, state, &lock).await?;
     Ok(match ended {
         Ended::Committed { followed, .. } => AppendOutcome::Appended {
             manifest: Box::new(append.intent.manifest),
@@ -124,7 +116,7 @@ pub async fn append(lake: &Lake, request: &AppendRequest) -> Result<AppendOutcom
     })
 }
 
-fn appended(request: &AppendRequest) -> Manifest {
+fn appended(table: &Table<'_>, request: &AppendRequest) -> Manifest {
     let mut files = request.published.files.clone();
     files.extend(request.files.iter().map(|file| file.data.clone()));
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -132,7 +124,7 @@ fn appended(request: &AppendRequest) -> Manifest {
         schema_fingerprint: request.schema_fingerprint.clone(),
         run_id: request.run_id.clone(),
         program_version: request.program_version.clone(),
-        committed_at: request.committed_at,
+        committed_at: table.now,
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
@@ -212,8 +204,9 @@ impl Request for Append<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Lake;
     use crate::commit::uploads::complete_uploads;
-    use crate::fixtures::{committed, dataset, lakes, paths, settings_of, snapshot, stage};
+    use crate::fixtures::{committed, dataset, lakes, paths, snapshot, stage, table};
     use crate::layout;
     use crate::read_manifest;
     use crate::store::lease;
@@ -241,12 +234,10 @@ mod tests {
             schema_fingerprint: dataset().fingerprint(),
             run_id: run_id.to_owned(),
             program_version: "0.0.0".to_owned(),
-            committed_at: published.committed_at,
             files: vec![file],
             blobs,
             duplicate_keys: 0,
             quarantine_files: Vec::new(),
-            table: settings_of(lake),
             published,
         }
     }
@@ -259,7 +250,8 @@ mod tests {
             let first = request(&lake, "replay").await;
             let second = request(&lake, "late").await;
             let before = first.published.clone();
-            let AppendOutcome::Appended { manifest, .. } = append(&lake, &first).await.unwrap()
+            let AppendOutcome::Appended { manifest, .. } =
+                append(&table(&lake), &first).await.unwrap()
             else {
                 panic!("not appended");
             };
@@ -272,7 +264,7 @@ mod tests {
             assert_eq!(lake.get(&before.path()).await.unwrap(), None);
 
             assert_eq!(
-                append(&lake, &second).await.unwrap(),
+                append(&table(&lake), &second).await.unwrap(),
                 AppendOutcome::Outdated
             );
             let read = read_manifest(&lake, "devices", &before.snapshot).await;
@@ -288,14 +280,17 @@ mod tests {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
             let rows = request(&lake, "replay").await;
             let late = request(&lake, "late").await;
-            append(&lake, &rows).await.unwrap();
+            append(&table(&lake), &rows).await.unwrap();
             committed(&lake, &snapshot(26, 11), "next", 20).await;
             let files = lake.list("devices").await.unwrap();
             let id = snapshot(26, 11).id();
             let mut parts = files.iter().filter(|file| file.path.ends_with(".parquet"));
             assert!(parts.all(|file| file.path.contains(id.as_str())));
             assert_eq!(lake.list("_lake/devices/snapshots").await.unwrap().len(), 1);
-            assert_eq!(append(&lake, &late).await.unwrap(), AppendOutcome::Outdated);
+            assert_eq!(
+                append(&table(&lake), &late).await.unwrap(),
+                AppendOutcome::Outdated
+            );
             assert_eq!(lake.list("devices").await.unwrap(), files);
         }
     }
@@ -313,12 +308,12 @@ mod tests {
             let mut request = request_of(&lake, "replay", 7, 1).await;
             lake.put(&first, "{}".into()).await.unwrap();
             request.quarantine_files = vec![first.clone()];
-            append(&lake, &request).await.unwrap();
+            append(&table(&lake), &request).await.unwrap();
 
             let mut again = request_of(&lake, "again", 8, 1).await;
             lake.put(&second, "{}".into()).await.unwrap();
             again.quarantine_files = vec![second.clone()];
-            append(&lake, &again).await.unwrap();
+            append(&table(&lake), &again).await.unwrap();
             assert_eq!(paths(&lake, &folder).await, [second]);
             assert_eq!(paths(&lake, "_lake/devices/snapshots").await.len(), 1);
         }
@@ -332,7 +327,7 @@ mod tests {
         lease::revoke(&lake, "devices", "silent").await.unwrap();
         let before = paths(&lake, "devices").await;
         assert_eq!(
-            append(&lake, &request).await.unwrap(),
+            append(&table(&lake), &request).await.unwrap(),
             AppendOutcome::Outdated
         );
         assert_eq!(paths(&lake, "devices").await, before);
@@ -346,10 +341,14 @@ mod tests {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
             let crashed = request(&lake, "crashed").await;
             complete_uploads(&lake, &crashed.files).await.unwrap();
-            appended(&crashed).write(&lake).await.unwrap();
+            appended(&table(&lake), &crashed)
+                .write(&lake)
+                .await
+                .unwrap();
 
             let again = request(&lake, "again").await;
-            let AppendOutcome::Appended { manifest, .. } = append(&lake, &again).await.unwrap()
+            let AppendOutcome::Appended { manifest, .. } =
+                append(&table(&lake), &again).await.unwrap()
             else {
                 panic!("not appended");
             };
@@ -364,7 +363,7 @@ mod tests {
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
             let dead = request(&lake, "dead").await;
-            Intent::new(appended(&dead), false)
+            Intent::new(appended(&table(&lake), &dead), false)
                 .write(&lake)
                 .await
                 .unwrap();
@@ -381,7 +380,8 @@ mod tests {
             )
             .await;
             alive.files = vec![file.unwrap()];
-            let AppendOutcome::Appended { manifest, .. } = append(&lake, &alive).await.unwrap()
+            let AppendOutcome::Appended { manifest, .. } =
+                append(&table(&lake), &alive).await.unwrap()
             else {
                 panic!("not appended");
             };
@@ -402,7 +402,12 @@ mod tests {
             let mut request = request.clone();
             change(&mut request);
             let lake = lake.clone();
-            async move { append(&lake, &request).await.unwrap_err().to_string() }
+            async move {
+                append(&table(&lake), &request)
+                    .await
+                    .unwrap_err()
+                    .to_string()
+            }
         };
         for error in [
             refused(|request| request.blobs[0].rows += 1).await,

@@ -10,11 +10,11 @@
 //! | recovery of dead runs, deletion of retired files that are due | nothing | a warning |
 
 use crate::commit::recover::{delete_unlisted, recover, roll_back};
+use crate::commit::roll_forward::write_for_readers;
 use crate::error::Result;
 use crate::store::failpoint;
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
-use crate::table::settings::TableFormat;
 use crate::table::state::{Table, TableState};
 
 /// What became of what follows a commit.
@@ -43,7 +43,8 @@ pub(crate) async fn follow(
     decision: &Decision<'_>,
     state: TableState,
 ) -> Followed {
-    let state = match write_for_readers(table, decision, state).await {
+    let manifest = decision.intent.map(|intent| &intent.manifest);
+    let state = match write_for_readers(table, &decision.current, manifest, state).await {
         Ok(state) => state,
         Err(error) => {
             return Followed {
@@ -65,26 +66,6 @@ pub(crate) async fn follow(
         unfinished: None,
         warnings,
     }
-}
-
-async fn write_for_readers(
-    table: &Table<'_>,
-    decision: &Decision<'_>,
-    mut state: TableState,
-) -> Result<TableState> {
-    let manifest = decision.intent.map(|intent| &intent.manifest);
-    if table.settings.format == TableFormat::Delta {
-        table.log.maintain(state.log.version).await;
-        if let Some(manifest) = manifest {
-            manifest.write(table.lake).await?;
-            failpoint::reached("manifest");
-        }
-        state = table.read_again(state.log, manifest).await?;
-    }
-    let current = Some(&decision.current);
-    let state = table.update_pointer(state, current, manifest).await?;
-    failpoint::reached("latest");
-    Ok(state)
 }
 
 /// Deletes what nobody needs, then does the same for others. Gives the files that could not be deleted.

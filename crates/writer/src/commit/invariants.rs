@@ -16,6 +16,18 @@ pub(crate) fn check(manifest: &Manifest) -> Result<()> {
     file_rows_are_blob_rows(manifest)
 }
 
+/// A commit moves the table that its snapshot is of: paths and the log are the dataset's.
+pub(crate) fn is_of_the_table(manifest: &Manifest, dataset: &str) -> Result<()> {
+    match manifest.dataset == dataset {
+        true => Ok(()),
+        false => broken(
+            manifest,
+            "a snapshot is of the table's dataset",
+            format!("it is of `{}`, the table of `{dataset}`", manifest.dataset),
+        ),
+    }
+}
+
 /// Checks it against the published snapshot that it adds rows to.
 ///
 /// An append moves records from quarantine to rows. One that names other blobs, or fewer rows of one, would lose some.

@@ -8,6 +8,7 @@ pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod request;
 pub(crate) mod retire;
+pub(crate) mod roll_forward;
 pub(crate) mod rollback;
 pub(crate) mod staged;
 pub(crate) mod standing;

@@ -26,13 +26,12 @@ use dataset::Dataset;
 
 use crate::commit::decide::{Entry, Request, info};
 use crate::commit::invariants;
-use crate::commit::request::{CommitOutcome, CommitRequest, manifest_of};
+use crate::commit::request::{PublishOutcome, PublishRequest, manifest_of};
 use crate::commit::staged::{Ended, abort_quietly, commit_staged};
 use crate::commit::standing::refusal;
 use crate::commit::uploads::abort;
 use crate::delta::log::EntryOfSnapshot;
 use crate::error::Result;
-use crate::store::lake::Lake;
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
@@ -46,22 +45,22 @@ use crate::table::state::{Table, TableState};
 /// [`crate::Error::ColumnType`] if the table has a column with another type: the uploads were aborted. After an error of the store the
 /// uploads that were not completed have been aborted, and the lake's state is as before unless the entry or the
 /// swap itself failed without an answer; what is left is finished or undone by the next run.
-pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcome> {
-    let manifest = manifest_of(request);
+pub async fn publish(table: &Table<'_>, request: &PublishRequest) -> Result<PublishOutcome> {
+    let manifest = manifest_of(table, request);
+    invariants::is_of_the_table(&manifest, table.dataset)?;
     invariants::check(&manifest)?;
-    let (dataset, run_id) = (&request.snapshot.dataset, &request.run_id);
-    let table = Table::new(lake, dataset, request.table, request.committed_at);
+    let run_id = &request.run_id;
     let lock = table.lock().await?;
     let state = table.read().await?;
     invariants::id_belongs_to_this_organisation(&manifest, &state.latest)?;
     if let Some(outcome) = refusal(&state.latest, request) {
-        abort(lake, dataset, run_id, &request.files).await?;
+        abort(table.lake, table.dataset, run_id, &request.files).await?;
         return Ok(outcome);
     }
-    if request.table.format == TableFormat::Delta
+    if table.settings.format == TableFormat::Delta
         && let Err(error) = table.log.check_columns(&state.log, &request.dataset)
     {
-        abort_quietly(&table, run_id, &request.files).await;
+        abort_quietly(table, run_id, &request.files).await;
         return Err(error);
     }
     let publish = Publish {
@@ -69,16 +68,16 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
         request,
     };
     let (intent, files) = (&publish.intent, &request.files);
-    let ended = commit_staged(&table, &publish, intent, files, state, &lock).await?;
+    let ended = commit_staged(table, &publish, intent, files, state, &lock).await?;
     Ok(match ended {
-        Ended::Committed { replaced, followed } => CommitOutcome::Committed {
+        Ended::Committed { replaced, followed } => PublishOutcome::Committed {
             manifest: Box::new(publish.intent.manifest),
             replaced,
             followed,
         },
         Ended::Refused(outcome) => outcome,
-        Ended::TakenForDead => CommitOutcome::TakenForDead,
-        Ended::Contended(contention) => CommitOutcome::Conflict {
+        Ended::TakenForDead => PublishOutcome::TakenForDead,
+        Ended::Contended(contention) => PublishOutcome::Conflict {
             attempts: contention.refusals(),
             message: contention.last().to_owned(),
         },
@@ -87,18 +86,18 @@ pub async fn commit(lake: &Lake, request: &CommitRequest) -> Result<CommitOutcom
 
 /// A snapshot to publish, and the intent that says so.
 struct Publish<'a> {
-    request: &'a CommitRequest,
+    request: &'a PublishRequest,
     intent: Intent,
 }
 
 impl Request for Publish<'_> {
-    type Refusal = CommitOutcome;
+    type Refusal = PublishOutcome;
 
     fn manifest(&self) -> &Manifest {
         &self.intent.manifest
     }
 
-    fn refused(&self, state: &TableState) -> Option<CommitOutcome> {
+    fn refused(&self, state: &TableState) -> Option<PublishOutcome> {
         refusal(&state.latest, self.request)
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use dataset::SnapshotId;
 
 use crate::commit::retire;
+use crate::commit::roll_forward::roll_forward;
 use crate::error::Result;
 use crate::layout;
 use crate::store::failpoint;
@@ -32,7 +33,7 @@ async fn needs_recovery(table: &Table<'_>, state: &TableState) -> Result<bool> {
 }
 
 async fn abandoned(table: &Table<'_>) -> Result<BTreeSet<String>> {
-    let (lake, lease_time) = (table.lake, table.settings.lease_time());
+    let (lake, lease_time) = (table.lake, table.lease_time());
     abandoned_runs(lake, table.dataset, lease_time, table.now).await
 }
 
@@ -81,7 +82,7 @@ pub(crate) async fn recover(
     state: TableState,
     is_alone: bool,
 ) -> Result<Vec<String>> {
-    let state = table.roll_forward(state).await?;
+    let state = roll_forward(table, state).await?;
     for intent in Intent::list(table.lake, table.dataset).await? {
         if is_alone || is_over(&intent, &state.latest, table.now) {
             roll_back(table, &intent, &state).await?;

@@ -1,6 +1,5 @@
-//! What is to be committed, and what became of it.
+//! What is to be published, and what became of it.
 
-use chrono::{DateTime, Utc};
 use dataset::{Dataset, Snapshot, SnapshotId};
 
 use crate::commit::followers::Followed;
@@ -8,11 +7,11 @@ use crate::parquet::data_file::DataFile;
 use crate::stage::staged_file::StagedFile;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::{self, BlobCounts, Manifest};
-use crate::table::settings::TableSettings;
+use crate::table::state::Table;
 
-/// What is to be committed.
+/// What is to be published.
 #[derive(Debug, Clone)]
-pub struct CommitRequest {
+pub struct PublishRequest {
     /// The snapshot.
     pub snapshot: Snapshot,
     /// Its columns.
@@ -21,8 +20,6 @@ pub struct CommitRequest {
     pub run_id: String,
     /// Version of the program.
     pub program_version: String,
-    /// The time now.
-    pub committed_at: DateTime<Utc>,
     /// Every staged file of the snapshot.
     pub files: Vec<StagedFile>,
     /// Every blob of the listing.
@@ -33,13 +30,11 @@ pub struct CommitRequest {
     pub quarantine_files: Vec<String>,
     /// Whether an older snapshot may be put in the place of its date.
     pub backfill: bool,
-    /// How the table is committed.
-    pub table: TableSettings,
 }
 
-/// What became of a commit.
+/// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitOutcome {
+pub enum PublishOutcome {
     /// The snapshot is current.
     Committed {
         /// What was published.
@@ -72,7 +67,7 @@ pub enum CommitOutcome {
     TakenForDead,
 }
 
-pub(crate) fn manifest_of(request: &CommitRequest) -> Manifest {
+pub(crate) fn manifest_of(table: &Table<'_>, request: &PublishRequest) -> Manifest {
     let mut files: Vec<DataFile> = request.files.iter().map(|file| file.data.clone()).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Manifest {
@@ -84,7 +79,7 @@ pub(crate) fn manifest_of(request: &CommitRequest) -> Manifest {
         schema_fingerprint: request.dataset.fingerprint(),
         run_id: request.run_id.clone(),
         program_version: request.program_version.clone(),
-        committed_at: request.committed_at,
+        committed_at: table.now,
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         records_read: request.blobs.iter().map(|blob| blob.records).sum(),

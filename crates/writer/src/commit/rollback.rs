@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use dataset::{Dataset, SnapshotId};
 use serde_json::{Map, json};
 
@@ -17,7 +16,6 @@ use crate::parquet::data_file::DataFile;
 use crate::store::lake::Lake;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
-use crate::table::settings::TableSettings;
 use crate::table::state::{Table, TableState};
 
 /// What became of a rollback.
@@ -56,16 +54,8 @@ pub enum RollbackOutcome {
 ///
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what the store answers.
-pub async fn rollback(
-    lake: &Lake,
-    dataset: &str,
-    settings: TableSettings,
-    to: &SnapshotId,
-    run_id: &str,
-    now: DateTime<Utc>,
-) -> Result<RollbackOutcome> {
-    let table = Table::new(lake, dataset, settings, now);
-    recovered(&table).await?;
+pub async fn rollback(table: &Table<'_>, to: &SnapshotId, run_id: &str) -> Result<RollbackOutcome> {
+    recovered(table).await?;
     let lock = table.lock().await?;
     let state = table.read().await?;
     let is_it = |current: &&CurrentSnapshot| current.snapshot == *to;
@@ -75,16 +65,16 @@ pub async fn rollback(
     let Some(retired) = state.latest.retired(to) else {
         return Ok(RollbackOutcome::Unknown);
     };
-    let manifest = Manifest::read_at(lake, &retired.was.manifest).await?;
-    let Some(manifest) = manifest.filter(|_| !is_overdue(&table, retired)) else {
+    let manifest = Manifest::read_at(table.lake, &retired.was.manifest).await?;
+    let Some(manifest) = manifest.filter(|_| !is_overdue(table, retired)) else {
         return Ok(RollbackOutcome::Unknown);
     };
-    let missing = missing_files(lake, &manifest).await?;
+    let missing = missing_files(table.lake, &manifest).await?;
     if !missing.is_empty() {
         return Ok(RollbackOutcome::Incomplete { missing });
     }
     let rollback = Rollback { manifest, run_id };
-    let (state, replaced) = match decide(&table, &rollback, None, state).await? {
+    let (state, replaced) = match decide(table, &rollback, None, state).await? {
         Decided::Recorded(state, replaced) => (state, replaced),
         Decided::Refused(_, outcome) => return Ok(outcome),
         // Nothing was written down.
@@ -101,7 +91,7 @@ pub async fn rollback(
         intent: None,
         is_alone: lock.is_alone,
     };
-    let followed = follow(&table, &decision, state).await;
+    let followed = follow(table, &decision, state).await;
     Ok(RollbackOutcome::RolledBack {
         current: decision.current,
         replaced,
@@ -194,42 +184,38 @@ async fn missing_files(lake: &Lake, manifest: &Manifest) -> Result<Vec<String>> 
 mod tests {
     use super::*;
     use crate::SnapshotState;
-    use crate::fixtures::{lakes, now, paths, settings_of, snapshot, staged};
+    use crate::fixtures::{lakes, now, paths, snapshot, staged, table, table_of};
     use crate::probe_conditional_put;
+    use crate::publish;
     use crate::read_manifest;
     use crate::snapshots;
     use crate::store::remote::ConditionalPut;
     use crate::table::latest::Latest;
-    use crate::{CommitOutcome, CommitRequest, Standing};
+    use crate::{PublishOutcome, PublishRequest, Standing};
     use std::time::Duration;
 
-    fn keeping(lake: &Lake) -> TableSettings {
-        TableSettings {
-            retire_after: Duration::from_secs(3600),
-            ..settings_of(lake)
-        }
+    /// A table that keeps replaced snapshots for an hour.
+    fn keeping(lake: &Lake) -> Table<'_> {
+        table_of(lake, table(lake).settings.format, Duration::from_secs(3600))
     }
 
     async fn commit(lake: &Lake, hour: u32, run_id: &str) {
-        let request = CommitRequest {
-            table: keeping(lake),
-            ..staged(lake, &snapshot(26, hour), run_id, 5).await
-        };
-        let outcome = crate::commit(lake, &request).await.unwrap();
+        let request = staged(lake, &snapshot(26, hour), run_id, 5).await;
+        let outcome = publish(&keeping(lake), &request).await.unwrap();
         assert!(
-            matches!(outcome, CommitOutcome::Committed { .. }),
+            matches!(outcome, PublishOutcome::Committed { .. }),
             "{outcome:?}"
         );
     }
 
-    async fn standing(lake: &Lake, hour: u32, settings: TableSettings) -> Standing {
-        let asked = crate::standing(lake, &snapshot(26, hour), settings, now()).await;
+    async fn standing(table: &Table<'_>, hour: u32) -> Standing {
+        let asked = crate::standing(table, &snapshot(26, hour)).await;
         asked.unwrap()
     }
 
     async fn back(lake: &Lake, hour: u32) {
         let to = snapshot(26, hour).id();
-        let outcome = rollback(lake, "devices", keeping(lake), &to, "back", now()).await;
+        let outcome = rollback(&keeping(lake), &to, "back").await;
         let outcome = outcome.unwrap();
         assert!(
             matches!(outcome, RollbackOutcome::RolledBack { .. }),
@@ -237,10 +223,8 @@ mod tests {
         );
     }
 
-    async fn states(lake: &Lake, now: DateTime<Utc>) -> Vec<SnapshotState> {
-        let kept = snapshots(lake, "devices", keeping(lake), now)
-            .await
-            .unwrap();
+    async fn states(table: &Table<'_>) -> Vec<SnapshotState> {
+        let kept = snapshots(table).await.unwrap();
         kept.into_iter().map(|kept| kept.state).collect()
     }
 
@@ -255,7 +239,7 @@ mod tests {
                 kept_until: now() + Duration::from_secs(3600),
             };
             assert_eq!(
-                states(&lake, now()).await,
+                states(&keeping(&lake)).await,
                 [retired, SnapshotState::Current]
             );
             for (to, expected) in [
@@ -263,7 +247,7 @@ mod tests {
                 (11, [retired, SnapshotState::Current]),
             ] {
                 let to = snapshot(26, to).id();
-                let outcome = rollback(&lake, "devices", keeping(&lake), &to, "back", now()).await;
+                let outcome = rollback(&keeping(&lake), &to, "back").await;
                 let RollbackOutcome::RolledBack {
                     current, replaced, ..
                 } = outcome.unwrap()
@@ -272,7 +256,7 @@ mod tests {
                 };
                 assert_eq!(current.snapshot, to);
                 assert!(replaced.is_some());
-                assert_eq!(states(&lake, now()).await, expected);
+                assert_eq!(states(&keeping(&lake)).await, expected);
                 let manifest = read_manifest(&lake, "devices", &to).await.unwrap().unwrap();
                 let report = crate::fixtures::verify(&lake, &manifest).await;
                 assert!(report.is_proven(), "{report:?}");
@@ -286,16 +270,14 @@ mod tests {
         for lake in lakes {
             commit(&lake, 10, "run 1").await;
             commit(&lake, 11, "run 2").await;
-            let later = now() + Duration::from_secs(3600);
-            let gone = snapshot(26, 10);
-            let outcome =
-                rollback(&lake, "devices", keeping(&lake), &gone.id(), "back", later).await;
+            let later = Table {
+                now: now() + Duration::from_secs(3600),
+                ..keeping(&lake)
+            };
+            let outcome = rollback(&later, &snapshot(26, 10).id(), "back").await;
             assert_eq!(outcome.unwrap(), RollbackOutcome::Unknown);
-            let current = snapshot(26, 11);
-            crate::standing(&lake, &current, keeping(&lake), later)
-                .await
-                .unwrap();
-            assert_eq!(states(&lake, later).await, [SnapshotState::Current]);
+            standing(&later, 11).await;
+            assert_eq!(states(&later).await, [SnapshotState::Current]);
             let left = paths(&lake, "devices/generated_date=2022-07-26").await;
             assert_eq!(left.len(), 2, "{left:?}");
         }
@@ -308,7 +290,7 @@ mod tests {
             for (hour, run_id) in [(10, "run 1"), (11, "run 2"), (12, "run 3")] {
                 commit(&lake, hour, run_id).await;
             }
-            let standing = async |hour| standing(&lake, hour, keeping(&lake)).await;
+            let standing = async |hour| standing(&keeping(&lake), hour).await;
             let displaced = snapshot(26, 12).id();
             let is_displaced = |standing: &Standing| matches!(standing, Standing::RolledBack { displaced: by, .. } if *by == displaced);
             // The second rollback goes further back, and what the first one displaced stays so.
@@ -317,22 +299,18 @@ mod tests {
                 for hour in to + 1..=12 {
                     assert!(is_displaced(&standing(hour).await), "{hour} after {to}");
                 }
-                let request = CommitRequest {
-                    table: keeping(&lake),
-                    ..staged(&lake, &snapshot(26, 12), "again", 5).await
-                };
-                let refused = crate::commit(&lake, &request).await.unwrap();
-                assert!(matches!(refused, CommitOutcome::RolledBack { .. }));
+                let request = staged(&lake, &snapshot(26, 12), "again", 5).await;
+                let refused = publish(&keeping(&lake), &request).await.unwrap();
+                assert!(matches!(refused, PublishOutcome::RolledBack { .. }));
             }
             // A user may ask for one, and the later one stays displaced.
             back(&lake, 11).await;
             assert!(is_displaced(&standing(12).await));
-            let request = CommitRequest {
-                table: keeping(&lake),
+            let request = PublishRequest {
                 backfill: true,
                 ..staged(&lake, &snapshot(26, 10), "backfill", 5).await
             };
-            crate::commit(&lake, &request).await.unwrap();
+            publish(&keeping(&lake), &request).await.unwrap();
             assert!(is_displaced(&standing(12).await));
             back(&lake, 12).await;
             assert!(matches!(standing(12).await, Standing::Unchanged(_)));
@@ -356,7 +334,7 @@ mod tests {
             let after = Latest::read(&lake, "devices").await.unwrap();
             // As if the process had died after the log entry; the next run keeps nothing.
             lake.put(&pointer, before).await.unwrap();
-            let asked = standing(&lake, 11, settings_of(&lake)).await;
+            let asked = standing(&table(&lake), 11).await;
             assert!(matches!(asked, Standing::RolledBack { .. }));
             assert_eq!(Latest::read(&lake, "devices").await.unwrap(), after);
             assert_eq!(after.retired.len(), 1);
@@ -370,31 +348,27 @@ mod tests {
         for lake in lakes {
             commit(&lake, 10, "run 1").await;
             commit(&lake, 11, "run 2").await;
-            let keeps_nothing = settings_of(&lake);
-            let promised = states(&lake, now()).await;
-            let later = now() + Duration::from_secs(3599);
-            for settings in [keeps_nothing, keeping(&lake)] {
-                crate::standing(&lake, &snapshot(26, 11), settings, later)
-                    .await
-                    .unwrap();
-                let vacuum = crate::vacuum(&lake, "devices", settings, true, later).await;
+            let promised = states(&keeping(&lake)).await;
+            let later = |table| Table {
+                now: now() + Duration::from_secs(3599),
+                ..table
+            };
+            let keeps_nothing = later(table(&lake));
+            for table in [&keeps_nothing, &later(keeping(&lake))] {
+                standing(table, 11).await;
+                let vacuum = crate::vacuum(table, true).await;
                 assert_eq!(vacuum.unwrap().found, []);
-                let kept = snapshots(&lake, "devices", settings, later).await.unwrap();
-                let kept: Vec<_> = kept.into_iter().map(|kept| kept.state).collect();
-                assert_eq!(kept, promised);
+                assert_eq!(states(table).await, promised);
             }
             // A commit that keeps nothing deletes what it replaces, and not what was promised.
-            let request = CommitRequest {
-                committed_at: later,
-                ..staged(&lake, &snapshot(26, 12), "run 3", 5).await
-            };
-            crate::fixtures::commit(&lake, request).await;
+            let request = staged(&lake, &snapshot(26, 12), "run 3", 5).await;
+            publish(&keeps_nothing, &request).await.unwrap();
             assert_eq!(
-                states(&lake, later).await,
+                states(&keeps_nothing).await,
                 [promised[0], SnapshotState::Current]
             );
             let to = snapshot(26, 10).id();
-            let outcome = rollback(&lake, "devices", keeps_nothing, &to, "back", later).await;
+            let outcome = rollback(&keeps_nothing, &to, "back").await;
             assert!(matches!(
                 outcome.unwrap(),
                 RollbackOutcome::RolledBack { .. }
@@ -412,9 +386,9 @@ mod tests {
             latest.retired[0].kept_until = None;
             let swapped = latest.swap(&lake, &seen, false).await.unwrap();
             assert_eq!(swapped, ConditionalPut::Done);
-            assert_eq!(states(&lake, now()).await.len(), 2);
-            standing(&lake, 11, settings_of(&lake)).await;
-            assert_eq!(states(&lake, now()).await, [SnapshotState::Current]);
+            assert_eq!(states(&keeping(&lake)).await.len(), 2);
+            standing(&table(&lake), 11).await;
+            assert_eq!(states(&keeping(&lake)).await, [SnapshotState::Current]);
         }
     }
 
@@ -422,15 +396,12 @@ mod tests {
     async fn a_rollback_to_a_snapshot_without_rows_displaces_too() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let empty = CommitRequest {
-                table: keeping(&lake),
-                ..crate::fixtures::request(&snapshot(26, 10), "run 1", Vec::new())
-            };
+            let empty = crate::fixtures::request(&snapshot(26, 10), "run 1", Vec::new());
             crate::fixtures::lease(&lake, "run 1").await;
-            crate::commit(&lake, &empty).await.unwrap();
+            publish(&keeping(&lake), &empty).await.unwrap();
             commit(&lake, 11, "run 2").await;
             back(&lake, 10).await;
-            let asked = standing(&lake, 11, keeping(&lake)).await;
+            let asked = standing(&keeping(&lake), 11).await;
             assert!(matches!(asked, Standing::RolledBack { .. }));
         }
     }
@@ -445,7 +416,7 @@ mod tests {
             let manifest = read_manifest(&lake, "devices", &to).await.unwrap().unwrap();
             let lost = vec![manifest.files[1].path.clone()];
             lake.delete(&lost).await.unwrap();
-            let outcome = rollback(&lake, "devices", keeping(&lake), &to, "back", now()).await;
+            let outcome = rollback(&keeping(&lake), &to, "back").await;
             assert_eq!(
                 outcome.unwrap(),
                 RollbackOutcome::Incomplete { missing: lost }

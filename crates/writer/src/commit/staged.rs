@@ -47,7 +47,7 @@ pub(crate) async fn commit_staged<R: Request>(
     layout_version::write(lake, table.dataset, single_writer, &lock.layout).await?;
     intent.write(lake).await?;
     failpoint::reached("intent");
-    let lease_time = table.settings.lease_time();
+    let lease_time = table.lease_time();
     if !lease::may_commit(lake, table.dataset, run_id, lease_time).await? {
         abort_quietly(table, run_id, files).await;
         roll_back(table, intent, &table.read().await?).await?;

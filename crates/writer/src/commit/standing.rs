@@ -1,14 +1,11 @@
 //! How a snapshot stands to what the lake holds of its organisation.
 
-use chrono::{DateTime, Utc};
 use dataset::{Snapshot, SnapshotId};
 
 use crate::commit::recover::recovered;
-use crate::commit::request::{CommitOutcome, CommitRequest};
+use crate::commit::request::{PublishOutcome, PublishRequest};
 use crate::error::Result;
-use crate::store::lake::Lake;
 use crate::table::latest::{CurrentSnapshot, Latest};
-use crate::table::settings::TableSettings;
 use crate::table::state::Table;
 
 /// How a snapshot stands to what the lake holds of its organisation.
@@ -31,21 +28,15 @@ pub enum Standing {
     },
 }
 
-/// How `snapshot` stands to the lake now. A commit decides again.
+/// How `snapshot` stands to the table now. A commit decides again.
 ///
 /// Finishes first what a run that died had committed, and undoes what it had not; writes nothing where there is
 /// nothing of the kind.
 ///
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what reading or writing the control documents gives.
-pub async fn standing(
-    lake: &Lake,
-    snapshot: &Snapshot,
-    settings: TableSettings,
-    now: DateTime<Utc>,
-) -> Result<Standing> {
-    let table = Table::new(lake, &snapshot.dataset, settings, now);
-    let state = recovered(&table).await?;
+pub async fn standing(table: &Table<'_>, snapshot: &Snapshot) -> Result<Standing> {
+    let state = recovered(table).await?;
     Ok(decide(&state.latest, snapshot))
 }
 
@@ -53,14 +44,8 @@ pub async fn standing(
 ///
 /// # Errors
 /// Those of [`standing`].
-pub async fn recover(
-    lake: &Lake,
-    dataset: &str,
-    settings: TableSettings,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let table = Table::new(lake, dataset, settings, now);
-    recovered(&table).await.map(drop)
+pub async fn recover(table: &Table<'_>) -> Result<()> {
+    recovered(table).await.map(drop)
 }
 
 fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
@@ -87,14 +72,14 @@ fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {
 }
 
 /// The outcome that ends a commit before it publishes anything.
-pub(crate) fn refusal(latest: &Latest, request: &CommitRequest) -> Option<CommitOutcome> {
+pub(crate) fn refusal(latest: &Latest, request: &PublishRequest) -> Option<PublishOutcome> {
     match decide(latest, &request.snapshot) {
-        Standing::Unchanged(current) => Some(CommitOutcome::Unchanged(current)),
+        Standing::Unchanged(current) => Some(PublishOutcome::Unchanged(current)),
         Standing::OlderThan(current) if !request.backfill => {
-            Some(CommitOutcome::OlderThanCurrent(current))
+            Some(PublishOutcome::OlderThanCurrent(current))
         }
         Standing::RolledBack { current, displaced } if !request.backfill => {
-            Some(CommitOutcome::RolledBack { current, displaced })
+            Some(PublishOutcome::RolledBack { current, displaced })
         }
         _ => None,
     }

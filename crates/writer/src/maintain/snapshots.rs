@@ -12,7 +12,6 @@ use crate::store::lake::Lake;
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
-use crate::table::settings::TableSettings;
 use crate::table::state::Table;
 
 /// A snapshot in the lake.
@@ -47,13 +46,7 @@ pub enum SnapshotState {
 ///
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what reading the control documents gives.
-pub async fn snapshots(
-    lake: &Lake,
-    dataset: &str,
-    settings: TableSettings,
-    now: DateTime<Utc>,
-) -> Result<Vec<KeptSnapshot>> {
-    let table = Table::new(lake, dataset, settings, now);
+pub async fn snapshots(table: &Table<'_>) -> Result<Vec<KeptSnapshot>> {
     let latest = table.read().await?.latest;
     let mut kept: Vec<KeptSnapshot> = Vec::new();
     kept.extend(latest.snapshots.iter().map(|current| KeptSnapshot {
@@ -64,10 +57,10 @@ pub async fn snapshots(
         snapshot: retired.was.clone(),
         state: SnapshotState::Retired {
             retired_at: retired.retired_at,
-            kept_until: retired.kept_until(settings.retire_after),
+            kept_until: retired.kept_until(table.settings.retire_after),
         },
     }));
-    for intent in Intent::list(lake, dataset).await? {
+    for intent in Intent::list(table.lake, table.dataset).await? {
         let snapshot = CurrentSnapshot::from(&intent.manifest);
         if !latest.is_current(&snapshot.snapshot) {
             kept.push(KeptSnapshot {

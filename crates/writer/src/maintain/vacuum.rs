@@ -8,26 +8,24 @@
 //! | manifest | its snapshot is current or kept, or being committed |
 //! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
 
-use crate::commit::recover::discard_run;
-use crate::commit::recover::recover;
-use crate::commit::retire::is_overdue;
-use crate::table::intent::is_over;
 use std::collections::{BTreeSet, HashSet};
 
-use chrono::{DateTime, Utc};
 use dataset::SnapshotId;
 use serde::Serialize;
 
+use crate::commit::recover::{discard_run, recover};
+use crate::commit::retire::is_overdue;
+use crate::commit::roll_forward::roll_forward;
 use crate::error::Result;
 use crate::layout;
 use crate::store::lake::Lake;
 use crate::store::lease;
 use crate::store::leftovers::abandoned_runs;
 use crate::store::object::ObjectInfo;
-use crate::table::intent::Intent;
+use crate::table::intent::{Intent, is_over};
+use crate::table::latest::RetiredSnapshot;
 use crate::table::manifest::Manifest;
-use crate::table::settings::TableSettings;
-use crate::table::state::Table;
+use crate::table::state::{Table, TableState};
 
 /// What a vacuum found, and deleted if it was asked to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -67,20 +65,14 @@ pub enum OrphanKind {
 ///
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what the store answers.
-pub async fn vacuum(
-    lake: &Lake,
-    dataset: &str,
-    settings: TableSettings,
-    apply: bool,
-    now: DateTime<Utc>,
-) -> Result<VacuumReport> {
+pub async fn vacuum(table: &Table<'_>, apply: bool) -> Result<VacuumReport> {
+    let (lake, dataset) = (table.lake, table.dataset);
     // Without `apply` nothing is created, a lock file neither.
-    let table = Table::new(lake, dataset, settings, now);
     let mut lock = None;
     if apply {
         lock = Some(table.lock().await?);
         // The intent of a dead commit may be all that tells what is current.
-        table.roll_forward(table.read().await?).await?;
+        roll_forward(table, table.read().await?).await?;
     }
     // Files before what holds them: a commit writes its intent before its files appear.
     let files = lake.list(&layout::table(dataset)).await?;
@@ -89,71 +81,25 @@ pub async fn vacuum(
     let state = table.read().await?;
     let alone = lock
         .as_ref()
-        .map_or(settings.single_writer, |lock| lock.is_alone);
-
+        .map_or(table.settings.single_writer, |lock| lock.is_alone);
     let (over, under_way): (Vec<_>, Vec<_>) = intents
         .into_iter()
-        .partition(|intent| alone || is_over(intent, &state.latest, now));
-    let mut held: HashSet<String> = state.log.paths().map(str::to_owned).collect();
-    let mut kept: HashSet<String> = HashSet::new();
-    let mut retired_files: HashSet<String> = HashSet::new();
-    let mut kept_snapshots: HashSet<&SnapshotId> = HashSet::new();
-    for current in &state.latest.snapshots {
-        kept_snapshots.insert(&current.snapshot);
-        kept.insert(current.manifest.clone());
-        held.extend(files_of(lake, &current.manifest).await?);
-    }
-    for retired in &state.latest.retired {
-        let files = files_of(lake, &retired.was.manifest).await?;
-        if is_overdue(&table, retired) {
-            retired_files.extend(files);
-        } else {
-            kept_snapshots.insert(&retired.was.snapshot);
-            kept.insert(retired.was.manifest.clone());
-            held.extend(files);
-        }
-    }
-    for intent in &under_way {
-        kept.insert(intent.manifest.path());
-        held.extend(intent.manifest.files.iter().map(|file| file.path.clone()));
-        held.extend(intent.manifest.quarantine_files.iter().cloned());
-    }
-
-    let log = format!("{}/", layout::delta_log(dataset));
-    let mut found: Vec<Orphan> = files
-        .into_iter()
-        .filter(|file| !file.path.starts_with(&log) && !held.contains(&file.path))
-        .map(|file| {
-            let kind = match retired_files.contains(&file.path) {
-                true => OrphanKind::Retired,
-                false => OrphanKind::Unlisted,
-            };
-            orphan(file, kind)
-        })
-        .collect();
+        .partition(|intent| alone || is_over(intent, &state.latest, table.now));
     let over: HashSet<String> = over.iter().flat_map(Intent::paths).collect();
-    let mut abandoned_runs = abandoned_runs(lake, dataset, settings.lease_time(), now).await?;
+    let lease_time = table.lease_time();
+    let mut abandoned_runs = abandoned_runs(lake, dataset, lease_time, table.now).await?;
     abandoned_runs.retain(|run| {
         under_way
             .iter()
             .all(|intent| intent.manifest.run_id != *run)
     });
+    let held = Held::read(table, &state, &under_way).await?;
+    let mut found = held.orphaned_files(dataset, files);
     for object in control {
-        if held.contains(&object.path) {
-            continue;
-        }
-        if let Some((snapshot, run)) = layout::run_of_quarantined(dataset, &object.path) {
-            let is_stale = abandoned_runs.contains(run)
-                || (kept_snapshots.contains(&snapshot)
-                    && lease::is_dead(lake, dataset, run, settings.lease_time(), now).await?);
-            if is_stale {
-                found.push(orphan(object, OrphanKind::Control));
-            }
-            continue;
-        }
-        if let Some(kind) = abandoned(dataset, &object, &over, &kept, &abandoned_runs) {
-            found.push(orphan(object, kind));
-        }
+        found.extend(
+            held.orphaned_document(table, object, &over, &abandoned_runs)
+                .await?,
+        );
     }
     found.sort();
     if apply {
@@ -165,15 +111,99 @@ pub async fn vacuum(
         let over: Vec<String> = over.into_iter().collect();
         lake.delete(&over).await?;
         for run_id in &abandoned_runs {
-            discard_run(&table, run_id).await?;
+            discard_run(table, run_id).await?;
         }
         lake.delete(&documents).await?;
-        recover(&table, table.read().await?, alone).await?;
+        recover(table, table.read().await?, alone).await?;
     }
     Ok(VacuumReport {
         applied: apply,
         found,
     })
+}
+
+/// What a table and the commits under way hold.
+struct Held {
+    /// Files of the table and of quarantined records.
+    files: HashSet<String>,
+    /// Files of snapshots that were kept long enough.
+    retired_files: HashSet<String>,
+    manifests: HashSet<String>,
+    /// Snapshots that are current or kept.
+    snapshots: HashSet<SnapshotId>,
+}
+
+impl Held {
+    async fn read(table: &Table<'_>, state: &TableState, under_way: &[Intent]) -> Result<Self> {
+        let mut held = Self {
+            files: state.log.paths().map(str::to_owned).collect(),
+            retired_files: HashSet::new(),
+            manifests: HashSet::new(),
+            snapshots: HashSet::new(),
+        };
+        let current = state.latest.snapshots.iter();
+        let overdue = |retired: &&RetiredSnapshot| is_overdue(table, retired);
+        let (overdue, kept): (Vec<_>, Vec<_>) = state.latest.retired.iter().partition(overdue);
+        for snapshot in current.chain(kept.iter().map(|retired| &retired.was)) {
+            held.snapshots.insert(snapshot.snapshot.clone());
+            held.manifests.insert(snapshot.manifest.clone());
+            held.files
+                .extend(files_of(table.lake, &snapshot.manifest).await?);
+        }
+        for retired in overdue {
+            let files = files_of(table.lake, &retired.was.manifest).await?;
+            held.retired_files.extend(files);
+        }
+        for intent in under_way {
+            let manifest = &intent.manifest;
+            held.manifests.insert(manifest.path());
+            let files = manifest.files.iter().map(|file| &file.path);
+            let files = files.chain(&manifest.quarantine_files);
+            held.files.extend(files.cloned());
+        }
+        Ok(held)
+    }
+
+    /// Files of the table's folder that nothing holds.
+    fn orphaned_files(&self, dataset: &str, files: Vec<ObjectInfo>) -> Vec<Orphan> {
+        let log = format!("{}/", layout::delta_log(dataset));
+        let files = files
+            .into_iter()
+            .filter(|file| !file.path.starts_with(&log) && !self.files.contains(&file.path));
+        let orphans = files.map(|file| {
+            let kind = match self.retired_files.contains(&file.path) {
+                true => OrphanKind::Retired,
+                false => OrphanKind::Unlisted,
+            };
+            orphan(file, kind)
+        });
+        orphans.collect()
+    }
+
+    /// An object of the control folder, if nothing holds it.
+    async fn orphaned_document(
+        &self,
+        table: &Table<'_>,
+        object: ObjectInfo,
+        over: &HashSet<String>,
+        abandoned_runs: &BTreeSet<String>,
+    ) -> Result<Option<Orphan>> {
+        let (lake, dataset) = (table.lake, table.dataset);
+        if self.files.contains(&object.path) {
+            return Ok(None);
+        }
+        let kind = match layout::run_of_quarantined(dataset, &object.path) {
+            Some((snapshot, run)) => {
+                let lease_time = table.lease_time();
+                let is_stale = abandoned_runs.contains(run)
+                    || (self.snapshots.contains(&snapshot)
+                        && lease::is_dead(lake, dataset, run, lease_time, table.now).await?);
+                is_stale.then_some(OrphanKind::Control)
+            }
+            None => abandoned(dataset, &object, over, &self.manifests, abandoned_runs),
+        };
+        Ok(kind.map(|kind| orphan(object, kind)))
+    }
 }
 
 /// The table's files of a snapshot, and those of its quarantined records.
@@ -219,7 +249,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fixtures::{committed, lakes, now, paths, settings_of, snapshot, stage};
+    use crate::commit::request::manifest_of;
+    use crate::fixtures::{
+        committed, lakes, now, paths, snapshot, stage, staged, table, table_at, table_of,
+    };
 
     #[tokio::test]
     async fn only_what_nothing_holds_is_found_and_only_deleted_when_asked() {
@@ -235,20 +268,15 @@ mod tests {
                 .complete(&lake, &stray.data.path, &stray.data.sha256)
                 .await
                 .unwrap();
-            let settings = settings_of(&lake);
             for apply in [false, true] {
-                let report = vacuum(&lake, "devices", settings, apply, now())
-                    .await
-                    .unwrap();
+                let report = vacuum(&table(&lake), apply).await.unwrap();
                 assert_eq!(report.found.len(), 1, "{report:?}");
                 assert_eq!(report.found[0].path, stray.data.path);
                 assert_eq!(report.found[0].kind, OrphanKind::Unlisted);
                 assert_eq!(report.applied, apply);
             }
             assert_eq!(paths(&lake, "devices").await, before);
-            let report = vacuum(&lake, "devices", settings, true, now())
-                .await
-                .unwrap();
+            let report = vacuum(&table(&lake), true).await.unwrap();
             assert_eq!(report.found, []);
         }
     }
@@ -257,25 +285,19 @@ mod tests {
     async fn a_kept_snapshot_is_held_until_its_time_is_over() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let keeping = TableSettings {
-                retire_after: Duration::from_secs(60),
-                ..settings_of(&lake)
-            };
+            let format = table(&lake).settings.format;
+            let keeping = table_of(&lake, format, Duration::from_secs(60));
             for (hour, run_id) in [(10, "run 1"), (11, "run 2")] {
-                let request = crate::CommitRequest {
-                    table: keeping,
-                    ..crate::fixtures::staged(&lake, &snapshot(26, hour), run_id, 5).await
-                };
-                crate::commit(&lake, &request).await.unwrap();
+                let request = staged(&lake, &snapshot(26, hour), run_id, 5).await;
+                crate::publish(&keeping, &request).await.unwrap();
             }
-            let report = vacuum(&lake, "devices", keeping, true, now())
-                .await
-                .unwrap();
+            let report = vacuum(&keeping, true).await.unwrap();
             assert_eq!(report.found, []);
-            let later = now() + Duration::from_secs(60);
-            let report = vacuum(&lake, "devices", keeping, true, later)
-                .await
-                .unwrap();
+            let later = Table {
+                now: now() + Duration::from_secs(60),
+                ..keeping
+            };
+            let report = vacuum(&later, true).await.unwrap();
             let kinds: Vec<_> = report.found.iter().map(|orphan| orphan.kind).collect();
             assert_eq!(
                 kinds,
@@ -307,13 +329,10 @@ mod tests {
         let stale = put(&snapshot(25, 10), dead).await;
         let living = put(&snapshot(25, 10), alive).await;
         let unpublished = put(&snapshot(26, 10), dead).await;
-        let _guard = crate::begin_run(&lake, "devices", alive, settings_of(&lake).lease_time())
+        let _guard = crate::begin_run(&lake, "devices", alive, table(&lake).lease_time())
             .await
             .unwrap();
-        let settings = settings_of(&lake);
-        let report = vacuum(&lake, "devices", settings, true, now())
-            .await
-            .unwrap();
+        let report = vacuum(&table(&lake), true).await.unwrap();
         assert_eq!(report.found.len(), 1, "{report:?}");
         assert_eq!(report.found[0].path, stale);
         assert_eq!(lake.get(&stale).await.unwrap(), None);
@@ -325,8 +344,8 @@ mod tests {
     #[tokio::test]
     async fn what_the_intent_of_a_living_commit_lists_is_held() {
         let (_folder, [_, lake, ..]) = lakes();
-        let request = crate::fixtures::staged(&lake, &snapshot(26, 10), "alive", 5).await;
-        let intent = Intent::new(crate::commit::request::manifest_of(&request), false);
+        let request = staged(&lake, &snapshot(26, 10), "alive", 5).await;
+        let intent = Intent::new(manifest_of(&table(&lake), &request), false);
         intent.write(&lake).await.unwrap();
         for file in &request.files {
             file.upload
@@ -334,15 +353,10 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let settings = settings_of(&lake);
-        let report = vacuum(&lake, "devices", settings, true, now())
-            .await
-            .unwrap();
+        let report = vacuum(&table(&lake), true).await.unwrap();
         assert_eq!(report.found, []);
         let much_later = now() + Duration::from_secs(2 * 3600);
-        let report = vacuum(&lake, "devices", settings, true, much_later)
-            .await
-            .unwrap();
+        let report = vacuum(&table_at(&lake, much_later), true).await.unwrap();
         assert_eq!(report.found.len(), 3, "{report:?}");
         assert!(paths(&lake, "devices").await.is_empty());
     }

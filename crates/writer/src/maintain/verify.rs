@@ -611,7 +611,7 @@ mod tests {
         let one = stage(&lake, &snapshot, "run", 1, 0, 0..10).await.unwrap();
         let two = stage(&lake, &snapshot, "run", 2, 1, 9..20).await.unwrap();
         let request = request(&snapshot, "run", vec![one, two]);
-        crate::fixtures::commit(&lake, request).await;
+        crate::fixtures::publish(&lake, request).await;
         let mut manifest = read_manifest(&lake, "devices", &snapshot.id())
             .await
             .unwrap()

@@ -23,10 +23,3 @@ pub struct TableSettings {
     /// Whether nobody else writes to this lake: nothing is then written under a condition.
     pub single_writer: bool,
 }
-
-impl TableSettings {
-    /// How long a lease may stay unrenewed; `None` where there are no leases, since nobody else writes to the lake.
-    pub fn lease_time(&self) -> Option<Duration> {
-        (!self.single_writer).then_some(self.dead_after)
-    }
-}

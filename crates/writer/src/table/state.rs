@@ -27,9 +27,9 @@ use crate::table::settings::{TableFormat, TableSettings};
 const READ_ATTEMPTS: u32 = 10;
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
-/// A table in a lake.
+/// A table in a lake, as it is at some time: what is published, appended, rolled back and cleaned up is asked of it.
 #[derive(Debug)]
-pub(crate) struct Table<'a> {
+pub struct Table<'a> {
     pub(crate) lake: &'a Lake,
     pub(crate) dataset: &'a str,
     pub(crate) settings: TableSettings,
@@ -61,7 +61,8 @@ pub(crate) struct TableState {
 }
 
 impl<'a> Table<'a> {
-    pub(crate) fn new(
+    /// The table of a dataset, with the settings of the lake. `now` is the time of all that is done with this value.
+    pub fn new(
         lake: &'a Lake,
         dataset: &'a str,
         settings: TableSettings,
@@ -220,18 +221,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Finishes what died after its commit: manifests of what is published are there, and the pointer follows the log.
-    pub(crate) async fn roll_forward(&self, state: TableState) -> Result<TableState> {
-        for intent in Intent::list(self.lake, self.dataset).await? {
-            let path = intent.manifest.path();
-            let is_published = |current: &CurrentSnapshot| current.manifest == path;
-            if state.latest.snapshots.iter().any(is_published) && !self.lake.exists(&path).await? {
-                intent.manifest.write(self.lake).await?;
-            }
-        }
-        self.update_pointer(state, None, None).await
-    }
-
     /// Brings the pointer up to the log. `decided`: a snapshot that is to be current, of which the log shows nothing if it has no
     /// file; `own` is for [`Table::read_again`].
     pub(crate) async fn update_pointer(
@@ -266,6 +255,11 @@ impl<'a> Table<'a> {
             }
             state = self.read_again(state.log, own).await?;
         }
+    }
+
+    /// How long a run's lease may stay unrenewed; `None` where there are no leases, since nobody else writes to the lake.
+    pub fn lease_time(&self) -> Option<Duration> {
+        (!self.settings.single_writer).then_some(self.settings.dead_after)
     }
 
     /// How snapshots are retired by what happens now.

@@ -6,13 +6,13 @@ use chrono::Utc;
 use super::*;
 use crate::Error;
 use crate::Followed;
+use crate::Lake;
 use crate::Standing;
 use crate::commit::recover::discard_run;
-use crate::commit::standing::standing as standing_now;
 use crate::commit::uploads::complete_uploads;
 use crate::fixtures::{
-    OTHER_ORG, commit, committed, lakes, now, paths, request, settings_of, snapshot, snapshot_of,
-    stage, staged, with_settings_of,
+    OTHER_ORG, committed, lakes, now, paths, publish as published, request, snapshot, snapshot_of,
+    stage, staged, table, table_at,
 };
 use crate::layout;
 use crate::read_manifest;
@@ -20,15 +20,15 @@ use crate::store::remote::ConditionalPut;
 use crate::table::latest::Latest;
 use dataset::Snapshot;
 
-fn manifest(outcome: &CommitOutcome) -> &Manifest {
+fn manifest(outcome: &PublishOutcome) -> &Manifest {
     match outcome {
-        CommitOutcome::Committed { manifest, .. } => manifest,
+        PublishOutcome::Committed { manifest, .. } => manifest,
         other => panic!("not committed: {other:?}"),
     }
 }
 
 async fn standing(lake: &Lake, snapshot: &Snapshot) -> Result<Standing> {
-    standing_now(lake, snapshot, settings_of(lake), now()).await
+    crate::standing(&table(lake), snapshot).await
 }
 
 async fn ids(lake: &Lake) -> Vec<String> {
@@ -101,7 +101,7 @@ async fn the_same_snapshot_again_changes_nothing() {
             Standing::Unchanged(_)
         ));
         let outcome = committed(&lake, &snapshot, "run 2", 10).await;
-        assert!(matches!(outcome, CommitOutcome::Unchanged(current) if current.run_id == "run 1"));
+        assert!(matches!(outcome, PublishOutcome::Unchanged(current) if current.run_id == "run 1"));
         assert_eq!(lake.list("_lake").await.unwrap(), before);
         assert_eq!(lake.get(&layout::latest("devices")).await.unwrap(), latest);
         assert_whole(&lake).await;
@@ -121,7 +121,7 @@ async fn a_later_snapshot_of_the_day_replaces_the_files_of_its_organisation_only
             Standing::Replaces(_)
         ));
         let outcome = committed(&lake, &late, "run 4", 20).await;
-        let CommitOutcome::Committed {
+        let PublishOutcome::Committed {
             replaced: Some(replaced),
             followed,
             ..
@@ -149,7 +149,7 @@ async fn folders_of_groups_that_are_gone_are_deleted_on_local_disk() {
     committed(&lake, &snapshot(26, 10), "run 1", 10).await;
     let late = snapshot(26, 11);
     let file = stage(&lake, &late, "run 2", 1, 0, 0..10).await.unwrap();
-    commit(&lake, request(&late, "run 2", vec![file])).await;
+    published(&lake, request(&late, "run 2", vec![file])).await;
     assert!(
         lake.local_path("devices/generated_date=2022-07-26/rbac_group_id=1")
             .unwrap()
@@ -176,17 +176,17 @@ async fn an_older_snapshot_is_refused_unless_it_is_a_backfill() {
             ));
             let outcome = committed(&lake, old, "run 2", 10).await;
             assert!(
-                matches!(outcome, CommitOutcome::OlderThanCurrent(current) if current.snapshot == newest.id())
+                matches!(outcome, PublishOutcome::OlderThanCurrent(current) if current.snapshot == newest.id())
             );
             assert_whole(&lake).await;
         }
         assert_eq!(ids(&lake).await, ["20220726T100100Z-47d41a0c"]);
         for old in [&past, &older] {
-            let request = CommitRequest {
+            let request = PublishRequest {
                 backfill: true,
                 ..staged(&lake, old, "run 3", 20).await
             };
-            manifest(&commit(&lake, request).await);
+            manifest(&published(&lake, request).await);
             assert_whole(&lake).await;
         }
         assert_eq!(
@@ -200,7 +200,7 @@ async fn an_older_snapshot_is_refused_unless_it_is_a_backfill() {
 async fn a_snapshot_without_rows_can_be_committed() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
-        let outcome = commit(&lake, request(&snapshot(26, 10), "run", Vec::new())).await;
+        let outcome = published(&lake, request(&snapshot(26, 10), "run", Vec::new())).await;
         assert_eq!(manifest(&outcome).records_quarantined, 2);
         assert_whole(&lake).await;
     }
@@ -223,7 +223,7 @@ async fn a_run_after_a_crash_overwrites_and_removes_what_the_crash_left() {
         }
         assert_eq!(standing(&lake, &snapshot).await.unwrap(), Standing::New);
         let file = stage(&lake, &snapshot, "run", 1, 0, 0..20).await.unwrap();
-        commit(&lake, request(&snapshot, "run", vec![file])).await;
+        published(&lake, request(&snapshot, "run", vec![file])).await;
         lake.delete(&paths(&lake, "_lake/devices/staging").await)
             .await
             .unwrap();
@@ -251,7 +251,7 @@ async fn of_many_commits_at_once_every_one_is_whole_or_refused() {
         assert!(
             !outcomes
                 .iter()
-                .any(|outcome| matches!(outcome, CommitOutcome::Conflict { .. }))
+                .any(|outcome| matches!(outcome, PublishOutcome::Conflict { .. }))
         );
         assert_eq!(
             ids(&lake).await,
@@ -291,8 +291,8 @@ async fn requests_that_contradict_themselves_touch_nothing() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
         let good = staged(&lake, &snapshot(26, 10), "run", 5).await;
-        type Change = fn(&mut CommitRequest);
-        let broken: [(&str, Change); 6] = [
+        type Change = fn(&mut PublishRequest);
+        let broken: [(&str, Change); 7] = [
             ("file rows are blob rows", |request| {
                 request.files[0].data.rows = 99;
             }),
@@ -309,13 +309,14 @@ async fn requests_that_contradict_themselves_touch_nothing() {
             ("paths are those of the layout", |request| {
                 request.snapshot = snapshot(27, 10);
             }),
+            ("a snapshot is of the table's dataset", |request| {
+                request.snapshot.dataset = "others".to_owned();
+            }),
         ];
         for (name, change) in broken {
             let mut request = good.clone();
             change(&mut request);
-            let error = crate::commit(&lake, &with_settings_of(&lake, request))
-                .await
-                .unwrap_err();
+            let error = publish(&table(&lake), &request).await.unwrap_err();
             assert!(
                 matches!(&error, Error::Invariant { invariant, .. } if *invariant == name),
                 "{error}"
@@ -323,7 +324,7 @@ async fn requests_that_contradict_themselves_touch_nothing() {
         }
         assert!(paths(&lake, "devices").await.is_empty());
         assert!(ids(&lake).await.is_empty());
-        manifest(&commit(&lake, good).await);
+        manifest(&published(&lake, good).await);
     }
 }
 
@@ -335,7 +336,7 @@ async fn organisations_that_share_a_snapshot_id_are_refused() {
         committed(&lake, &snapshot(26, 10), "run 1", 5).await;
         let request = staged(&lake, &twin, "run 2", 5).await;
         assert!(matches!(
-            crate::commit(&lake, &with_settings_of(&lake, request)).await,
+            publish(&table(&lake), &request).await,
             Err(Error::Invariant { .. })
         ));
         assert_whole_but_staging(&lake).await;
@@ -389,7 +390,7 @@ async fn a_commit_that_cannot_complete_an_upload_leaves_the_lake_as_it_was() {
         .await
         .unwrap();
     assert!(matches!(
-        crate::commit(&lake, &request).await,
+        publish(&table(&lake), &request).await,
         Err(Error::NotFound { .. })
     ));
     assert_eq!(ids(&lake).await, ["20220726T100100Z-47d41a0c"]);
@@ -400,12 +401,12 @@ async fn a_commit_that_cannot_complete_an_upload_leaves_the_lake_as_it_was() {
 async fn a_run_that_was_taken_for_dead_commits_nothing_and_its_uploads_are_gone() {
     let (_folder, [_, delta, _, parquet]) = lakes();
     for lake in [delta, parquet] {
-        let request = with_settings_of(&lake, staged(&lake, &snapshot(26, 10), "silent", 5).await);
-        let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
-        let buried = standing_now(&lake, &request.snapshot, request.table, later).await;
+        let request = staged(&lake, &snapshot(26, 10), "silent", 5).await;
+        let later = Utc::now() + table(&lake).settings.dead_after + Duration::from_secs(60);
+        let buried = crate::standing(&table_at(&lake, later), &request.snapshot).await;
         assert_eq!(buried.unwrap(), Standing::New);
-        let outcome = crate::commit(&lake, &request).await.unwrap();
-        assert_eq!(outcome, CommitOutcome::TakenForDead);
+        let outcome = publish(&table(&lake), &request).await.unwrap();
+        assert_eq!(outcome, PublishOutcome::TakenForDead);
         assert!(ids(&lake).await.is_empty());
         assert_whole(&lake).await;
     }
@@ -415,12 +416,13 @@ async fn a_run_that_was_taken_for_dead_commits_nothing_and_its_uploads_are_gone(
 async fn a_silent_run_that_has_begun_to_commit_is_not_disturbed() {
     let (_folder, [_, delta, _, parquet]) = lakes();
     for lake in [delta, parquet] {
-        let request = with_settings_of(&lake, staged(&lake, &snapshot(26, 10), "silent", 5).await);
-        let begun = Intent::new(manifest_of(&request), false);
+        let request = staged(&lake, &snapshot(26, 10), "silent", 5).await;
+        let begun = Intent::new(manifest_of(&table(&lake), &request), false);
         begun.write(&lake).await.unwrap();
-        let later = Utc::now() + request.table.dead_after + Duration::from_secs(60);
-        let table = Table::new(&lake, "devices", request.table, later);
-        discard_run(&table, "silent").await.unwrap();
+        let later = Utc::now() + table(&lake).settings.dead_after + Duration::from_secs(60);
+        discard_run(&table_at(&lake, later), "silent")
+            .await
+            .unwrap();
         complete_uploads(&lake, &request.files).await.unwrap();
         assert!(begun.is_there(&lake).await.unwrap());
     }
@@ -431,7 +433,7 @@ async fn what_is_known_of_the_log_is_read_again_only_when_there_is_a_later_entry
     let (_folder, [disk, memory, ..]) = lakes();
     for lake in [disk, memory] {
         committed(&lake, &snapshot(26, 10), "first", 5).await;
-        let table = Table::new(&lake, "devices", settings_of(&lake), now());
+        let table = table(&lake);
         let known = table.read().await.unwrap().log;
         let (version, files) = (known.version, known.paths().count());
         let same = table.read_again(known, None).await.unwrap().log;
@@ -464,25 +466,28 @@ async fn a_planted_intent_deletes_and_publishes_nothing() {
             lake.put(victim, "theirs".into()).await.unwrap();
         }
         committed(&lake, &snapshot(26, 10), "run", 5).await;
-        let table = paths(&lake, "devices").await;
-        let honest = manifest_of(&staged(&lake, &snapshot(25, 10), "planted", 5).await);
+        let files = paths(&lake, "devices").await;
+        let honest = manifest_of(
+            &table(&lake),
+            &staged(&lake, &snapshot(25, 10), "planted", 5).await,
+        );
         let plant = async |change: &dyn Fn(&mut Intent)| {
             let mut intent = Intent::new(honest.clone(), false);
             change(&mut intent);
             let path = layout::intent("devices", "planted");
             lake.put_json(&path, &intent).await.unwrap();
             let much_later = now() + Duration::from_secs(2 * 3600);
-            standing_now(&lake, &snapshot(27, 10), settings_of(&lake), much_later)
+            crate::standing(&table_at(&lake, much_later), &snapshot(27, 10))
                 .await
                 .unwrap();
             for victim in victims {
                 assert!(lake.get(victim).await.unwrap().is_some(), "{victim}");
             }
-            assert_eq!(paths(&lake, "devices").await, table);
+            assert_eq!(paths(&lake, "devices").await, files);
         };
         for victim in victims
             .into_iter()
-            .chain([table[0].as_str(), table[2].as_str()])
+            .chain([files[0].as_str(), files[2].as_str()])
         {
             plant(&|intent| intent.manifest.files[0].path = victim.to_owned()).await;
             plant(&|intent| intent.manifest.quarantine_files = vec![victim.to_owned()]).await;
@@ -502,11 +507,7 @@ async fn a_pointer_that_names_no_manifest_is_refused() {
         let mut latest = Latest::read(&lake, "devices").await.unwrap();
         let mut retired = latest.snapshots[0].clone();
         retired.manifest = "devices/notes.txt".to_owned();
-        let kept_for = settings_of(&lake).retire_after;
-        latest.put(
-            retired,
-            crate::table::latest::Retirement::new(now(), kept_for),
-        );
+        latest.put(retired, table(&lake).retirement());
         let content = serde_json::to_vec(&latest).unwrap();
         let path = layout::latest("devices");
         lake.put(&path, content.into()).await.unwrap();
@@ -519,7 +520,7 @@ async fn a_pointer_that_names_no_manifest_is_refused() {
 async fn open_intents_of_an_old_lake_are_finished_or_undone() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
-        let CommitOutcome::Committed { manifest, .. } =
+        let PublishOutcome::Committed { manifest, .. } =
             committed(&lake, &snapshot(26, 10), "decided", 5).await
         else {
             panic!("not committed");
@@ -528,7 +529,7 @@ async fn open_intents_of_an_old_lake_are_finished_or_undone() {
         // As an earlier version leaves them: one died after its deciding write, one before.
         let undecided = staged(&lake, &snapshot(27, 10), "undecided", 5).await;
         complete_uploads(&lake, &undecided.files).await.unwrap();
-        for manifest in [(*manifest).clone(), manifest_of(&undecided)] {
+        for manifest in [(*manifest).clone(), manifest_of(&table(&lake), &undecided)] {
             let path = layout::old_intent("devices", &manifest.run_id);
             let intent = Intent::new(manifest, false);
             lake.put_json(&path, &intent).await.unwrap();
@@ -538,7 +539,7 @@ async fn open_intents_of_an_old_lake_are_finished_or_undone() {
 
         let much_later = now() + Duration::from_secs(2 * 3600);
         let next = snapshot(28, 10);
-        standing_now(&lake, &next, settings_of(&lake), much_later)
+        crate::standing(&table_at(&lake, much_later), &next)
             .await
             .unwrap();
         assert_eq!(paths(&lake, "devices").await, before);
@@ -564,21 +565,19 @@ async fn a_lake_of_a_later_layout_is_refused_by_every_writer() {
     for lake in lakes {
         let (current, next) = (snapshot(26, 10), snapshot(27, 10));
         committed(&lake, &current, "run", 5).await;
-        let request = with_settings_of(&lake, staged(&lake, &next, "next", 5).await);
+        let request = staged(&lake, &next, "next", 5).await;
         let path = layout::version("devices");
         lake.put(&path, r#"{"version":3}"#.into()).await.unwrap();
         let before = paths(&lake, "_lake").await;
-        let settings = settings_of(&lake);
+        let table = table(&lake);
         let errors = [
             standing(&lake, &next).await.map(drop),
-            crate::recover(&lake, "devices", settings, now()).await,
-            crate::commit(&lake, &request).await.map(drop),
-            crate::rollback(&lake, "devices", settings, &current.id(), "back", now())
+            crate::recover(&table).await,
+            publish(&table, &request).await.map(drop),
+            crate::rollback(&table, &current.id(), "back")
                 .await
                 .map(drop),
-            crate::vacuum(&lake, "devices", settings, true, now())
-                .await
-                .map(drop),
+            crate::vacuum(&table, true).await.map(drop),
         ];
         for refused in errors {
             let error = refused.unwrap_err();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixtures::{committed, dataset, lakes, now, settings_of, snapshot, table_settings};
+use crate::fixtures::{committed, dataset, lakes, now, snapshot, table, table_of};
 use crate::read_manifest;
 use crate::table::manifest::Manifest;
 use crate::table::settings::TableFormat;
@@ -37,12 +37,11 @@ fn entry<'a>(
 async fn manifests(lake: &Lake) -> [Manifest; 2] {
     let mut manifests = Vec::new();
     for hour in [10, 11] {
-        let request = crate::CommitRequest {
-            table: table_settings(TableFormat::Parquet),
-            ..crate::fixtures::staged(lake, &snapshot(26, hour), &format!("run {hour}"), 150).await
-        };
-        match crate::commit(lake, &request).await.unwrap() {
-            crate::CommitOutcome::Committed { manifest, .. } => manifests.push(*manifest),
+        let run_id = format!("run {hour}");
+        let request = crate::fixtures::staged(lake, &snapshot(26, hour), &run_id, 150).await;
+        let table = table_of(lake, TableFormat::Parquet, Duration::ZERO);
+        match crate::publish(&table, &request).await.unwrap() {
+            crate::PublishOutcome::Committed { manifest, .. } => manifests.push(*manifest),
             other => panic!("not committed: {other:?}"),
         }
     }
@@ -53,7 +52,7 @@ async fn manifests(lake: &Lake) -> [Manifest; 2] {
 async fn the_state_after_an_entry_is_what_reading_the_log_gives() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
-        let log = DeltaLog::new(&lake, "devices", settings_of(&lake).single_writer);
+        let log = table(&lake).log;
         let ([first, second], columns) = (manifests(&lake).await, dataset());
         let mut state = LogState::default();
         let entries = [
@@ -113,7 +112,7 @@ async fn names(lake: &Lake, log: &DeltaLog) -> BTreeSet<String> {
 async fn a_checkpoint_tells_what_the_entries_told_that_it_takes_the_place_of() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
-        let log = DeltaLog::new(&lake, "devices", settings_of(&lake).single_writer);
+        let log = table(&lake).log;
         let kept_for = json!({"delta.logRetentionDuration": "interval 0 seconds"});
         let [in_table, _] = ten_entries(&lake, &log, kept_for).await;
         let before = log.read(LogState::default()).await.unwrap();
@@ -171,7 +170,7 @@ async fn entries_stay_while_they_are_young_or_the_table_keeps_them() {
 async fn a_lost_race_leaves_the_state_as_it_was() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
-        let log = DeltaLog::new(&lake, "devices", settings_of(&lake).single_writer);
+        let log = table(&lake).log;
         let ([first, second], columns) = (manifests(&lake).await, dataset());
         let mut loser = LogState::default();
         let won = entry(&columns, &first, Vec::new(), 1);

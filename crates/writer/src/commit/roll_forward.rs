@@ -1,0 +1,42 @@
+//! The followers that readers of the pointer wait for, written after a commit or, where that died, from its intent. Deletes nothing.
+
+use crate::error::Result;
+use crate::store::failpoint;
+use crate::table::intent::Intent;
+use crate::table::latest::CurrentSnapshot;
+use crate::table::manifest::Manifest;
+use crate::table::settings::TableFormat;
+use crate::table::state::{Table, TableState};
+
+/// Writes the manifest, which without a log is there already, and the pointer. `state` is the one that the deciding write was made
+/// for.
+pub(crate) async fn write_for_readers(
+    table: &Table<'_>,
+    current: &CurrentSnapshot,
+    manifest: Option<&Manifest>,
+    mut state: TableState,
+) -> Result<TableState> {
+    if table.settings.format == TableFormat::Delta {
+        table.log.maintain(state.log.version).await;
+        if let Some(manifest) = manifest {
+            manifest.write(table.lake).await?;
+            failpoint::reached("manifest");
+        }
+        state = table.read_again(state.log, manifest).await?;
+    }
+    let state = table.update_pointer(state, Some(current), manifest).await?;
+    failpoint::reached("latest");
+    Ok(state)
+}
+
+/// Writes what commits that died left to be written: the table has them, and their intents tell what readers miss.
+pub(crate) async fn roll_forward(table: &Table<'_>, state: TableState) -> Result<TableState> {
+    for intent in Intent::list(table.lake, table.dataset).await? {
+        let path = intent.manifest.path();
+        let is_published = |current: &CurrentSnapshot| current.manifest == path;
+        if state.latest.snapshots.iter().any(is_published) && !table.lake.exists(&path).await? {
+            intent.manifest.write(table.lake).await?;
+        }
+    }
+    table.update_pointer(state, None, None).await
+}
