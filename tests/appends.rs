@@ -99,17 +99,17 @@ fn rollbacks_that_die(lake: &Lake, next: &[&str]) {
 }
 
 #[test]
-fn a_rollback_that_dies_at_any_step_is_finished_or_undone_on_disk() {
+fn a_rollback_that_dies_is_finished_or_undone_on_disk() {
     rollbacks_that_die(&Lake::on_disk(), &["rollback", "vacuum", "run"]);
 }
 
 #[test]
-fn a_rollback_that_dies_at_any_step_is_finished_or_undone_in_s3() {
+fn a_rollback_that_dies_is_finished_or_undone_in_s3() {
     rollbacks_that_die(&Lake::in_moto(), &["rollback", "run"]);
 }
 
 #[test]
-fn a_rollback_that_dies_at_any_step_is_finished_or_undone_in_azure() {
+fn a_rollback_that_dies_is_finished_or_undone_in_azure() {
     rollbacks_that_die(&Lake::in_azurite(), &["rollback", "run"]);
 }
 
@@ -172,7 +172,7 @@ fn replays_that_die(lake: &Lake, next: &[&[&str]]) {
 }
 
 #[test]
-fn a_replay_that_dies_at_any_step_is_finished_or_undone_on_disk() {
+fn a_replay_that_dies_is_finished_or_undone_on_disk() {
     replays_that_die(
         &Lake::on_disk(),
         &[&["replay", "vacuum"], &["run", "vacuum"]],
@@ -180,11 +180,11 @@ fn a_replay_that_dies_at_any_step_is_finished_or_undone_on_disk() {
 }
 
 #[test]
-fn a_replay_that_dies_at_any_step_is_finished_or_undone_in_s3() {
+fn a_replay_that_dies_is_finished_or_undone_in_s3() {
     replays_that_die(&Lake::in_moto(), &[&["replay"]]);
 }
 
 #[test]
-fn a_replay_that_dies_at_any_step_is_finished_or_undone_in_azure() {
+fn a_replay_that_dies_is_finished_or_undone_in_azure() {
     replays_that_die(&Lake::in_azurite(), &[&["replay"]]);
 }

@@ -56,7 +56,7 @@ fn plan_says_what_would_be_written_and_writes_nothing() {
 }
 
 #[test]
-fn verify_proves_a_lake_and_finds_one_flipped_byte_or_a_missing_file() {
+fn verify_finds_one_flipped_byte_or_a_missing_file() {
     let odd = SnapshotOptions {
         devices: 300,
         oddities: Oddities::all(),
@@ -225,7 +225,7 @@ fn simulate_writes_a_snapshot_that_can_be_run_from_files() {
 }
 
 #[test]
-fn the_demo_shows_tree_and_report_and_leaves_a_lake_that_duckdb_answers_from() {
+fn the_demo_shows_a_report_and_leaves_a_lake_for_duckdb() {
     let folder = tempfile::tempdir().unwrap();
     let ran = defender_lake(folder.path(), &[], &["demo"]).exits_with(0);
     for shown in ["rbac_group_id=", "committed", "unchanged"] {

@@ -113,7 +113,7 @@ fn twenty_runs_at_once_make_one_log_entry_a_snapshot_in_azure() {
 }
 
 #[test]
-fn a_store_that_ignores_conditions_is_refused_before_anything_is_written() {
+fn a_store_that_ignores_conditions_is_refused_unwritten() {
     let lake = Lake::in_garage();
     let blobs = Blobs::simulated(&SnapshotOptions::default());
     let pipeline = Pipeline::from_files(&blobs, &lake);

@@ -203,7 +203,7 @@ fn crash_matrix(lake: &Lake, readers: &[&'static str]) {
 }
 
 #[test]
-fn what_a_run_left_that_died_as_it_wrote_its_report_goes_with_the_next_that_finds_nothing_new() {
+fn half_a_report_goes_with_the_next_run_though_nothing_is_new() {
     let lake = Lake::on_disk();
     let mut day = Day { made: Vec::new() };
     let blobs = day.next();
@@ -217,7 +217,7 @@ fn what_a_run_left_that_died_as_it_wrote_its_report_goes_with_the_next_that_find
 }
 
 #[test]
-fn a_run_that_dies_while_it_sets_records_aside_leaves_nothing_after_the_next() {
+fn a_run_that_dies_in_quarantine_leaves_nothing_after_the_next() {
     let lake = Lake::on_disk();
     let blobs = Blobs::of_lines(Some(7), b"{\"DeviceId\":\"a\"}\nnot JSON\n");
     let mut pipeline = Pipeline::from_files(&blobs, &lake);
@@ -244,7 +244,7 @@ fn a_run_that_dies_while_it_sets_records_aside_leaves_nothing_after_the_next() {
 }
 
 #[test]
-fn readers_see_the_old_or_the_new_snapshot_whatever_dies_on_disk() {
+fn readers_see_old_or_new_whatever_dies_on_disk() {
     crash_matrix(
         &Lake::on_disk(),
         &["deltalake", "polars", "chdb", "manifest", "glob"],
@@ -252,16 +252,16 @@ fn readers_see_the_old_or_the_new_snapshot_whatever_dies_on_disk() {
 }
 
 #[test]
-fn readers_see_the_old_or_the_new_snapshot_whatever_dies_in_s3() {
+fn readers_see_old_or_new_whatever_dies_in_s3() {
     crash_matrix(&Lake::in_moto(), &["deltalake", "polars"]);
 }
 
 #[test]
-fn readers_see_the_old_or_the_new_snapshot_whatever_dies_in_s3_without_conditional_puts() {
+fn readers_see_old_or_new_whatever_dies_in_s3_single_writer() {
     crash_matrix(&Lake::in_garage(), &["deltalake", "polars"]);
 }
 
 #[test]
-fn readers_see_the_old_or_the_new_snapshot_whatever_dies_in_azure() {
+fn readers_see_old_or_new_whatever_dies_in_azure() {
     crash_matrix(&Lake::in_azurite(), &["deltalake", "polars"]);
 }

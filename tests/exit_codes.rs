@@ -81,7 +81,7 @@ fn an_api_that_nobody_answers_for_exits_1() {
 }
 
 #[test]
-fn a_blob_that_is_no_whole_gzip_stream_exits_1_names_it_and_leaves_the_lake_as_it_was() {
+fn a_blob_that_is_no_whole_gzip_stream_exits_1_and_is_named() {
     let whole = gzip(&b"{\"DeviceId\":\"a\"}\n".repeat(100));
     let cut = &whole[..whole.len() - 4];
     let garbage = [whole.as_slice(), b"garbage"].concat();
@@ -113,7 +113,7 @@ fn a_blob_that_is_no_whole_gzip_stream_exits_1_names_it_and_leaves_the_lake_as_i
 }
 
 #[test]
-fn an_impossible_snapshot_time_is_refused_before_anything_is_written() {
+fn an_impossible_snapshot_time_is_refused_unwritten() {
     let dates = ["1999-12-31", "0000-05-03", "-0001-5-03", "+10000-1-1"];
     for date in dates {
         let (blobs, lake) = (Blobs::none(), Lake::on_disk());

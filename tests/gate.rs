@@ -118,7 +118,7 @@ fn of_100_records_99_bad_ones_are_not_published() {
 }
 
 #[test]
-fn a_good_day_is_never_replaced_by_one_of_which_every_record_is_quarantined() {
+fn a_good_day_is_not_replaced_by_quarantined_records_alone() {
     let lake = Lake::on_disk();
     let (morning, noon) = (path(Some(7), 1), path(Some(7), 1).replace("1001", "1201"));
     let good = Blobs::none();
@@ -148,7 +148,7 @@ fn a_good_day_is_never_replaced_by_one_of_which_every_record_is_quarantined() {
 }
 
 #[test]
-fn a_snapshot_that_shrank_below_half_of_the_last_is_refused_unless_that_is_accepted() {
+fn a_snapshot_that_shrank_by_half_is_refused_unless_accepted() {
     let lake = Lake::on_disk();
     let (first, second) = (devices(100), devices(50).next_day());
     Pipeline::from_files(&Blobs::simulated(&first), &lake).run();
@@ -183,7 +183,7 @@ fn another_ratio_can_be_set() {
 }
 
 #[test]
-fn an_empty_listing_is_refused_unless_allowed_and_known_and_is_then_a_snapshot_without_rows() {
+fn an_empty_listing_is_refused_unless_allowed_and_known() {
     let lake = Lake::on_disk();
     let today = Blobs::simulated(&devices(50));
     Pipeline::from_files(&today, &lake).run();
@@ -215,7 +215,7 @@ fn an_empty_listing_is_refused_unless_allowed_and_known_and_is_then_a_snapshot_w
 }
 
 #[test]
-fn blobs_that_are_all_empty_are_refused_unless_allowed_and_then_replace_the_days_rows() {
+fn blobs_that_are_all_empty_are_refused_unless_allowed() {
     let lake = Lake::on_disk();
     let (yesterday, morning) = (devices(50), devices(50).next_day());
     let rows = Blobs::simulated(&yesterday);
@@ -257,7 +257,7 @@ fn moved_device() -> Blobs {
 }
 
 #[test]
-fn a_device_in_two_groups_is_kept_twice_and_reported_with_its_blobs() {
+fn a_device_in_two_groups_is_kept_twice_and_reported() {
     let (blobs, lake) = (moved_device(), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);
     let report = pipeline.run();

@@ -11,7 +11,7 @@ use crate::harness::readers::Reader::DuckDb;
 use crate::harness::truth::Truth;
 
 #[test]
-fn the_same_snapshot_again_changes_nothing_though_its_urls_are_others() {
+fn the_same_snapshot_again_under_other_urls_changes_nothing() {
     let (blobs, lake) = (
         Blobs::simulated(&SnapshotOptions::default()),
         Lake::on_disk(),
@@ -56,7 +56,7 @@ fn a_later_snapshot_of_the_day_replaces_the_earlier_one() {
 }
 
 #[test]
-fn an_older_snapshot_is_refused_unless_asked_for_and_then_leaves_other_days_alone() {
+fn an_older_snapshot_is_refused_unless_asked_for() {
     let today = SnapshotOptions {
         devices: 100,
         ..SnapshotOptions::default()
@@ -159,7 +159,7 @@ fn the_same_snapshot_gives_the_same_bytes_in_every_lake() {
 }
 
 #[test]
-fn nothing_but_parquet_and_the_log_lies_under_the_table_and_nothing_staged_is_left() {
+fn only_parquet_and_the_log_lie_under_the_table() {
     let (blobs, lake) = (
         Blobs::simulated(&SnapshotOptions::default()),
         Lake::on_disk(),

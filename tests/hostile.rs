@@ -70,7 +70,7 @@ fn a_gzip_bomb_is_an_error_that_names_the_blob() {
 }
 
 #[test]
-fn a_gzip_bomb_of_the_service_is_fetched_again_and_then_an_error() {
+fn a_gzip_bomb_of_the_service_is_fetched_again_then_an_error() {
     let (blobs, lake) = (Blobs::none(), Lake::on_disk());
     blobs.add(&path(Some(7), 1), &gzip(GOOD));
     blobs.add(&path(Some(7), 2), &repeated(&[b'\n'; 1 << 20], 1 << 7));
@@ -82,7 +82,7 @@ fn a_gzip_bomb_of_the_service_is_fetched_again_and_then_an_error() {
 }
 
 #[test]
-fn a_line_of_300_mb_is_quarantined_or_an_error_and_never_held_whole() {
+fn a_line_of_300_mb_is_never_held_whole() {
     let (blobs, lake) = (Blobs::none(), Lake::on_disk());
     // Not of one byte alone, or it would be taken for a gzip bomb.
     let digits: String = (0..1000).map(|number| number.to_string()).collect();
@@ -158,7 +158,7 @@ const GROUPS: &[&str] = &[
 ];
 
 #[test]
-fn a_group_in_a_listing_that_is_no_number_is_an_error_and_writes_nowhere() {
+fn a_listed_group_that_is_no_number_is_an_error() {
     let blobs = Blobs::of_lines(Some(7), GOOD);
     for group in GROUPS {
         let url = format!(
@@ -199,7 +199,7 @@ fn a_group_on_disk_that_is_no_number_is_an_error() {
 }
 
 #[test]
-fn a_blob_url_that_leads_to_a_host_off_the_list_is_refused_before_it_is_asked() {
+fn a_blob_url_to_a_host_off_the_list_is_refused_unasked() {
     let blobs = Blobs::of_lines(Some(7), GOOD);
     let listener = TcpListener::bind("127.0.0.2:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -276,7 +276,7 @@ fn hundreds_of_megabytes_of_words_in_a_refusal_are_cut_short() {
 }
 
 #[test]
-fn a_snapshot_whose_blobs_all_inflate_to_nothing_is_not_taken_for_a_shrunk_one() {
+fn a_snapshot_of_empty_blobs_is_not_taken_for_a_shrunk_one() {
     let lake = Lake::on_disk();
     let day = SnapshotOptions {
         devices: 50,

@@ -109,7 +109,7 @@ fn snippets_read_a_table_a_date_and_a_replaced_snapshot_on_disk() {
 }
 
 #[test]
-fn snippets_read_a_table_a_date_and_a_replaced_snapshot_with_spark() {
+fn snippets_read_table_date_and_replaced_snapshot_with_spark() {
     snippets_read_what_they_say(&Lake::on_disk(), &["spark"]);
 }
 
@@ -120,7 +120,7 @@ fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_s3() {
 }
 
 #[test]
-fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_azure() {
+fn snippets_read_table_date_and_replaced_snapshot_in_azure() {
     snippets_read_what_they_say(&Lake::in_azurite(), &["polars", "delta"]);
 }
 
@@ -187,7 +187,7 @@ fn rows_in_a_lake_named(name: &str, readers: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn snippets_are_right_whatever_the_lake_and_the_dataset_are_called() {
+fn snippets_are_right_whatever_lake_and_dataset_are_called() {
     let snapshot = id(&small(10));
     let one = ["--snapshot", snapshot.as_str()];
     let day = ["--date", "2026-05-03"];
@@ -412,7 +412,7 @@ fn schema_with(pipeline: &Pipeline, column: &str, column_type: &str) {
 }
 
 #[test]
-fn a_new_column_is_added_by_the_commit_that_first_writes_it_and_a_changed_type_is_refused() {
+fn a_new_column_is_added_and_a_changed_type_refused() {
     let lake = Lake::on_disk();
     let (first, second) = (small(20), small(1).next_day());
     Pipeline::from_files(&Blobs::simulated(&first), &lake).run();
@@ -457,7 +457,7 @@ fn a_new_column_is_added_by_the_commit_that_first_writes_it_and_a_changed_type_i
 }
 
 #[test]
-fn a_checkpoint_comes_with_every_tenth_entry_and_all_readers_read_through_it() {
+fn a_checkpoint_comes_every_tenth_entry_and_all_read_it() {
     let lake = Lake::on_disk();
     let mut days = vec![small(10)];
     for day in 0..11 {
@@ -481,7 +481,7 @@ fn a_checkpoint_comes_with_every_tenth_entry_and_all_readers_read_through_it() {
 }
 
 #[test]
-fn a_table_without_a_log_gets_one_that_holds_all_its_days_and_is_not_left_without_it_again() {
+fn a_log_begun_later_holds_all_days_and_cannot_be_left_again() {
     let lake = Lake::on_disk();
     let first = small(20);
     let second = first.next_day();

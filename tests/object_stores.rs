@@ -39,7 +39,7 @@ fn publishes_to_s3_the_same_files_as_on_disk() {
 }
 
 #[test]
-fn publishes_to_an_s3_server_without_conditional_puts_the_same_files_as_on_disk() {
+fn publishes_the_same_files_to_s3_with_a_single_writer() {
     publishes_the_same_files_as_on_disk(&Lake::in_garage());
 }
 
@@ -71,22 +71,22 @@ fn keeps_one_snapshot_a_day(lake: &Lake) {
 }
 
 #[test]
-fn a_later_snapshot_of_the_day_replaces_the_earlier_one_in_s3() {
+fn a_later_snapshot_replaces_the_days_earlier_one_in_s3() {
     keeps_one_snapshot_a_day(&Lake::in_moto());
 }
 
 #[test]
-fn a_later_snapshot_of_the_day_replaces_the_earlier_one_without_conditional_puts() {
+fn a_later_snapshot_replaces_the_days_earlier_one_single_writer() {
     keeps_one_snapshot_a_day(&Lake::in_garage());
 }
 
 #[test]
-fn a_later_snapshot_of_the_day_replaces_the_earlier_one_in_azure() {
+fn a_later_snapshot_replaces_the_days_earlier_one_in_azure() {
     keeps_one_snapshot_a_day(&Lake::in_azurite());
 }
 
 #[test]
-fn files_that_take_several_upload_parts_arrive_whole_in_every_store() {
+fn files_of_several_upload_parts_arrive_whole_in_every_store() {
     let blobs = Blobs::simulated(&SnapshotOptions {
         devices: 200_000,
         groups: 1,

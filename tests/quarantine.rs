@@ -147,17 +147,17 @@ fn comes_back_exactly_once(lake: &Lake) {
 }
 
 #[test]
-fn records_that_a_corrected_schema_reads_come_back_exactly_once_on_disk() {
+fn corrected_records_come_back_exactly_once_on_disk() {
     comes_back_exactly_once(&Lake::on_disk());
 }
 
 #[test]
-fn records_that_a_corrected_schema_reads_come_back_exactly_once_in_s3() {
+fn corrected_records_come_back_exactly_once_in_s3() {
     comes_back_exactly_once(&Lake::in_moto());
 }
 
 #[test]
-fn records_that_a_corrected_schema_reads_come_back_exactly_once_in_azure() {
+fn corrected_records_come_back_exactly_once_in_azure() {
     comes_back_exactly_once(&Lake::in_azurite());
 }
 

@@ -42,7 +42,7 @@ fn pyspark_reads_every_value_of_an_odd_snapshot() {
 }
 
 #[test]
-fn all_readers_of_log_manifests_and_globs_see_the_same_values_of_an_odd_snapshot() {
+fn all_readers_see_the_same_values_of_an_odd_snapshot() {
     let blobs = Blobs::simulated(&SnapshotOptions {
         devices: 2_000,
         oddities: Oddities::all(),

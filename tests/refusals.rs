@@ -303,7 +303,7 @@ fn a_signal_ends_a_wait_for_a_pointer_after_the_commit() {
 }
 
 #[test]
-fn a_signal_ends_a_wait_for_a_metadata_service_that_never_answers() {
+fn a_signal_ends_the_wait_for_a_silent_metadata_service() {
     let lake = Lake::in_azurite();
     let [(_, blobs), ..] = days();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -109,7 +109,7 @@ fn a_variable_that_is_not_set_is_named() {
 }
 
 #[test]
-fn variables_with_characters_that_do_not_show_are_named_before_anything_is_called() {
+fn variables_with_invisible_characters_are_named_before_a_call() {
     let blobs = small();
     let api = Api::of(&blobs);
     let lake = Lake::on_disk();
@@ -155,7 +155,7 @@ fn variables_with_characters_that_do_not_show_are_named_before_anything_is_calle
 }
 
 #[test]
-fn the_state_of_the_rate_budget_is_kept_in_a_folder_of_the_user_alone() {
+fn the_rate_budget_is_kept_in_a_folder_of_the_user_alone() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let (blobs, lake) = (small(), Lake::on_disk());
     let api = Api::of(&blobs);
@@ -233,7 +233,7 @@ fn a_ready_made_token_signs_in_without_the_authority() {
 }
 
 #[test]
-fn blobs_whose_paths_say_nothing_take_time_and_organisation_from_settings() {
+fn blobs_with_bare_paths_take_time_and_organisation_as_set() {
     let (blobs, lake) = (Blobs::none(), Lake::on_disk());
     let line = b"{\"DeviceId\":\"a\",\"RbacGroupId\":5}\n";
     blobs.add(

@@ -72,22 +72,22 @@ fn stops_at_once_and_leaves_nothing(lake: &Lake, signal: &str, during: During) {
 }
 
 #[test]
-fn sigterm_during_downloads_ends_the_run_at_once_and_leaves_nothing_on_disk() {
+fn sigterm_during_downloads_leaves_nothing_on_disk() {
     stops_at_once_and_leaves_nothing(&Lake::on_disk(), "TERM", During::Downloads);
 }
 
 #[test]
-fn ctrl_c_during_uploads_ends_the_run_at_once_and_leaves_nothing_on_disk() {
+fn ctrl_c_during_uploads_leaves_nothing_on_disk() {
     stops_at_once_and_leaves_nothing(&Lake::on_disk(), "INT", During::Uploads);
 }
 
 #[test]
-fn sigterm_during_uploads_ends_the_run_at_once_and_leaves_nothing_in_s3() {
+fn sigterm_during_uploads_leaves_nothing_in_s3() {
     stops_at_once_and_leaves_nothing(&Lake::in_moto(), "TERM", During::Uploads);
 }
 
 #[test]
-fn sigterm_during_downloads_ends_the_run_at_once_and_leaves_nothing_in_azure() {
+fn sigterm_during_downloads_leaves_nothing_in_azure() {
     stops_at_once_and_leaves_nothing(&Lake::in_azurite(), "TERM", During::Downloads);
 }
 

@@ -114,7 +114,7 @@ fn faults_that_pass_cost_no_row_in_azure() {
 }
 
 #[test]
-fn faults_that_pass_cost_no_row_without_checksums_and_with_an_etag_in_each_container() {
+fn faults_cost_no_row_without_checksums_or_stable_etags() {
     gets_over_all_passing_faults(
         &Lake::on_disk(),
         "without_md5 = true\netag_by_container = true",
@@ -189,17 +189,17 @@ fn lasting_faults_exit_1_name_the_blob_and_leave_as_it_was(lake: &Lake) {
 }
 
 #[test]
-fn faults_that_stay_exit_1_name_the_blob_and_leave_the_disk_as_it_was() {
+fn faults_that_stay_exit_1_and_leave_the_disk_as_it_was() {
     lasting_faults_exit_1_name_the_blob_and_leave_as_it_was(&Lake::on_disk());
 }
 
 #[test]
-fn faults_that_stay_exit_1_name_the_blob_and_leave_s3_as_it_was() {
+fn faults_that_stay_exit_1_and_leave_s3_as_it_was() {
     lasting_faults_exit_1_name_the_blob_and_leave_as_it_was(&Lake::in_moto());
 }
 
 #[test]
-fn faults_that_stay_exit_1_name_the_blob_and_leave_azure_as_it_was() {
+fn faults_that_stay_exit_1_and_leave_azure_as_it_was() {
     lasting_faults_exit_1_name_the_blob_and_leave_as_it_was(&Lake::in_azurite());
 }
 

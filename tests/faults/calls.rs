@@ -53,7 +53,7 @@ fn faults_of_sign_in_and_listing_that_pass_cost_no_row() {
 }
 
 #[test]
-fn a_throttled_call_waits_for_as_long_as_it_is_told_and_tells_of_it() {
+fn a_throttled_call_waits_as_long_as_told_and_tells_of_it() {
     let script = "[[fault]]\nat = \"listings\"\nwhen = { nth = 1 }\n\
                   what = { answer = { status = 429, retry_after = 2 } }";
     let (blobs, lake) = (few_blobs(), Lake::on_disk());
@@ -67,7 +67,7 @@ fn a_throttled_call_waits_for_as_long_as_it_is_told_and_tells_of_it() {
 }
 
 #[test]
-fn a_throttled_call_that_would_wait_too_long_exits_1_and_says_how_long() {
+fn a_throttled_call_that_waits_too_long_says_how_long() {
     let script =
         "[[fault]]\nat = \"listings\"\nwhat = { answer = { status = 429, retry_after = 1234 } }";
     fails(script, &["123", "wait"]);
@@ -91,7 +91,7 @@ fn the_rate_budget_is_kept_across_runs_and_by_runs_at_once() {
 }
 
 #[test]
-fn hours_that_the_service_refuses_are_asked_for_once_more_with_6() {
+fn hours_that_the_service_refuses_are_asked_again_with_6() {
     let (blobs, lake) = (few_blobs(), Lake::on_disk());
     let api = Api::of(&blobs);
     let hours = ["--set", "source.sas_valid_hours=24"];
@@ -101,7 +101,7 @@ fn hours_that_the_service_refuses_are_asked_for_once_more_with_6() {
 }
 
 #[test]
-fn a_fault_of_the_listing_that_stays_exits_1_and_leaves_the_lake_as_it_was() {
+fn a_fault_of_the_listing_that_stays_exits_1() {
     for (what, words) in [
         (
             "{ answer = { status = 500, body = \"<html>oops</html>\" } }",

@@ -65,7 +65,7 @@ fn a_run_outlives_its_urls() {
 }
 
 #[test]
-fn a_run_outlives_its_urls_where_nothing_tells_that_a_blob_is_the_same() {
+fn a_run_outlives_its_urls_without_proof_of_a_blobs_identity() {
     let faults = FaultScript::parse("etag_by_container = true\nwithout_md5 = true").unwrap();
     outlives_its_urls(ServerOptions {
         faults,
@@ -74,7 +74,7 @@ fn a_run_outlives_its_urls_where_nothing_tells_that_a_blob_is_the_same() {
 }
 
 #[test]
-fn a_run_outlives_its_urls_by_a_clock_that_is_minutes_off_and_tells_of_it() {
+fn a_run_outlives_its_urls_by_a_clock_that_is_minutes_off() {
     for minutes in [-7, 7] {
         let ran = outlives_its_urls(ServerOptions {
             clock_skew: chrono::TimeDelta::minutes(minutes),
@@ -112,7 +112,7 @@ fn a_key_that_ends_before_its_urls_do_is_outlived() {
 }
 
 #[test]
-fn urls_that_are_refused_before_their_time_are_listed_anew_once_for_all() {
+fn urls_refused_before_their_time_are_listed_anew_once() {
     let (blobs, lake) = (few_blobs(), Lake::on_disk());
     // The first blob of each part: these download side by side, and all their attempts are refused.
     let script: String = [0, 1, 4]
@@ -131,7 +131,7 @@ fn urls_that_are_refused_before_their_time_are_listed_anew_once_for_all() {
 }
 
 #[test]
-fn downloads_under_way_go_on_when_a_listing_takes_their_container_away() {
+fn downloads_go_on_when_a_listing_takes_their_container_away() {
     let (blobs, lake) = (few_blobs(), Lake::on_disk());
     let script = format!(
         r#"{FIRST_URLS_END_SOON}
@@ -170,7 +170,7 @@ fn a_new_snapshot_under_way(newer: &Blobs) -> String {
 }
 
 #[test]
-fn a_snapshot_that_appears_under_way_is_taken_instead_and_not_mixed_in() {
+fn a_snapshot_that_appears_under_way_is_not_mixed_in() {
     let (blobs, newer, lake) = (few_blobs(), tomorrow(), Lake::on_disk());
     let api = Api::faulty(&blobs, &a_new_snapshot_under_way(&newer));
     let report = Pipeline::from_faulty_api(&api, &lake).run();

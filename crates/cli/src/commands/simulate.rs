@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shell_words_are_quoted_where_a_shell_would_read_them_otherwise() {
+    fn shell_words_are_quoted_where_a_shell_would_change_them() {
         assert_eq!(
             shell_word("source.api=http://127.0.0.1:80"),
             "source.api=http://127.0.0.1:80"

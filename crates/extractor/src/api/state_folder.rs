@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_leaves_the_count_to_this_process() {
+    fn a_folder_that_cannot_be_made_leaves_the_count_in_memory() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "").unwrap();

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_is_given_back_and_what_does_not_fit_goes_to_a_nameless_file() {
+    async fn memory_is_given_back_and_the_rest_goes_to_a_nameless_file() {
         let folder = tempfile::tempdir().unwrap();
         let budget = SpoolBudget::new(10, folder.path());
         let first = filled(&budget, b"12345678").await;

@@ -169,7 +169,7 @@ async fn fetched_from_two_containers(damaged: bool) -> (Vec<u8>, usize) {
 }
 
 #[tokio::test]
-async fn bytes_at_hand_survive_a_new_container_where_the_checksum_proves_them() {
+async fn bytes_at_hand_survive_a_new_container_if_proven() {
     assert_eq!(fetched_from_two_containers(false).await, (body(5000), 1));
 }
 

@@ -116,7 +116,7 @@ async fn records_that_a_setting_lets_pass_become_rows_exactly_once() {
 }
 
 #[tokio::test]
-async fn records_that_a_corrected_schema_reads_keep_their_group_and_are_checked_for_duplicates() {
+async fn replayed_records_keep_their_group_and_are_checked_for_keys() {
     let place = Place::new();
     place.blob(
         0,
@@ -201,7 +201,7 @@ async fn a_part_without_rows_gets_them_and_keeps_what_is_still_bad() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_is_not_published_is_listed_and_cannot_be_replayed() {
+async fn an_unpublished_snapshot_is_listed_and_cannot_be_replayed() {
     let place = Place::new();
     place.blob(0, Some(7), "bad\nworse\n");
     let settings = place.settings(&[]);

@@ -275,7 +275,7 @@ fn keys_that_were_settings_once_are_named_with_what_to_do() {
 }
 
 #[test]
-fn values_of_the_wrong_type_or_range_are_refused_with_what_was_expected() {
+fn values_of_the_wrong_type_are_refused_with_what_was_expected() {
     let message = refused(
         &format!("{FILES_PIPELINE}[work]\nthreads = \"many\"\n"),
         &[],
@@ -563,7 +563,7 @@ fn variables_that_hold_nothing_are_named_with_key_and_place() {
 }
 
 #[test]
-fn values_with_characters_that_do_not_show_are_refused_by_the_name_of_their_variable() {
+fn values_with_invisible_characters_are_refused_by_variable() {
     let ends = [
         "\n", "\r", "\r\n", " ", "\t", "\u{a0}", "\u{feff}", "\"", "'",
     ];
@@ -696,7 +696,7 @@ fn the_schema_file_must_declare_the_dataset() {
 }
 
 #[test]
-fn the_shipped_pipeline_names_every_key_and_tells_the_true_defaults() {
+fn the_shipped_pipeline_names_every_key_with_its_true_default() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/info_gathering.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     Settings::load(&path, &[], environment).unwrap();

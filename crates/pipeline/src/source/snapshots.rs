@@ -100,7 +100,7 @@ mod tests {
     use crate::fixtures::Place;
 
     #[test]
-    fn an_empty_listing_is_a_snapshot_only_if_allowed_and_of_a_known_organisation_and_time() {
+    fn an_empty_listing_is_a_snapshot_only_if_allowed_and_known() {
         let place = Place::new();
         let time: DateTime<Utc> = "2022-07-26T10:01:00Z".parse().unwrap();
         let empty = |overrides: &[&str], listed_time| {

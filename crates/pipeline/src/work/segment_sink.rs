@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn row_groups_wait_on_disk_in_order_and_quarantined_records_block() {
+    fn row_groups_wait_on_disk_and_quarantined_records_block() {
         let place = Place::new();
         let settings = place.settings(&[]);
         let snapshot = Snapshot {

@@ -77,7 +77,7 @@ fn with_a_wrong_size(plan: Plan) -> Plan {
 }
 
 #[tokio::test]
-async fn a_part_whose_blob_is_another_than_planned_is_made_again_and_the_others_stay() {
+async fn a_part_whose_blob_changed_is_made_again_and_others_stay() {
     let place = place();
     let outcome = work(&place, &[], |plan, _| with_a_wrong_size(plan)).await;
     let work = outcome.work.unwrap();
@@ -112,7 +112,7 @@ async fn a_part_whose_blob_is_another_than_planned_is_made_again_and_the_others_
 }
 
 #[tokio::test]
-async fn a_part_is_made_again_no_more_often_than_it_may_and_nothing_is_left() {
+async fn a_part_is_made_again_no_more_often_than_it_may() {
     let place = place();
     let outcome = work(&place, &[], |plan, scheduler| {
         scheduler.part_attempts = 1;
@@ -129,7 +129,7 @@ async fn a_part_is_made_again_no_more_often_than_it_may_and_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn a_broken_file_on_disk_stays_broken_and_a_bomb_is_named_with_its_setting() {
+async fn a_broken_file_on_disk_stays_so_and_a_bomb_names_its_setting() {
     let place = place();
     let path = "exports/2026-05-03/1001/InfoGatheringExport/json/OrgId=47d41a0c-188d-46d3-bbea-a93dbc0bfcaa/\
                 _RbacGroupId=9/part-00009-5f0c7a52-3a5e-4a6e-9d0d-2a0f9f4f2c11.c000.json.gz";

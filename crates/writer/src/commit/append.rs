@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_later_snapshot_takes_the_place_of_an_appended_one_with_all_its_files() {
+    async fn a_later_snapshot_replaces_an_appended_one_with_all_its_files() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn quarantined_records_change_places_with_rows_and_stale_files_go() {
+    async fn records_change_places_with_rows_and_stale_files_go() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_dead_append_wrote_down_is_not_taken_for_the_one_that_was_published() {
+    async fn a_dead_append_is_not_taken_for_the_published_one() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             committed(&lake, &snapshot(26, 10), "run", 20).await;
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn counts_that_do_not_add_up_are_refused_before_anything_is_touched() {
+    async fn counts_that_do_not_add_up_are_refused_untouched() {
         let (_folder, [lake, ..]) = lakes();
         committed(&lake, &snapshot(26, 10), "run", 20).await;
         let request = request(&lake, "replay").await;

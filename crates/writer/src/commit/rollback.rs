@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_snapshot_whose_time_is_over_cannot_come_back_and_goes_with_the_next_commit() {
+    async fn a_snapshot_whose_time_is_over_cannot_come_back() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             commit(&lake, 10, "run 1").await;
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_displaced_snapshot_stays_displaced_until_there_is_a_newer_one() {
+    async fn a_displaced_snapshot_stays_so_until_there_is_a_newer_one() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             for (hour, run_id) in [(10, "run 1"), (11, "run 2"), (12, "run 3")] {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_rollback_displaced_and_promised_is_in_the_log_where_the_pointer_lags() {
+    async fn what_a_rollback_displaced_is_known_though_the_pointer_lags() {
         let (_folder, [disk, memory, ..]) = lakes();
         for lake in [disk, memory] {
             commit(&lake, 10, "run 1").await;
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_snapshot_is_kept_as_promised_whatever_later_runs_are_set_to() {
+    async fn a_snapshot_is_kept_as_promised_whatever_later_runs_say() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             commit(&lake, 10, "run 1").await;
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stores_that_keep_conditions_pass_the_probe_and_nothing_of_it_stays() {
+    async fn stores_that_keep_conditions_pass_the_probe_without_a_trace() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
             probe_conditional_put(&lake, "devices", "run")

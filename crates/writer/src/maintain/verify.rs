@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_row_group_of_a_damaged_file_is_still_counted_or_reported() {
+    async fn every_row_group_of_a_damaged_file_is_counted_or_reported() {
         let (_folder, [lake, ..]) = lakes();
         let manifest = published(&lake).await;
         lake.put(
@@ -659,7 +659,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_under_the_names_of_the_snapshot_that_are_not_listed_are_found() {
+    async fn unlisted_files_under_the_snapshots_names_are_found() {
         let (_folder, [lake, ..]) = lakes();
         let mut manifest = published(&lake).await;
         let unlisted = manifest.files.pop().unwrap();

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_group_whose_chunks_are_not_all_of_its_content_is_refused() {
+    fn a_row_group_with_content_outside_its_chunks_is_refused() {
         let mut file = ParquetFile::new(&format(&snapshot(26, 10)).file);
         let [row_group] = encoded(1).try_into().unwrap();
         let more = Bytes::from([&row_group.content[..], b"x"].concat());

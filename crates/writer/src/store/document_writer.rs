@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_document_is_created_once_and_a_dropped_draft_leaves_nothing() {
+    async fn a_document_is_created_once_and_drafts_leave_nothing() {
         let (_folder, lakes) = fixtures::lakes();
         for lake in lakes {
             for single_writer in [false, true] {

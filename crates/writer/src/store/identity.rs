@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn options_and_storage_variables_say_which_application_opens_the_lake() {
+    async fn options_and_variables_say_which_application_opens_the_lake() {
         let recorder = Recorder::start(true);
         let expected = [
             "sign-in of lake-client in lake-tenant by secret",
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_identity_and_half_an_identity_are_errors_that_say_what_to_set() {
+    async fn no_or_half_an_identity_is_an_error_that_says_what_to_set() {
         let recorder = Recorder::start(false);
         let (seen, error) = recorder.identity(&API, &[]).await;
         assert_eq!(seen, ["managed identity -"]);

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_living_run_staged_is_not_abandoned_and_goes_when_it_died() {
+    async fn what_a_living_run_staged_goes_only_when_it_died() {
         let (_folder, [disk, memory, ..]) = lakes();
         for lake in [&disk, &memory] {
             let guard = begin_run(lake, "devices", RUN, Some(SHORT)).await.unwrap();

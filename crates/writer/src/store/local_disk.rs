@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_lock_that_is_deleted_gets_one_that_others_find() {
+    fn who_waits_for_a_deleted_lock_gets_one_that_others_find() {
         let folder = tempfile::tempdir().unwrap();
         let disk = LocalDisk::new(folder.path().to_owned());
         let first = disk.try_lock("c/run.lock").unwrap().unwrap();

@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_with_a_character_that_does_not_show_is_refused_by_name() {
+    fn every_variable_with_an_invisible_character_is_refused() {
         for flaw in flawed() {
             for name in S3_VARIABLES {
                 let opened = open_in(
@@ -597,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_with_a_character_that_does_not_show_is_refused_by_name() {
+    fn every_option_with_an_invisible_character_is_refused() {
         let nothing = environment(&[]);
         for flaw in flawed() {
             for name in S3_OPTIONS {

@@ -109,7 +109,7 @@ async fn the_same_snapshot_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_later_snapshot_of_the_day_replaces_the_files_of_its_organisation_only() {
+async fn a_later_snapshot_replaces_files_of_its_organisation_only() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
         let (early, late) = (snapshot(26, 10), snapshot(26, 11));
@@ -207,7 +207,7 @@ async fn a_snapshot_without_rows_can_be_committed() {
 }
 
 #[tokio::test]
-async fn a_run_after_a_crash_overwrites_and_removes_what_the_crash_left() {
+async fn a_run_after_a_crash_overwrites_or_removes_what_it_left() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
         let snapshot = snapshot(26, 10);
@@ -379,7 +379,7 @@ async fn documents_of_a_newer_program_are_refused() {
 }
 
 #[tokio::test]
-async fn a_commit_that_cannot_complete_an_upload_leaves_the_lake_as_it_was() {
+async fn a_commit_that_cannot_complete_an_upload_changes_nothing() {
     let (_folder, [lake, ..]) = lakes();
     committed(&lake, &snapshot(26, 10), "run 1", 5).await;
     let request = staged(&lake, &snapshot(26, 11), "run 2", 5).await;
@@ -398,7 +398,7 @@ async fn a_commit_that_cannot_complete_an_upload_leaves_the_lake_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_taken_for_dead_commits_nothing_and_its_uploads_are_gone() {
+async fn a_run_that_was_taken_for_dead_commits_nothing() {
     let (_folder, [_, delta, _, parquet]) = lakes();
     for lake in [delta, parquet] {
         let request = staged(&lake, &snapshot(26, 10), "silent", 5).await;
@@ -429,7 +429,7 @@ async fn a_silent_run_that_has_begun_to_commit_is_not_disturbed() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_the_log_is_read_again_only_when_there_is_a_later_entry() {
+async fn the_log_is_read_again_only_when_there_is_a_later_entry() {
     let (_folder, [disk, memory, ..]) = lakes();
     for lake in [disk, memory] {
         committed(&lake, &snapshot(26, 10), "first", 5).await;

@@ -109,7 +109,7 @@ async fn names(lake: &Lake, log: &DeltaLog) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_checkpoint_tells_what_the_entries_told_that_it_takes_the_place_of() {
+async fn a_checkpoint_tells_what_its_entries_told() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
         let log = table(&lake).log;
