@@ -1,6 +1,6 @@
 """The benchmark: defender-lake and its peers do the same job in turn, and defender-lake's own marks are measured.
 
-    .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 9] [--parts peers memory cost]
+    .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 9] [--parts peers memory cost rescue]
 
 Prints tables, and writes them to a file with --results. Fails if the tools' outputs differ, if one cannot read
 another's files, and with --must-pass if a mark is missed.
@@ -275,7 +275,40 @@ def cost(bench: Bench) -> Section:
     return Section(text, [marks.cpu_per_device(steps), marks.fixed_cost(DEVICES_OF_SMALL_RUN, small.wall)])
 
 
-PARTS = {"peers": peers, "memory": memory, "cost": cost}
+def rescue(bench: Bench) -> Section:
+    """What it costs to keep in every record what the schema does not name, or does not fit its column."""
+    usual = "the schema's keys and types"
+    changes = {
+        usual: bytes,
+        "an unknown key in every record": snapshots.with_unknown_key,
+        "a misfit in every record": snapshots.with_misfit,
+    }
+    runs: dict[str, list[Cost]] = {record: [] for record in changes}
+    with bench.snapshot(bench.devices) as snapshot:
+        sources = {}
+        for at, (record, change) in enumerate(changes.items()):
+            folder = bench.folder / f"altered-{at}"
+            sources[record] = program.files(snapshots.alter(snapshot, folder, change))
+        for _ in range(bench.rounds):
+            for record, source in sources.items():
+                runs[record].append(bench.run_once(source))
+        for at in range(len(changes)):
+            shutil.rmtree(bench.folder / f"altered-{at}")
+    costs = {record: measure.median_of(of_record) for record, of_record in runs.items()}
+    of_usual = costs[usual]
+    rows, found = [], []
+    for record, of in costs.items():
+        ratio = of.cpu / of_usual.cpu
+        say(f"{record}: {of.wall:.3f} s, CPU {of.cpu:.3f} s")
+        rows.append((record, f"{of.wall:.3f}", f"{of.cpu:.3f}", f"{ratio:.2f}", f"{of.peak / 1e6:.0f}"))
+        if record != usual:
+            found.append(marks.rescue(record, ratio))
+    head = ("records with", "wall, s", "CPU, s", "ratio", "peak, MB")
+    about = f"{bench.devices:,} devices from files; the key and the value are within `DeviceGatheredInfo`. Medians of rounds in turn."
+    return Section(f"## Rescued values\n\n{about}\n\n{report.table(head, rows)}\n", found)
+
+
+PARTS = {"peers": peers, "memory": memory, "cost": cost, "rescue": rescue}
 
 
 def arguments() -> argparse.Namespace:

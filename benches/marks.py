@@ -8,6 +8,7 @@ PEAK_GROWTH = 1.15
 CPU_SPREAD = 1.15
 SIMULATOR_TO_FILES = 1.15
 FIXED_SECONDS = 0.150
+RESCUE_CPU = 1.15
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ def cpu_per_device(seconds: dict[tuple[int, int], float]) -> Mark:
         f"{spread:.2f} ({', '.join(steps)})",
         spread <= CPU_SPREAD,
     )
+
+
+def rescue(record: str, ratio: float) -> Mark:
+    return Mark(f"CPU time with {record}, of that without", f"at most {RESCUE_CPU}", f"{ratio:.3f}", ratio <= RESCUE_CPU)
 
 
 def fixed_cost(devices: int, seconds: float) -> Mark:

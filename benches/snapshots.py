@@ -4,12 +4,17 @@ import gzip
 import re
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from measure import Failed
+
 GROUP_OF_PATH = re.compile(r"_RbacGroupId=\d+")
 GROUP_OF_RECORD = re.compile(rb'"RbacGroupId":\d+')
+# Within the JSON text of DeviceGatheredInfo, which every record has.
+KEY_IN_EVERY_RECORD = rb'\"EBPFStatus\"'
+BOOL_IN_EVERY_RECORD = re.compile(rb'(\\"AvIsPlatformUptodate\\":)(?:true|false|null)')
 
 
 def generate(binary: Path, folder: Path, devices: int, blobs: int, groups: int | None = None) -> Path:
@@ -34,6 +39,30 @@ def regroup(snapshot: Path, folder: Path, devices: int) -> Path:
         record = b'"RbacGroupId":%d' % group
         with gzip.open(blob, "wb", compresslevel=1) as file:
             file.writelines(GROUP_OF_RECORD.sub(record, line, count=1) for line in chunk)
+    return folder
+
+
+def with_unknown_key(line: bytes) -> bytes:
+    return replaced(line, line.replace(KEY_IN_EVERY_RECORD, rb'\"AvExposure\":\"Medium\",' + KEY_IN_EVERY_RECORD, 1))
+
+
+def with_misfit(line: bytes) -> bytes:
+    return replaced(line, BOOL_IN_EVERY_RECORD.sub(lambda key: key[1] + rb'\"maybe\"', line, count=1))
+
+
+def replaced(line: bytes, altered: bytes) -> bytes:
+    if altered == line:
+        raise Failed(f"a record is not as expected: {line[:200]!r}")
+    return altered
+
+
+def alter(snapshot: Path, folder: Path, change: Callable[[bytes], bytes]) -> Path:
+    """Writes a snapshot anew with every record changed, and gives its folder back."""
+    for blob in blobs(snapshot):
+        copy = folder / blob.relative_to(snapshot)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(blob) as lines, gzip.open(copy, "wb", compresslevel=1) as file:
+            file.writelines(map(change, lines))
     return folder
 
 

@@ -1,6 +1,6 @@
 //! Records that are not as the schema says: rescued or quarantined, counted, and never lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,17 +51,75 @@ fn unknown_keys_are_rescued_by_wire_path_unless_null() {
 
 #[test]
 fn what_does_not_fit_its_column_is_rescued_as_it_came() {
-    let record = r#"{"DeviceId":"a","OsVersion":10,"LastSeenTime":"-","DeviceGatheredInfo":{"AvIsEngineUptodate":"Unknown","SchUseStrongCrypto40":"1.5","AsrConfigurationStates":["x"]}}"#;
+    let record = r#"{"DeviceId":"a","OsVersion":10,"LastSeenTime":"-","DeviceGatheredInfo":{"AvIsEngineUptodate":"maybe","SchUseStrongCrypto40":"1.5","AsrConfigurationStates":["x"]}}"#;
     assert_eq!(
         rescued(record),
         json!({
             "OsVersion": 10,
             "LastSeenTime": "-",
-            "DeviceGatheredInfo.AvIsEngineUptodate": "Unknown",
+            "DeviceGatheredInfo.AvIsEngineUptodate": "maybe",
             "DeviceGatheredInfo.SchUseStrongCrypto40": "1.5",
             "DeviceGatheredInfo.AsrConfigurationStates": ["x"],
         })
     );
+}
+
+#[test]
+fn all_forms_of_time_are_read_and_blank_values_are_nulls() {
+    let times = [
+        ("2026-08-31 9:05:07", 7),
+        ("2026-08-31T9:05:07Z", 7),
+        ("2026-08-31T09:05:07+0000", 7),
+        ("2026-08-31 09:05:07 UTC", 7),
+        ("2026-08-31T09:05Z", 0),
+        ("2026-08-31 9:05", 0),
+        ("2026-08-31 11:05 +02:00", 0),
+        ("2026-08-31", -9 * 3600 - 5 * 60),
+    ];
+    let blank = r#"{"DeviceId":"9","OsVersion":"","LastSeenTime":"","DeviceGatheredInfo":"{\"AvIsEngineUpToDate\":\"Unknown\",\"AvIsPlatformUptodate\":\"\",\"AsrConfigurationStates\":\"\"}"}"#;
+    let records = times.iter().enumerate();
+    let records = records.map(|(id, (time, _))| {
+        format!(r#"{{"DeviceId":"{id}","OsVersion":"1","LastSeenTime":"{time}"}}"#)
+    });
+    let lines: Vec<String> = records.chain([blank.to_owned()]).collect();
+    let lake = Lake::on_disk();
+    let blobs = Blobs::of_lines(Some(7), lines.join("\n").as_bytes());
+    let report = Pipeline::from_files(&blobs, &lake).run();
+    assert_eq!(report["rows_rescued"], 0, "{report}");
+    let blanks: Vec<_> = report["drift"].as_array().unwrap().iter().collect();
+    let blanks: BTreeSet<_> = blanks
+        .iter()
+        .map(|drift| {
+            format!(
+                "{} {} {}",
+                drift["wire_path"], drift["kind"], drift["records"]
+            )
+        })
+        .collect();
+    let expected = [
+        r#""DeviceGatheredInfo.AsrConfigurationStates" "blank" 1"#,
+        r#""DeviceGatheredInfo.AvIsEngineUpToDate" "blank" 1"#,
+        r#""DeviceGatheredInfo.AvIsPlatformUptodate" "blank" 1"#,
+        r#""LastSeenTime" "blank" 1"#,
+    ];
+    assert_eq!(blanks, expected.map(str::to_owned).into());
+    let table = DuckDb.values(&lake.on_this_machine().table());
+    let base = 1_788_167_100_i64;
+    let read: Vec<Value> = times
+        .iter()
+        .map(|(_, seconds)| json!((base + seconds) * 1_000_000))
+        .chain([Value::Null])
+        .collect();
+    assert_eq!(table.column("last_seen_time"), read);
+    let last = |column: &str| table.column(column)[times.len()].clone();
+    assert_eq!(last("os_version"), "");
+    for column in [
+        "av_is_engine_up_to_date",
+        "av_is_platform_up_to_date",
+        "asr_configuration_states",
+    ] {
+        assert_eq!(last(column), Value::Null, "{column}");
+    }
 }
 
 #[test]

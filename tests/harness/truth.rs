@@ -1,7 +1,7 @@
 //! What the table must hold: the blobs decoded here, record by record, by flate2 and serde_json, with none of the program's
 //! decoder. The rules are those documented at `dataset::ColumnType` and in the README's section on rescued data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
@@ -23,7 +23,7 @@ pub(crate) struct Truth {
     pub(crate) rows: Vec<Row>,
     /// In order of blob and line.
     pub(crate) quarantined: Vec<Quarantined>,
-    /// Records in which a wire path is rescued, by path and kind (`unnamed`, `misfit`).
+    /// Records in which a wire path is rescued, by path and kind (`unnamed`, `misfit`, `blank`).
     pub(crate) drift: BTreeMap<(String, &'static str), u64>,
     /// By blob path.
     pub(crate) blobs: BTreeMap<String, Counts>,
@@ -173,6 +173,9 @@ impl Truth {
         for (wire_path, (_, kind)) in &record.rescued {
             *self.drift.entry((wire_path.clone(), kind)).or_default() += 1;
         }
+        for wire_path in record.blank {
+            *self.drift.entry((wire_path, "blank")).or_default() += 1;
+        }
         if !record.rescued.is_empty() {
             let rescued: Map<String, Value> = record
                 .rescued
@@ -222,6 +225,8 @@ struct Record {
     values: Row,
     /// Wire path to value and kind of drift.
     rescued: BTreeMap<String, (Value, &'static str)>,
+    /// Wire paths of texts that stand for null.
+    blank: BTreeSet<String>,
     group: Option<i64>,
 }
 
@@ -288,6 +293,9 @@ impl Record {
                     Some(fitting) => {
                         self.values.insert(name.clone(), fitting);
                     }
+                    None if is_blank(value, *column_type == ColumnType::Bool) => {
+                        self.blank.insert(path);
+                    }
                     None => self.rescue(path, value, "misfit"),
                 },
             }
@@ -317,6 +325,9 @@ impl Record {
             (Some(Value::Null), _) => {}
             (Some(group), None) => self.group = group.as_i64(),
             (Some(group), Some(of_path)) if group == json!(of_path) => {}
+            (None, _) if is_blank(value, false) => {
+                self.blank.insert(path);
+            }
             _ => self.rescue(path, value, "misfit"),
         }
     }
@@ -324,6 +335,12 @@ impl Record {
     fn rescue(&mut self, path: String, value: &Value, kind: &'static str) {
         self.rescued.insert(path, (value.clone(), kind));
     }
+}
+
+/// Whether a value that does not fit its type stands for null.
+fn is_blank(value: &Value, is_bool: bool) -> bool {
+    let text = value.as_str();
+    text.is_some_and(|text| text.is_empty() || is_bool && text.eq_ignore_ascii_case("unknown"))
 }
 
 /// The value as the column's type; `None` if it does not fit.

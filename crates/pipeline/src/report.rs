@@ -110,18 +110,18 @@ pub struct RunReport {
     pub blob_counts: Vec<BlobReport>,
 }
 
-/// How often one wire path was rescued.
+/// How often values of one wire path were rescued, or read in another way than the schema has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriftReport {
     /// The path, keys joined with dots.
     pub wire_path: String,
-    /// Why it was rescued.
+    /// Why.
     pub kind: DriftKind,
     /// In how many records.
     pub records: u64,
 }
 
-/// Why a value was rescued.
+/// Why a value was rescued, or is worth to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftKind {
@@ -131,6 +131,8 @@ pub enum DriftKind {
     Misfit,
     /// The schema has the key in another case; or another spelling of it has a value in the same record.
     Spelling,
+    /// A text that stands for null, and is read so: empty where the type is another, or `Unknown` for a bool.
+    Blank,
 }
 
 /// How many records were quarantined for one reason.

@@ -68,7 +68,7 @@ impl StagedPart {
     pub(crate) fn add_blob(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: KeyHashes) {
         self.keys.push(keys);
         for ((path, kind), records) in counts.drift {
-            self.drift.add(path, kind.into(), records);
+            self.drift.add(path.to_string(), kind.into(), records);
         }
         self.blobs.push(BlobReport {
             blob: blob.path.clone(),
@@ -122,6 +122,7 @@ impl From<transformer::DriftKind> for DriftKind {
             transformer::DriftKind::Unnamed => Self::Unnamed,
             transformer::DriftKind::Misfit => Self::Misfit,
             transformer::DriftKind::Spelling => Self::Spelling,
+            transformer::DriftKind::Blank => Self::Blank,
         }
     }
 }

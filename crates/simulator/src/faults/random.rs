@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_faults_follow_from_the_seed_at_about_their_rate_and_are_of_every_kind() {
+    fn random_faults_follow_from_the_seed_and_are_of_every_kind() {
         let draw = |seed| {
             let random = RandomFaults {
                 seed,

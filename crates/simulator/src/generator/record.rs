@@ -1,5 +1,6 @@
 //! A device's record as one line of JSON, on three levels: the row, in it the text of `DeviceGatheredInfo`, in that the
-//! text of `AvScanResults`. What the values are is the device's matter.
+//! text of `AvScanResults`. Keys, their order and the forms of times are those of a real row; other platforms than Windows lack some
+//! keys. What the values are is the device's matter.
 
 use std::io::Write;
 
@@ -92,14 +93,11 @@ impl<'a> Records<'a> {
         self.write_info(&identity, &state, oddity);
 
         let mut row = Object::begin(out, oddity.top_level);
-        self.text.clear();
-        for byte in identity.id {
-            self.text.extend([
-                b"0123456789abcdef"[usize::from(byte >> 4)],
-                b"0123456789abcdef"[usize::from(byte & 15)],
-            ]);
-        }
-        row.field("DeviceId", Value::Escaped(&self.text));
+        row.field("RbacGroupName", Value::Text(&group.name));
+        let generated_time = options.generated_time.timestamp();
+        let computed = computed_at(options.seed, slot, options.day, generated_time);
+        row.field("Timestamp", Value::SpacedTime(computed));
+        row.field("LastSeenTime", Value::SpacedTime(state.last_seen));
         let wide_name;
         row.field(
             "DeviceName",
@@ -116,27 +114,6 @@ impl<'a> Records<'a> {
         );
         row.field("OsPlatform", Value::Text(identity.platform.name));
         row.field("OsVersion", Value::Text(identity.os_version));
-        let group_text;
-        row.field(
-            "RbacGroupId",
-            if oddity.group_id_as_text {
-                group_text = group.id.to_string();
-                Value::Text(&group_text)
-            } else {
-                Value::Integer(group.id)
-            },
-        );
-        row.field("RbacGroupName", Value::Text(&group.name));
-        row.field("LastSeenTime", plain(state.last_seen));
-        row.field(
-            "Timestamp",
-            plain(computed_at(
-                options.seed,
-                slot,
-                options.day,
-                options.generated_time.timestamp(),
-            )),
-        );
         row.field(
             "DeviceGatheredInfo",
             match oddity.info {
@@ -145,6 +122,24 @@ impl<'a> Records<'a> {
                 InfoShape::EmptyText => Value::Text(""),
                 InfoShape::BrokenText => Value::Escaped(&self.info[..self.info.len() / 2]),
                 InfoShape::Null => Value::Null,
+            },
+        );
+        self.text.clear();
+        for byte in identity.id {
+            self.text.extend([
+                b"0123456789abcdef"[usize::from(byte >> 4)],
+                b"0123456789abcdef"[usize::from(byte & 15)],
+            ]);
+        }
+        row.field("DeviceId", Value::Escaped(&self.text));
+        let group_text;
+        row.field(
+            "RbacGroupId",
+            if oddity.group_id_as_text {
+                group_text = group.id.to_string();
+                Value::Text(&group_text)
+            } else {
+                Value::Integer(group.id)
             },
         );
         if oddity.new_attributes {
@@ -261,11 +256,11 @@ impl GatheredInfo<'_> {
                 )
             },
         );
-        for (key, setting) in TLS_SETTINGS.iter().zip(self.identity.tls) {
-            object.field(
-                key,
-                when(self.on_windows, setting.map_or(Value::Null, Value::Text)),
-            );
+        if self.windows {
+            for (key, setting) in TLS_SETTINGS.iter().zip(self.identity.tls) {
+                let value = setting.map_or(Value::Null, Value::Text);
+                object.field(key, when(self.gathered, value));
+            }
         }
         object.field("Log4j_CVE_2021_44228", Value::Null);
         object.field(
@@ -281,10 +276,10 @@ impl GatheredInfo<'_> {
             "Log4JEnvironmentVariableMitigation",
             Value::Text(self.state.log4j_mitigation),
         );
-        object.field(
-            "IsWindowsLtscVersionRunning",
-            when(self.on_windows, Value::Text("false")),
-        );
+        if self.windows {
+            let value = when(self.gathered, Value::Text("false"));
+            object.field("IsWindowsLtscVersionRunning", value);
+        }
     }
 
     fn write_updates(&self, object: &mut Object<'_>) {
@@ -321,10 +316,10 @@ impl GatheredInfo<'_> {
 
     fn write_mitigations(&self, object: &mut Object<'_>, asr: &mut Vec<u8>) {
         object.field("Spring4Shell_CVE_2022_22965", Value::Null);
-        object.field(
-            "CVE_2022_30190_Mitigated",
-            when(self.on_windows, Value::Text("false")),
-        );
+        if self.windows {
+            let value = when(self.gathered, Value::Text("false"));
+            object.field("CVE_2022_30190_Mitigated", value);
+        }
         object.field(
             "Bootiful_Mind_status",
             when(self.on_windows, Value::Text("NotFound")),

@@ -14,6 +14,8 @@ pub(crate) enum Value<'a> {
     Escaped(&'a [u8]),
     Json(&'a [u8]),
     Time(Time),
+    /// A time in seconds since 1970, written with a space, and without fraction and zone.
+    SpacedTime(i64),
 }
 
 /// A time as the wire has it: seconds since 1970, and how many fractional digits of its fraction are written.
@@ -84,7 +86,7 @@ impl<'a> Object<'a> {
 fn wrong_type(value: Value<'_>) -> Value<'_> {
     match value {
         Value::Bool(_) => Value::Text("Unknown"),
-        Value::Time(_) => Value::Text("-"),
+        Value::Time(_) | Value::SpacedTime(_) => Value::Text("-"),
         Value::Integer(_) | Value::Json(_) => Value::Text("n/a"),
         Value::Text(_) | Value::Escaped(_) | Value::Null => Value::Integer(42),
     }
@@ -110,6 +112,11 @@ fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Time(time) => {
             out.push(b'"');
             write_time(out, time);
+            out.push(b'"');
+        }
+        Value::SpacedTime(seconds) => {
+            out.push(b'"');
+            write_seconds(out, seconds, b' ');
             out.push(b'"');
         }
     }
@@ -143,19 +150,23 @@ pub(crate) fn ascii_json(text: &str) -> String {
     json
 }
 
-fn write_time(out: &mut Vec<u8>, time: Time) {
-    let utc = DateTime::from_timestamp(time.seconds, 0).unwrap_or_default();
+fn write_seconds(out: &mut Vec<u8>, seconds: i64, between: u8) {
+    let utc = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     digits(out, utc.year() as u32, 4);
     out.push(b'-');
     digits(out, utc.month(), 2);
     out.push(b'-');
     digits(out, utc.day(), 2);
-    out.push(b'T');
+    out.push(between);
     digits(out, utc.hour(), 2);
     out.push(b':');
     digits(out, utc.minute(), 2);
     out.push(b':');
     digits(out, utc.second(), 2);
+}
+
+fn write_time(out: &mut Vec<u8>, time: Time) {
+    write_seconds(out, time.seconds, b'T');
     match time.fraction {
         Fraction::None => {}
         Fraction::Millis(millis) => {

@@ -412,7 +412,7 @@ async fn urls_die_at_their_expiry_with_the_xml_of_the_store() {
 }
 
 #[tokio::test]
-async fn a_request_that_carries_the_api_token_or_an_altered_signature_is_refused() {
+async fn a_request_with_the_api_token_or_another_signature_is_refused() {
     let server = start(options()).await;
     let url = &listing(&server).await[0];
     let reply = get(

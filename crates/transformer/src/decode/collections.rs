@@ -95,7 +95,7 @@ pub(super) fn string_map(
                 }
                 _ => {
                     misfits.push(values.count());
-                    scanner.value(depth + 1)?;
+                    scanner.skip(depth + 1)?;
                     values.push_null();
                 }
             }

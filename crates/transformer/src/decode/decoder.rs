@@ -8,6 +8,7 @@
 //! | a value that does not fit its type                      | null, and the value in `_rescued_data` under its wire path  |
 //! | a key that the schema does not name                     | in `_rescued_data` under its wire path                      |
 //! | null under a key that the schema does not name          | nothing: it carries no value, and is not counted as drift   |
+//! | an empty text for another type, `Unknown` for a bool    | null; counted as drift                                      |
 //! | a string that should hold an object and does not        | the string in `_rescued_data` under its wire path           |
 //! | a key twice in one object                               | the last value, as in `serde_json`                          |
 //! | a key of the schema in another case                     | as that key, and counted as drift                           |

@@ -36,6 +36,8 @@ pub(super) struct RecordWalk {
     /// One buffer for each level of JSON strings in JSON strings.
     pub(super) unescaped: Vec<Vec<u8>>,
     text: Vec<u8>,
+    /// Keys of nodes that the schema does not name, to be learned.
+    unnamed: Vec<(usize, String)>,
 }
 
 /// What a decoder remembers of an object's keys.
@@ -54,6 +56,14 @@ struct ChildState {
     seen_in: u64,
     /// Of a learned spelling: records in which a value came by it.
     records: u64,
+}
+
+impl NodeState {
+    fn add_child(&mut self) {
+        // The last one stands for the beginning and stays the last.
+        let last = self.children.len() - 1;
+        self.children.insert(last, ChildState::default());
+    }
 }
 
 impl RecordWalk {
@@ -86,12 +96,14 @@ impl RecordWalk {
             node_states: node_states.collect(),
             unescaped: vec![Vec::new()],
             text: Vec::new(),
+            unnamed: Vec::new(),
         }
     }
 
     /// Begins a record.
     pub(super) fn begin_record(&mut self) {
         self.spellings.begin_record();
+        self.unnamed.clear();
         self.begin_walk();
     }
 
@@ -105,6 +117,9 @@ impl RecordWalk {
     /// left here, and its row is to be cleared.
     #[inline]
     pub(super) fn learn(&mut self, tree: &mut WireTree) -> bool {
+        if !self.unnamed.is_empty() {
+            self.learn_unnamed(tree);
+        }
         let is_provisional = self.spellings.is_provisional();
         if is_provisional {
             self.learn_spellings(tree);
@@ -113,12 +128,19 @@ impl RecordWalk {
     }
 
     #[cold]
+    fn learn_unnamed(&mut self, tree: &mut WireTree) {
+        for (node, key) in std::mem::take(&mut self.unnamed) {
+            if tree.learn_unnamed(node, &key) {
+                self.node_states[node].add_child();
+            }
+        }
+    }
+
+    #[cold]
     fn learn_spellings(&mut self, tree: &mut WireTree) {
         for (node, key) in self.spellings.take_to_learn() {
             if tree.learn(node, &key) {
-                // The last one stands for the beginning and stays the last.
-                let children = &mut self.node_states[node].children;
-                children.insert(children.len() - 1, ChildState::default());
+                self.node_states[node].add_child();
             }
         }
         self.begin_walk();
@@ -140,7 +162,7 @@ impl RecordWalk {
                 if records > 0 {
                     let separator = if below.is_empty() { "" } else { "." };
                     let path = format!("{below}{separator}{}", child.path);
-                    drift.add(path, DriftKind::Spelling, records);
+                    drift.add(path.into(), DriftKind::Spelling, records);
                 }
                 if let Target::Column(column) = child.target
                     && let Some(structs) = &mut self.structs[column]
@@ -289,6 +311,9 @@ impl RecordWalk {
         }
         // The text is valid UTF-8 and so is every part of it between quotes.
         let key = from_utf8(key).unwrap_or_default();
+        if tree.can_learn_unnamed(self.unnamed.len()) {
+            self.unnamed.push((node_index, key.to_owned()));
+        }
         if scanner.peek() == Some(b'n') {
             scanner.literal(b"null")?;
             // The service sends such nulls in every row, so they must cost next to nothing. Only an earlier value of the same
@@ -302,8 +327,8 @@ impl RecordWalk {
             self.spellings.learn_later(node_index, key);
         }
         let path = join(&node.path, key);
-        let value = scanner.value(depth + 1)?;
-        self.rescue.add(path, DriftKind::Unnamed, value);
+        let value = scanner.value(depth + 1, &mut self.text)?;
+        self.rescue.add(path.into(), DriftKind::Unnamed, value);
         Ok(None)
     }
 
@@ -311,8 +336,8 @@ impl RecordWalk {
     #[cold]
     fn forget(&mut self, tree: &WireTree, columns: &mut [Column], (node, index): ChildIndex) {
         let child = &tree.nodes[node].children[index];
-        let given_by = self.spellings.given_by(tree.slot(child.target));
-        if !child.is_contested || given_by == Some((node, index)) {
+        let slot = tree.slot(child.target).filter(|_| child.is_contested);
+        if slot.is_none_or(|slot| self.spellings.given_by(slot) == Some((node, index))) {
             self.forget_target(tree, columns, child.target);
         }
         self.rescue.clear_below(&child.path);
@@ -323,6 +348,7 @@ impl RecordWalk {
             Target::Column(column) => columns[column].clear(self.row),
             Target::Partition => self.record_group = None,
             Target::Node(node) => self.forget_node(tree, columns, node),
+            Target::Unnamed => {}
         }
     }
 
@@ -330,7 +356,7 @@ impl RecordWalk {
     #[cold]
     fn forget_node(&mut self, tree: &WireTree, columns: &mut [Column], node: usize) {
         for column in &tree.nodes[node].columns {
-            let given_by = self.spellings.given_by(tree.slot(Target::Column(*column)));
+            let given_by = self.spellings.given_by(*column);
             if given_by.is_none_or(|(giver, _)| tree.is_within(giver, node)) {
                 columns[*column].clear(self.row);
             }
@@ -357,11 +383,13 @@ impl RecordWalk {
         if scanner.peek() == Some(b'n') {
             return scanner.literal(b"null");
         }
-        let slot = tree.slot(child.target);
+        let Some(slot) = tree.slot(child.target) else {
+            return self.child_value(tree, columns, child, scanner, depth, level);
+        };
         let has_value = |walk: &Self, columns: &[Column]| match child.target {
             Target::Column(column) => columns[column].has_value(walk.row),
             Target::Partition => walk.record_group.is_some(),
-            Target::Node(_) => true,
+            Target::Node(_) | Target::Unnamed => true,
         };
         let given_by = self.spellings.given_by(slot);
         let rival = given_by.filter(|other| *other != (node, index) && has_value(self, columns));
@@ -370,10 +398,7 @@ impl RecordWalk {
             rival.rank <= child.rank
         };
         if self.spellings.is_outranked((node, index)) || rival.is_some_and(is_beaten) {
-            let value = scanner.value(depth)?;
-            self.rescue
-                .add(child.path.clone(), DriftKind::Spelling, value);
-            return Ok(());
+            return self.rescue_value(child, DriftKind::Spelling, scanner, depth);
         }
         if rival.is_some() {
             self.forget_target(tree, columns, child.target);
@@ -408,8 +433,9 @@ impl RecordWalk {
             Target::Node(node) => match first {
                 Some(b'{') => self.object(tree, columns, node, scanner, depth, level),
                 Some(b'"') => self.nested_text(tree, columns, node, child, scanner, level),
-                _ => self.misfit(child, scanner, depth),
+                _ => self.rescue_value(child, DriftKind::Misfit, scanner, depth),
             },
+            Target::Unnamed => self.rescue_value(child, DriftKind::Unnamed, scanner, depth),
             Target::Partition => {
                 let start = *scanner;
                 let value = match first {
@@ -426,7 +452,7 @@ impl RecordWalk {
                     return Ok(());
                 }
                 *scanner = start;
-                self.misfit(child, scanner, depth)
+                self.misfit(child, false, scanner, depth)
             }
             Target::Column(index) => {
                 let start = *scanner;
@@ -436,8 +462,9 @@ impl RecordWalk {
                     Fit::Partly => {}
                     Fit::Not => column.clear(self.row),
                 }
+                let is_bool = matches!(column, Column::Bool(_));
                 *scanner = start;
-                self.misfit(child, scanner, depth)
+                self.misfit(child, is_bool, scanner, depth)
             }
         }
     }
@@ -469,17 +496,36 @@ impl RecordWalk {
         Ok(if fits { Fit::Whole } else { Fit::Not })
     }
 
-    /// Rescues the scanner's next value: it does not fit what the schema says of it.
-    #[cold]
+    /// Rescues the scanner's next value, which does not fit what the schema says of it, unless it stands for null.
     fn misfit(
         &mut self,
         child: &Child,
+        is_bool: bool,
         scanner: &mut Scanner<'_>,
         depth: usize,
     ) -> Result<(), JsonError> {
-        let value = scanner.value(depth)?;
-        self.rescue
-            .add(child.path.clone(), DriftKind::Misfit, value);
+        let start = *scanner;
+        let first = scanner.peek();
+        if let Some(text) = scanner.string_after(first)?
+            && scalar::is_blank(text.value(&mut self.text), is_bool)
+        {
+            self.rescue.add_blank(child.path.clone());
+            return Ok(());
+        }
+        *scanner = start;
+        self.rescue_value(child, DriftKind::Misfit, scanner, depth)
+    }
+
+    /// Rescues the scanner's next value.
+    fn rescue_value(
+        &mut self,
+        child: &Child,
+        kind: DriftKind,
+        scanner: &mut Scanner<'_>,
+        depth: usize,
+    ) -> Result<(), JsonError> {
+        let value = scanner.value(depth, &mut self.text)?;
+        self.rescue.add(child.path.clone(), kind, value);
         Ok(())
     }
 
@@ -525,7 +571,7 @@ impl RecordWalk {
         self.forget_node(tree, columns, node);
         self.rescue.clear_below(&child.path);
         *scanner = start;
-        self.misfit(child, scanner, 0)
+        self.rescue_value(child, DriftKind::Misfit, scanner, 0)
     }
 
     /// Decodes the object in a JSON string in place. False if that cannot be done; then nothing of it is left.

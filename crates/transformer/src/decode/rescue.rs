@@ -2,6 +2,8 @@
 //! its last value is kept.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Why a value was rescued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,6 +14,9 @@ pub enum DriftKind {
     Misfit,
     /// The schema has the key in another case; or another spelling of the key has a value in the same record.
     Spelling,
+    /// A text that stands for null: an empty one in a column of another type, or `Unknown` for a bool. It is counted, and not
+    /// kept.
+    Blank,
 }
 
 /// What records held beyond their columns, or in another way than the schema has it.
@@ -20,7 +25,7 @@ pub struct Drift {
     /// Rows with something in `_rescued_data`.
     pub rows_rescued: u64,
     /// In how many records each wire path was rescued, or was spelled in another way.
-    pub paths: HashMap<(String, DriftKind), u64>,
+    pub paths: HashMap<(Arc<str>, DriftKind), u64>,
 }
 
 /// Most wire paths that are counted apart; hostile records can make up any number of them.
@@ -29,17 +34,14 @@ const MAX_DRIFT_PATHS: usize = 10_000;
 const OTHER_PATHS: &str = "(other paths)";
 
 impl Drift {
-    pub(super) fn add(&mut self, path: String, kind: DriftKind, records: u64) {
+    pub(super) fn add(&mut self, path: Arc<str>, kind: DriftKind, records: u64) {
         let key = (path, kind);
         if let Some(counted) = self.paths.get_mut(&key) {
             *counted += records;
         } else if self.paths.len() < MAX_DRIFT_PATHS {
             self.paths.insert(key, records);
         } else {
-            *self
-                .paths
-                .entry((OTHER_PATHS.to_owned(), kind))
-                .or_default() += records;
+            *self.paths.entry((OTHER_PATHS.into(), kind)).or_default() += records;
         }
     }
 }
@@ -48,18 +50,27 @@ impl Drift {
 #[derive(Debug, Default)]
 pub(crate) struct Rescue {
     entries: Vec<Entry>,
+    /// The JSON texts of the values, one after the other.
+    values: Vec<u8>,
 }
 
 #[derive(Debug)]
-enum Entry {
+struct Entry {
+    path: Arc<str>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
     Value {
-        path: String,
         kind: DriftKind,
-        /// JSON text.
-        value: Vec<u8>,
+        /// Where its JSON text is.
+        text: Range<usize>,
     },
+    /// A value that is read as null.
+    Blank,
     /// What was rescued at this path and below it no longer counts: its key came again.
-    Cleared { path: String },
+    Cleared,
 }
 
 impl Rescue {
@@ -69,6 +80,7 @@ impl Rescue {
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.values.clear();
     }
 
     /// How far entries go now, for [`Rescue::back_to`].
@@ -81,29 +93,50 @@ impl Rescue {
         self.entries.truncate(mark);
     }
 
-    pub(crate) fn add(&mut self, path: String, kind: DriftKind, value: &[u8]) {
-        let value = value.to_vec();
-        self.entries.push(Entry::Value { path, kind, value });
+    pub(crate) fn add(&mut self, path: Arc<str>, kind: DriftKind, value: &[u8]) {
+        let start = self.values.len();
+        self.values.extend_from_slice(value);
+        let text = start..self.values.len();
+        let what = What::Value { kind, text };
+        self.entries.push(Entry { path, what });
+    }
+
+    pub(crate) fn add_blank(&mut self, path: Arc<str>) {
+        let what = What::Blank;
+        self.entries.push(Entry { path, what });
     }
 
     pub(crate) fn clear_below(&mut self, path: &str) {
         if !self.entries.is_empty() {
-            let path = path.to_owned();
-            self.entries.push(Entry::Cleared { path });
+            let path = path.into();
+            let what = What::Cleared;
+            self.entries.push(Entry { path, what });
         }
     }
 
     /// Writes the JSON object to `json`, which it overwrites, and counts each path in `drift`. False if nothing is left.
     pub(crate) fn finish(&mut self, json: &mut Vec<u8>, drift: &mut Drift) -> bool {
         json.clear();
-        let entries = std::mem::take(&mut self.entries);
-        for (path, kind, value) in last_values(entries) {
+        let mut entries = std::mem::take(&mut self.entries);
+        if !surely_all_count(&entries) {
+            keep_last_values(&mut entries);
+        }
+        for Entry { path, what } in entries.drain(..) {
+            let (kind, text) = match what {
+                What::Value { kind, text } => (kind, text),
+                What::Blank => {
+                    drift.add(path, DriftKind::Blank, 1);
+                    continue;
+                }
+                What::Cleared => continue,
+            };
             json.push(if json.is_empty() { b'{' } else { b',' });
             write_json_string(&path, json);
             json.push(b':');
-            json.extend_from_slice(&value);
+            json.extend_from_slice(&self.values[text]);
             drift.add(path, kind, 1);
         }
+        self.entries = entries;
         if json.is_empty() {
             return false;
         }
@@ -112,28 +145,34 @@ impl Rescue {
     }
 }
 
-/// The entries that count, in wire order.
-fn last_values(entries: Vec<Entry>) -> Vec<(String, DriftKind, Vec<u8>)> {
-    let mut cleared: HashSet<String> = HashSet::new();
-    let mut seen: HashSet<String> = HashSet::new();
-    let mut kept = Vec::with_capacity(entries.len());
-    let single = entries.len() == 1;
-    for entry in entries.into_iter().rev() {
-        match entry {
-            Entry::Cleared { path } => {
-                cleared.insert(path);
-            }
-            Entry::Value { path, kind, value } => {
-                let gone =
-                    !cleared.is_empty() && prefixes(&path).any(|prefix| cleared.contains(prefix));
-                if !gone && (single || seen.insert(path.clone())) {
-                    kept.push((path, kind, value));
-                }
-            }
+/// Whether the entries are few values under different paths, as they mostly are.
+fn surely_all_count(entries: &[Entry]) -> bool {
+    const FEW: usize = 8;
+    entries.len() <= FEW
+        && entries.iter().enumerate().all(|(index, entry)| {
+            !matches!(entry.what, What::Cleared)
+                && entries[..index]
+                    .iter()
+                    .all(|other| other.path != entry.path)
+        })
+}
+
+/// Keeps the entries that count, in wire order.
+fn keep_last_values(entries: &mut Vec<Entry>) {
+    let mut cleared: HashSet<Arc<str>> = HashSet::new();
+    let mut seen: HashSet<Arc<str>> = HashSet::new();
+    entries.reverse();
+    entries.retain(|Entry { path, what }| match what {
+        What::Cleared => {
+            cleared.insert(path.clone());
+            false
         }
-    }
-    kept.reverse();
-    kept
+        What::Value { .. } | What::Blank => {
+            let gone = !cleared.is_empty() && prefixes(path).any(|prefix| cleared.contains(prefix));
+            !gone && seen.insert(path.clone())
+        }
+    });
+    entries.reverse();
 }
 
 /// The path itself and the paths of the objects around it.

@@ -4,8 +4,8 @@
 //! numbers beyond f64 included. The input must be valid UTF-8. What the values mean is not its business.
 //!
 //! A scanner also reads JSON inside a JSON string in place, without unescaping it first: there a quote is written `\"`, and
-//! one level deeper `\\\"`. It reads only plain writing in this way, and refuses all else (other escapes, whole values, white
-//! space other than blanks); its caller then unescapes the string and reads that.
+//! one level deeper `\\\"`. It reads only plain writing in this way, and refuses all else (other escapes, white space other than
+//! blanks); its caller then unescapes the string and reads that.
 
 use super::escapes::{self, RawText, escape};
 use super::json_error::{JsonError, JsonErrorKind};
@@ -285,19 +285,37 @@ impl<'a> Scanner<'a> {
         Ok(length)
     }
 
-    /// The value that starts at the next byte, as written; refused inside a JSON string. `depth` is how many arrays and objects
-    /// are around it.
-    pub(crate) fn value(&mut self, depth: usize) -> Result<&'a [u8], JsonError> {
-        if self.level > 0 {
-            return Err(self.error(JsonErrorKind::ExpectedValue));
-        }
+    /// The JSON text of the value that starts at the next byte; `buffer` is overwritten if that is in a JSON string. `depth` is how
+    /// many arrays and objects are around it.
+    pub(crate) fn value<'b>(
+        &mut self,
+        depth: usize,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], JsonError>
+    where
+        'a: 'b,
+    {
         self.peek();
         let start = self.at;
         self.skip(depth)?;
-        Ok(&self.text[start..self.at])
+        let written = &self.text[start..self.at];
+        if self.level == 0 {
+            return Ok(written);
+        }
+        // Of what is read in place, only quotes are written with backslashes.
+        buffer.clear();
+        let mut rest = written;
+        while let Some(quote) = memchr::memchr(b'\\', rest) {
+            buffer.extend_from_slice(&rest[..quote]);
+            buffer.push(b'"');
+            rest = &rest[quote + self.quote().len()..];
+        }
+        buffer.extend_from_slice(rest);
+        Ok(buffer)
     }
 
-    fn skip(&mut self, depth: usize) -> Result<(), JsonError> {
+    /// Steps over the value that starts at the next byte.
+    pub(crate) fn skip(&mut self, depth: usize) -> Result<(), JsonError> {
         match self.peek() {
             Some(b'"') => {
                 self.step_quote();
@@ -421,7 +439,7 @@ impl<'a> Scanner<'a> {
 /// Checks that a text is one JSON value.
 pub(crate) fn check(text: &[u8]) -> Result<(), JsonError> {
     let mut scanner = Scanner::new(text);
-    scanner.value(0)?;
+    scanner.skip(0)?;
     scanner.end()
 }
 

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType,
 };
-use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use dataset::{Dataset, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -228,6 +228,10 @@ fn read_object(
                 Some(value) => {
                     row.insert(name.to_owned(), value);
                 }
+                // It stands for null.
+                None if value.as_str().is_some_and(|text| {
+                    scalar::is_blank(text.as_bytes(), column_type == "bool")
+                }) => {}
                 None => {
                     rescued.insert(path, value.clone());
                 }
@@ -331,7 +335,11 @@ fn time(text: &str) -> Option<i64> {
         .map(|time| time.to_utc())
         .ok();
     let naive = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok();
-    let time = time.or_else(|| Some(naive()?.and_utc()))?;
+    let midnight = || {
+        let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+        (text.len() == 10).then(|| day.and_time(NaiveTime::MIN))
+    };
+    let time = time.or_else(|| Some(naive().or_else(midnight)?.and_utc()))?;
     (-2_208_988_800_000_000..253_402_300_800_000_000)
         .contains(&time.timestamp_micros())
         .then(|| time.timestamp_micros())
@@ -392,7 +400,9 @@ fn agrees_by(lines: &[Vec<u8>], dictionaries: bool) {
         .iter()
         .filter_map(|(_, row)| Some(row.get("_rescued_data")?.as_object()?.len()))
         .sum();
-    assert_eq!(drift.paths.values().sum::<u64>(), paths as u64);
+    let kept = drift.paths.iter();
+    let kept = kept.filter(|((_, kind), _)| *kind != DriftKind::Blank);
+    assert_eq!(kept.map(|(_, records)| records).sum::<u64>(), paths as u64);
 }
 
 /// JSON that may have a key twice, and strings that hold JSON.
@@ -718,7 +728,7 @@ fn decodes_the_hard_cases_as_serde_json_does() {
 }
 
 #[test]
-fn a_record_of_another_group_than_its_blob_keeps_its_own_rescued() {
+fn a_record_of_another_group_than_its_blob_is_rescued() {
     let mut decoder = decoder();
     decoder.set_group_source(GroupSource::BlobPath(5));
     decoder.decode(br#"{"Id":"1","Group":5}"#).unwrap();
@@ -731,7 +741,42 @@ fn a_record_of_another_group_than_its_blob_keeps_its_own_rescued() {
 }
 
 #[test]
-fn nulls_under_unknown_keys_are_read_where_they_stand_and_rescue_nothing() {
+fn unknown_and_misfit_values_of_nested_text_are_rescued_in_place() {
+    let mut decoder = decoder();
+    let record = r#"{"Id":"1","Info":"{\"B\":\"maybe\",\"New\":{\"x\": [1,\"y\",null]},\"I\":7,\"Newer\":\"text\"}"}"#;
+    for _ in 0..3 {
+        decoder.decode(record.as_bytes()).unwrap();
+    }
+    // The nested text was never unescaped.
+    assert_eq!(decoder.walk.unescaped, [Vec::<u8>::new()]);
+    for row in decoded(&decoder.take_batch().unwrap()) {
+        assert_eq!(row["i"], json!(7));
+        assert_eq!(
+            row["_rescued_data"],
+            json!({"Info.B": "maybe", "Info.New": {"x": [1, "y", null]}, "Info.Newer": "text"})
+        );
+    }
+    let drift = decoder.take_drift();
+    assert_eq!((drift.rows_rescued, drift.paths.len()), (3, 3));
+    assert!(drift.paths.values().all(|records| *records == 3));
+}
+
+#[test]
+fn unknown_keys_without_end_are_all_rescued() {
+    let mut decoder = decoder();
+    for record in 0..3_000 {
+        let line =
+            format!(r#"{{"Id":"1","K{record}":1,"Info":{{"N{record}":2,"k{record}":null}}}}"#);
+        decoder.decode(line.as_bytes()).unwrap();
+    }
+    for (record, row) in decoded(&decoder.take_batch().unwrap()).iter().enumerate() {
+        let (key, nested) = (format!("K{record}"), format!("Info.N{record}"));
+        assert_eq!(row["_rescued_data"], json!({key: 1, nested: 2}));
+    }
+}
+
+#[test]
+fn nulls_under_unknown_keys_rescue_nothing() {
     let mut decoder = decoder();
     let record =
         r#"{"Id":"1","Info":"{\"B\":true,\"New\":null,\"I\":7,\"Newer\":null}","Newest":null}"#;
@@ -773,7 +818,7 @@ fn a_row_as_the_service_sends_it_needs_no_rescue() {
 }
 
 #[test]
-fn a_record_of_no_group_is_quarantined_unless_there_is_a_fallback() {
+fn a_record_of_no_group_is_quarantined_without_a_fallback() {
     let mut decoder = decoder();
     decoder.set_group_source(GroupSource::Records { fallback: None });
     assert_eq!(

@@ -80,7 +80,7 @@ impl ValueReader {
                 None => return Ok(false),
             },
             (Column::Json(texts), Some(text)) => texts.set(row, json_text(text, buffer)),
-            (Column::Json(texts), None) => texts.set(row, scanner.value(depth)?),
+            (Column::Json(texts), None) => texts.set(row, scanner.value(depth, buffer)?),
             (Column::TextMap(maps), text) => {
                 let expected = &mut self.expected_keys;
                 return nested(text, buffer, scanner, depth, false, |scanner, depth| {

@@ -1,9 +1,10 @@
 //! A dataset's wire paths as a tree: which key leads to which column. Compiled once for all records.
 //!
 //! A key in another case than the schema's is found too, and then learned: it becomes a child of its own, read as fast as the
-//! others.
+//! others. So does a key that the schema does not name: the service adds some before the schema knows them, to every record.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use dataset::{Column, WirePaths};
 
@@ -12,6 +13,8 @@ use super::written_key::WrittenKey;
 /// Spellings that a tree learns; hostile records can make up any number of them. Keys beyond are as if the schema did not
 /// name them.
 const MAX_LEARNED: usize = 1 << 10;
+/// Unnamed keys that a tree learns, likewise. Those beyond are rescued too, only slower.
+const MAX_UNNAMED: usize = 1 << 10;
 /// What the rank of a learned spelling is more than that of the path that the schema names.
 const LEARNED: usize = 1 << 16;
 
@@ -21,6 +24,7 @@ pub(crate) struct WireTree {
     pub(crate) nodes: Vec<Node>,
     columns: usize,
     learned: usize,
+    unnamed: usize,
 }
 
 /// An object on the wire, or a string that holds one.
@@ -37,12 +41,12 @@ pub(crate) struct Node {
     pub(crate) columns: Vec<usize>,
 }
 
-/// A key that the schema names, or another spelling of one.
+/// A key that the schema names, another spelling of one, or an unnamed one that came before.
 #[derive(Debug)]
 pub(crate) struct Child {
     /// None for a key that needs escapes; it is found by its value.
     pub(crate) written: Option<WrittenKey>,
-    pub(crate) path: String,
+    pub(crate) path: Arc<str>,
     pub(crate) target: Target,
     /// Of several spellings with a value in one record, the one with the least rank counts.
     pub(crate) rank: usize,
@@ -58,6 +62,8 @@ pub(crate) enum Target {
     Column(usize),
     Partition,
     Node(usize),
+    /// Rescued: the schema does not name the key.
+    Unnamed,
 }
 
 impl WireTree {
@@ -67,6 +73,7 @@ impl WireTree {
             nodes: vec![Node::new(String::new(), None)],
             columns: columns.len(),
             learned: 0,
+            unnamed: 0,
         };
         let partition = partition.map(|paths| (paths, Target::Partition));
         let columns = columns.iter().enumerate();
@@ -128,6 +135,25 @@ impl WireTree {
         self.learned < MAX_LEARNED && self.nodes[node].child_of_folded_key(key).is_some()
     }
 
+    /// Makes a key that the schema does not name in any case a child of its own. False if it is one already, or is a spelling.
+    pub(crate) fn learn_unnamed(&mut self, node: usize, key: &str) -> bool {
+        if !self.can_learn_unnamed(0) {
+            return false;
+        }
+        let node = &mut self.nodes[node];
+        if node.child_of_key(key.as_bytes()).is_some() || node.child_of_folded_key(key).is_some() {
+            return false;
+        }
+        node.add_child(key, Target::Unnamed, 0, false);
+        self.unnamed += 1;
+        true
+    }
+
+    /// Whether another unnamed key can be learned beside some that are about to be.
+    pub(crate) fn can_learn_unnamed(&self, pending: usize) -> bool {
+        self.unnamed + pending < MAX_UNNAMED
+    }
+
     fn find_contested(&mut self, target: Target) {
         let children = || self.nodes.iter().flat_map(|node| &node.children);
         let is_contested = children().filter(|child| child.target == target).count() > 1;
@@ -137,12 +163,13 @@ impl WireTree {
         }
     }
 
-    /// A number for each target.
-    pub(crate) fn slot(&self, target: Target) -> usize {
+    /// A number for each target that several spellings may have.
+    pub(crate) fn slot(&self, target: Target) -> Option<usize> {
         match target {
-            Target::Column(column) => column,
-            Target::Partition => self.columns,
-            Target::Node(node) => self.columns + 1 + node,
+            Target::Column(column) => Some(column),
+            Target::Partition => Some(self.columns),
+            Target::Node(node) => Some(self.columns + 1 + node),
+            Target::Unnamed => None,
         }
     }
 
@@ -174,11 +201,13 @@ impl Node {
     fn add_child(&mut self, key: &str, target: Target, rank: usize, is_learned: bool) {
         let index = self.children.len();
         self.by_key.insert(key.as_bytes().to_vec(), index);
-        let folded = key.to_ascii_lowercase().into_bytes();
-        self.by_folded_key.entry(folded).or_insert(index);
+        if target != Target::Unnamed {
+            let folded = key.to_ascii_lowercase().into_bytes();
+            self.by_folded_key.entry(folded).or_insert(index);
+        }
         self.children.push(Child {
             written: WrittenKey::new(key),
-            path: join(&self.path, key),
+            path: join(&self.path, key).into(),
             target,
             rank,
             is_contested: false,

@@ -246,7 +246,7 @@ async fn refusals_of_blobs_are_those_of_the_store() {
 }
 
 #[tokio::test]
-async fn a_blob_may_be_empty_while_its_copy_is_pending_and_so_may_its_head() {
+async fn a_blob_and_its_head_may_be_empty_while_its_copy_is_pending() {
     let what = FaultKind::Empty {
         copy_status: Some("pending".to_owned()),
     };
@@ -371,7 +371,7 @@ async fn a_listing_may_be_of_another_snapshot_from_some_call_on() {
 }
 
 #[tokio::test]
-async fn a_listing_may_lose_a_blob_name_one_twice_or_name_what_is_none() {
+async fn a_listing_may_lose_a_blob_or_name_one_twice_or_none() {
     let number = |what| async {
         let server = with_listing_fault(When::Always, what).await;
         let files = listing(&server).await;

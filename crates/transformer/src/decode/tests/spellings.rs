@@ -133,7 +133,7 @@ fn an_object_under_two_spellings_of_its_key_counts_once() {
 }
 
 #[test]
-fn a_record_that_is_quarantined_leaves_no_drift_of_its_spellings() {
+fn a_quarantined_record_leaves_no_drift_of_its_spellings() {
     let mut decoder = decoder_of(ALIASES);
     decoder.decode(br#"{"id":"1","osplatform":"x"}"#).unwrap();
     decoder.decode(br#"{"osplatform":"x"}"#).unwrap_err();
@@ -146,7 +146,7 @@ fn a_record_that_is_quarantined_leaves_no_drift_of_its_spellings() {
 }
 
 #[test]
-fn hostile_spellings_without_end_are_rescued_once_enough_are_learned() {
+fn spellings_without_end_are_rescued_once_enough_are_learned() {
     let mut decoder = decoder_of(&ALIASES.replace("OSPlatform", &"k".repeat(12)));
     for spelling in 0..1_u32 << 12 {
         let upper = |bit: u32| if spelling >> bit & 1 == 1 { 'K' } else { 'k' };
@@ -332,6 +332,6 @@ fn spellings_of_fields_are_counted_below_their_column() {
         .decode(br#"{"Id":"1","Permissions":[{"ID":"a"},{"ID":"b"}]}"#)
         .unwrap();
     let drift = decoder.take_drift().paths;
-    let key = ("Permissions.ID".to_owned(), DriftKind::Spelling);
+    let key = ("Permissions.ID".into(), DriftKind::Spelling);
     assert_eq!(drift.get(&key), Some(&1));
 }

@@ -122,7 +122,7 @@ fn elements_of_an_array_have_the_lines_that_they_begin_in() {
 }
 
 #[test]
-fn an_array_that_does_not_end_or_goes_on_is_refused_with_its_line() {
+fn an_array_that_does_not_end_is_refused_with_its_line() {
     for (text, words) in [
         ("[{},\n{\"a\":1}", "line 2: the JSON array is not closed"),
         ("[{}", "line 1: the JSON array is not closed"),
