@@ -4,10 +4,17 @@ import sys
 
 import duckdb
 
+FILES = """
+SET VARIABLE manifests = (
+    SELECT list('{root}/' || manifest)
+    FROM (SELECT unnest(snapshots, recursive := true) FROM read_json('{root}/_lake/info_gathering/latest.json'))
+    WHERE generated_date = '2026-05-03');
+SET VARIABLE files = (
+    SELECT list('{root}/' || path)
+    FROM (SELECT unnest(content ->> '$.files[*].path') AS path FROM read_text(getvariable('manifests'))));
+"""
+
 QUERY = """
-WITH devices AS (
-    FROM read_parquet('{root}/info_gathering/generated_date=*/*/*.parquet', hive_partitioning = true)
-)
 SELECT rbac_group_name AS device_group,
        CASE av_mode
            WHEN '0' THEN 'active' WHEN '1' THEN 'passive' WHEN '2' THEN 'disabled'
@@ -15,17 +22,17 @@ SELECT rbac_group_name AS device_group,
            ELSE 'unknown'
        END AS antivirus_mode,
        count(*) AS devices
-FROM devices
-WHERE generated_date = (SELECT max(generated_date) FROM devices)
+FROM read_parquet(getvariable('files'), hive_partitioning = true, union_by_name = true)
 GROUP BY ALL
 ORDER BY device_group, devices DESC
 """
 
 
 def main() -> None:
-    root = sys.argv[1]
-    query = QUERY.format(root=root.replace("'", "''")).strip()
-    print(f"\nDuckDB {duckdb.__version__}:\n\n{query}\n")
+    files = FILES.format(root=sys.argv[1].replace("'", "''")).strip()
+    query = QUERY.strip()
+    print(f"\nDuckDB {duckdb.__version__}:\n\n{files}\n{query}\n")
+    duckdb.sql(files)
     duckdb.sql(query).show(max_rows=60)
 
 
