@@ -123,6 +123,56 @@ fn all_forms_of_time_are_read_and_blank_values_are_nulls() {
 }
 
 #[test]
+fn half_a_surrogate_pair_or_bad_bytes_cost_no_record() {
+    let lines: [&[u8]; 4] = [
+        br#"{"DeviceId":"a","DeviceName":"x \ud83d","OsVersion":"1"}"#,
+        br#"{"DeviceId":"b","DeviceGatheredInfo":"{\"AvMode\":\"0\",\"AvEngineVersion\":\"x \\ud83d\"}"}"#,
+        b"{\"DeviceId\":\"c\",\"DeviceName\":\"\xff\xfe!\"}",
+        b"{\"DeviceId\":\"d\xff\"",
+    ];
+    let (blobs, lake) = (
+        Blobs::of_lines(Some(7), &lines.join(&b'\n')),
+        Lake::on_disk(),
+    );
+    let report = Pipeline::from_files(&blobs, &lake).run();
+    assert_eq!(report["records_quarantined"], 1, "{report}");
+    assert_eq!(report["quarantined"][0]["reason"], "invalid_utf8");
+    let kinds: BTreeSet<_> = report["drift"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .collect::<Vec<_>>()
+        .iter()
+        .map(|drift| drift["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, BTreeSet::from(["damaged".to_owned()]));
+    let table = DuckDb.values(&lake.on_this_machine().table());
+    assert_eq!(
+        table.column("device_name"),
+        [json!("x \u{fffd}"), Value::Null, json!("\u{fffd}\u{fffd}!")]
+    );
+    assert_eq!(
+        table.column("av_mode"),
+        [Value::Null, json!("0"), Value::Null]
+    );
+    assert_eq!(table.column("av_engine_version")[1], "x \u{fffd}");
+    let originals: Vec<Value> = table
+        .column("_rescued_data")
+        .iter()
+        .map(|text| serde_json::from_str(text.as_str().unwrap()).unwrap())
+        .collect();
+    let base64 = |bytes: &[u8]| json!({"base64": STANDARD.encode(bytes)});
+    assert_eq!(
+        originals,
+        [
+            json!({"DeviceName": base64(br#""x \ud83d""#)}),
+            json!({"DeviceGatheredInfo.AvEngineVersion": base64(br#""x \ud83d""#)}),
+            json!({"DeviceName": base64(b"\"\xff\xfe!\"")}),
+        ]
+    );
+}
+
+#[test]
 fn a_time_at_the_end_of_year_9999_is_found_by_every_reader() {
     let lines = r#"{"DeviceId":"end","LastSeenTime":"9999-12-31T23:59:59.9999999Z"}
 {"DeviceId":"moved in","LastSeenTime":"1899-12-31T23:30:00-01:00"}
@@ -249,8 +299,8 @@ fn records_that_are_no_rows_are_quarantined_with_origin() {
         b"{\"DeviceId\":7}",
         b"{\"DeviceId\":\"\"}",
         b"{\"DeviceId\":\"trailing\"} x",
-        b"{\"DeviceId\":\"\xff\"}",
-        b"{\"DeviceId\":\"\\ud800\"}",
+        b"{\"DeviceId\":\"\xff\"",
+        b"{\"DeviceId\":\"\\ud800\"",
         deep.as_bytes(),
     ];
     let (blobs, lake) = (

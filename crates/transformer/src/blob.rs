@@ -48,6 +48,8 @@ pub struct BlobCounts {
     pub rows_rescued: u64,
     /// In how many records each wire path was rescued.
     pub drift: HashMap<(Arc<str>, DriftKind), u64>,
+    /// Of each column of the schema, in its order: rows without a value.
+    pub column_nulls: Vec<u64>,
 }
 
 impl BlobCounts {
@@ -266,6 +268,7 @@ impl<R: Read> BlobDecoder<'_, R> {
         BlobCounts {
             rows_rescued: drift.rows_rescued,
             drift: drift.paths,
+            column_nulls: drift.column_nulls,
             ..self.counts
         }
     }
@@ -401,7 +404,7 @@ mod tests {
         let text =
             format!("{{\"DeviceId\":\"a\\u0000b\"}}\n{{\"DeviceId\":\"a\0\"}}\n\0\n{deep}\n");
         let mut bytes = text.into_bytes();
-        bytes.extend(b"{\"DeviceId\":\"\xff\"}\n");
+        bytes.extend(b"{\"DeviceId\":\"\xff\"\n");
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&bytes).unwrap();
         let decoded = decode(&encoder.finish().unwrap(), &mut decoder()).unwrap();
@@ -413,7 +416,7 @@ mod tests {
             .collect();
         assert_eq!(raw[0], b"{\"DeviceId\":\"a\0\"}");
         assert_eq!(raw[1], b"\0");
-        assert_eq!(raw[3], b"{\"DeviceId\":\"\xff\"}");
+        assert_eq!(raw[3], b"{\"DeviceId\":\"\xff\"");
         assert_eq!(decoded.quarantined[3].reason.code(), "invalid_utf8");
     }
 

@@ -40,7 +40,10 @@ pub enum Reason {
         column: String,
     },
     /// Neither the blob path nor the record names a device group.
-    MissingPartition,
+    MissingPartition {
+        /// What the record has in its place, as JSON.
+        found: Option<String>,
+    },
 }
 
 impl Reason {
@@ -54,7 +57,7 @@ impl Reason {
             Self::NotAnObject => "not_an_object",
             Self::MissingKey { .. } => "missing_key",
             Self::MissingValue { .. } => "missing_value",
-            Self::MissingPartition => "missing_partition",
+            Self::MissingPartition { .. } => "missing_partition",
         }
     }
 }
@@ -78,9 +81,13 @@ impl fmt::Display for Reason {
                     "`{column}`, which is not nullable, is missing, null or no fit"
                 )
             }
-            Self::MissingPartition => {
+            Self::MissingPartition { found: None } => {
                 f.write_str("neither the blob path nor the record names a device group")
             }
+            Self::MissingPartition { found: Some(found) } => write!(
+                f,
+                "the blob path names no device group, and the record's is no whole number: {found}"
+            ),
         }
     }
 }

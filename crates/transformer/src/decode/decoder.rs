@@ -13,6 +13,7 @@
 //! | a key twice in one object                               | the last value, as in `serde_json`                          |
 //! | a key of the schema in another case                     | as that key, and counted as drift                           |
 //! | several spellings of one key that have a value          | the best one's; the others' in `_rescued_data`              |
+//! | half a surrogate pair, or bytes that are no UTF-8       | U+FFFD; the original value in `_rescued_data`, in base64    |
 //! | no JSON object, or null in a column that takes none     | quarantined, whole                                          |
 //!
 //! Speed comes from expecting keys in the order of the last record (a comparison in place of a search) and from reading a nested
@@ -27,11 +28,12 @@ use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use dataset::{Dataset, Snapshot};
 
+use super::damage::Repaired;
 use super::group_source::GroupSource;
 use super::record_walk::RecordWalk;
-use super::rescue::Drift;
+use super::rescue::{Drift, DriftKind};
 use super::scanner::{Scanner, check};
-use super::wire_tree::WireTree;
+use super::wire_tree::{Target, WireTree};
 use crate::columns::{Column, ConstantColumns, TextColumn, of_type};
 use crate::quarantine::Reason;
 
@@ -166,11 +168,43 @@ impl RecordDecoder {
     }
 
     fn decode_record(&mut self, line: &[u8], may_go_on: bool) -> Result<usize, Reason> {
-        if let Err(error) = simdutf8::compat::from_utf8(line) {
-            return Err(Reason::InvalidUtf8 {
+        let decoded = match simdutf8::compat::from_utf8(line) {
+            Ok(_) => self.decode_text(line, may_go_on),
+            Err(error) => Err(Reason::InvalidUtf8 {
                 column: error.valid_up_to() + 1,
-            });
+            }),
+        };
+        match decoded {
+            Err(reason @ (Reason::InvalidUtf8 { .. } | Reason::InvalidJson { .. })) => {
+                self.decode_damaged(line, may_go_on, reason)
+            }
+            decoded => decoded,
         }
+    }
+
+    /// Decodes a line that is no text or no JSON, for that reason, with U+FFFD in the place of what is no text.
+    #[cold]
+    fn decode_damaged(
+        &mut self,
+        line: &[u8],
+        may_go_on: bool,
+        reason: Reason,
+    ) -> Result<usize, Reason> {
+        let Some(Repaired { text, damage }) = Repaired::of(line) else {
+            return Err(reason);
+        };
+        self.clear_row();
+        self.walk.damage = vec![Some(damage)];
+        let decoded = self.decode_text(&text, may_go_on);
+        let damage = std::mem::take(&mut self.walk.damage).pop().flatten();
+        match (decoded, damage) {
+            (Ok(end), Some(damage)) => Ok(damage.original_at(end)),
+            (Err(Reason::InvalidUtf8 { .. } | Reason::InvalidJson { .. }), _) => Err(reason),
+            (decoded, _) => decoded,
+        }
+    }
+
+    fn decode_text(&mut self, line: &[u8], may_go_on: bool) -> Result<usize, Reason> {
         let mut scanner = Scanner::new(line);
         if scanner.peek() != Some(b'{') {
             check(line)?;
@@ -193,8 +227,19 @@ impl RecordDecoder {
         }
         self.check_required()?;
         let group = self.walk.group_source.group(self.walk.record_group);
-        let group = group.ok_or(Reason::MissingPartition)?;
+        let group = group.ok_or_else(|| Reason::MissingPartition {
+            found: self.unusable_group(),
+        })?;
 
+        if let Some(damage) = self.walk.damage.first() {
+            let rest = damage
+                .as_ref()
+                .and_then(|damage| damage.take_rest(scanner.at()));
+            if let Some(rest) = rest {
+                let rescue = &mut self.walk.rescue;
+                rescue.add("".into(), DriftKind::Damaged, rest.as_bytes());
+            }
+        }
         if !self.walk.rescue.is_empty() {
             let rescue = &mut self.walk.rescue;
             if rescue.finish(&mut self.rescued_json, &mut self.drift) {
@@ -206,6 +251,17 @@ impl RecordDecoder {
         self.rbac_group_ids.push(group);
         self.rows += 1;
         Ok(scanner.at())
+    }
+
+    /// What the open record has in the place of a device group, as JSON, cut off where it is long.
+    #[cold]
+    fn unusable_group(&self) -> Option<String> {
+        const SHOWN: usize = 60;
+        let children = self.tree.nodes.iter().flat_map(|node| &node.children);
+        let mut groups = children.filter(|child| child.target == Target::Partition);
+        let found = groups.find_map(|child| self.walk.rescue.value_of(&child.path))?;
+        let text = String::from_utf8_lossy(found);
+        Some(text.chars().take(SHOWN).collect())
     }
 
     /// Whether the open record has all that it may not lack.
@@ -231,8 +287,13 @@ impl RecordDecoder {
     pub fn take_batch(&mut self) -> Result<DecodedBatch, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.file_schema.fields().len());
-        for (column, field) in self.columns.iter_mut().zip(self.file_schema.fields()) {
-            arrays.push(column.finish(rows, field.data_type())?);
+        self.drift.column_nulls.resize(self.columns.len(), 0);
+        let nulls = self.drift.column_nulls.iter_mut();
+        let columns = self.columns.iter_mut().zip(self.file_schema.fields());
+        for ((column, field), nulls) in columns.zip(nulls) {
+            let array = column.finish(rows, field.data_type())?;
+            *nulls += array.logical_null_count() as u64;
+            arrays.push(array);
         }
         arrays.extend(self.constant.of_rows(rows)?);
         arrays.push(self.rescued_data.finish(rows)?);

@@ -3,6 +3,7 @@
 //! Uses `columns` and the reasons for which a record is quarantined; knows nothing of blobs, lines and compression.
 
 mod collections;
+mod damage;
 mod decoder;
 mod escapes;
 mod group_source;

@@ -4,10 +4,12 @@
 //! What a value is, and whether it fits its column, is not its business. A list of structs is: its objects are walked too.
 
 use std::str::from_utf8;
+use std::sync::Arc;
 
 use dataset::{Column as Declared, ColumnType};
 
 use super::collections::nested;
+use super::damage::{Damage, Repaired};
 use super::group_source::GroupSource;
 use super::json_error::{JsonError, JsonErrorKind};
 use super::plain::Plain;
@@ -15,7 +17,7 @@ use super::rescue::{Drift, DriftKind, Rescue};
 use super::scalar;
 use super::scanner::Scanner;
 use super::spellings::{ChildIndex, Spellings};
-use super::value::{ValueReader, read_plain};
+use super::value::{ValueReader, number_text, read_plain};
 use super::wire_tree::{Child, Node, Target, WireTree, join};
 use crate::columns::{Column, Items, NestedColumn, StructItems};
 
@@ -36,6 +38,8 @@ pub(super) struct RecordWalk {
     /// One buffer for each level of JSON strings in JSON strings.
     pub(super) unescaped: Vec<Vec<u8>>,
     text: Vec<u8>,
+    /// Of each text that is read, from the record inwards: where it was damaged. Empty where the record was not.
+    pub(super) damage: Vec<Option<Damage>>,
     /// Keys of nodes that the schema does not name, to be learned.
     unnamed: Vec<(usize, String)>,
 }
@@ -96,6 +100,7 @@ impl RecordWalk {
             node_states: node_states.collect(),
             unescaped: vec![Vec::new()],
             text: Vec::new(),
+            damage: Vec::new(),
             unnamed: Vec::new(),
         }
     }
@@ -204,11 +209,12 @@ impl RecordWalk {
             let expected = self.node_states[node_index].children[last].followed_by;
             let found = match node.children.get(expected) {
                 Some(child) if scanner.take_key(child.written.as_ref()) => Some(expected),
-                _ => self.unexpected_key(tree, node_index, last, scanner, depth)?,
+                _ => self.unexpected_key(tree, node_index, last, scanner, depth, level)?,
             };
             if let Some(found) = found {
                 last = found;
                 let child = &node.children[found];
+                let start = scanner.at();
                 let state = &mut self.node_states[node_index];
                 let seen_in = std::mem::replace(&mut state.children[found].seen_in, state.visit);
                 let is_again = seen_in == state.visit;
@@ -228,6 +234,10 @@ impl RecordWalk {
                     )?;
                 } else {
                     self.child_value(tree, columns, child, scanner, depth + 1, level)?;
+                }
+                if !self.damage.is_empty() {
+                    let is_node = matches!(child.target, Target::Node(_));
+                    self.rescue_damage(&child.path, is_node, scanner, start, level);
                 }
             }
             if !scanner.comma_or(b'}')? {
@@ -299,6 +309,7 @@ impl RecordWalk {
         last: usize,
         scanner: &mut Scanner<'_>,
         depth: usize,
+        level: usize,
     ) -> Result<Option<usize>, JsonError> {
         let node = &tree.nodes[node_index];
         scanner.key_quote()?;
@@ -326,10 +337,39 @@ impl RecordWalk {
         if tree.can_learn(node_index, key) {
             self.spellings.learn_later(node_index, key);
         }
-        let path = join(&node.path, key);
+        let path: Arc<str> = join(&node.path, key).into();
+        let start = scanner.at();
         let value = scanner.value(depth + 1, &mut self.text)?;
-        self.rescue.add(path.into(), DriftKind::Unnamed, value);
+        self.rescue.add(path.clone(), DriftKind::Unnamed, value);
+        if !self.damage.is_empty() {
+            self.rescue_damage(&path, false, scanner, start, level);
+        }
         Ok(None)
+    }
+
+    /// Rescues the original of a value that begins at `start` and ends where the scanner is, if it is damaged.
+    #[cold]
+    fn rescue_damage(
+        &mut self,
+        path: &Arc<str>,
+        is_node: bool,
+        scanner: &Scanner<'_>,
+        start: usize,
+        level: usize,
+    ) {
+        let is_object =
+            |text: &[u8]| text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        // What is read in place has no escapes, and the values of an object are looked at one by one.
+        let value = &scanner.text()[start..scanner.at()];
+        if scanner.is_inside() || is_node && is_object(value) {
+            return;
+        }
+        if let Some(Some(damage)) = self.damage.get_mut(level)
+            && let Some(original) = damage.take(start..scanner.at())
+        {
+            self.rescue
+                .add(path.clone(), DriftKind::Damaged, original.as_bytes());
+        }
     }
 
     /// Takes back what an earlier value of the same key left.
@@ -441,10 +481,13 @@ impl RecordWalk {
                 let value = match first {
                     Some(b'"') => {
                         scanner.step_quote();
-                        let text = scanner.string()?;
-                        scalar::int64(text.value(&mut self.text))
+                        let text = scanner.string()?.value(&mut self.text);
+                        scalar::int64(text).or_else(|| scalar::whole(number_text(text)?))
                     }
-                    Some(b'-' | b'0'..=b'9') => scalar::int64(scanner.number()?),
+                    Some(b'-' | b'0'..=b'9') => {
+                        let number = scanner.number()?;
+                        scalar::int64(number).or_else(|| scalar::whole(scalar::float64(number)?))
+                    }
                     _ => None,
                 };
                 if self.group_source.allows(value) {
@@ -554,15 +597,9 @@ impl RecordWalk {
         let mut buffer = std::mem::take(&mut self.unescaped[level]);
         let unescaped = scanner.unescape(&mut buffer);
         let decoded = unescaped.map(|length| {
-            let mut inner = Scanner::new(&buffer[..length]);
-            match inner.peek() {
-                Some(b'n') => inner.literal(b"null").and_then(|()| inner.end()).is_ok(),
-                Some(b'{') => {
-                    let object = self.object(tree, columns, node, &mut inner, 0, level + 1);
-                    object.and_then(|()| inner.end()).is_ok()
-                }
-                _ => false,
-            }
+            let text = &buffer[..length];
+            self.nested_object(tree, columns, node, text, level + 1)
+                || self.damaged_object(tree, columns, child, node, text, level + 1)
         });
         self.unescaped[level] = buffer;
         if decoded? {
@@ -572,6 +609,58 @@ impl RecordWalk {
         self.rescue.clear_below(&child.path);
         *scanner = start;
         self.rescue_value(child, DriftKind::Misfit, scanner, 0)
+    }
+
+    /// Decodes the text of a JSON string: an object or null. False if it is neither.
+    fn nested_object(
+        &mut self,
+        tree: &WireTree,
+        columns: &mut [Column],
+        node: usize,
+        text: &[u8],
+        level: usize,
+    ) -> bool {
+        let mut inner = Scanner::new(text);
+        match inner.peek() {
+            Some(b'n') => inner.literal(b"null").and_then(|()| inner.end()).is_ok(),
+            Some(b'{') => {
+                let object = self.object(tree, columns, node, &mut inner, 0, level);
+                object.and_then(|()| inner.end()).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Decodes the text of a JSON string that has halves of surrogate pairs. False if it has none, or holds no object even so; what
+    /// is left of it is then anything.
+    #[cold]
+    fn damaged_object(
+        &mut self,
+        tree: &WireTree,
+        columns: &mut [Column],
+        child: &Child,
+        node: usize,
+        text: &[u8],
+        level: usize,
+    ) -> bool {
+        let Some(Repaired { text, damage }) = Repaired::of(text) else {
+            return false;
+        };
+        self.forget_node(tree, columns, node);
+        self.rescue.clear_below(&child.path);
+        let outer = self.damage.len();
+        if outer <= level {
+            self.damage.resize_with(level + 1, || None);
+        }
+        let before = self.damage[level].replace(damage);
+        let is_object = self.nested_object(tree, columns, node, &text, level);
+        let damage = std::mem::replace(&mut self.damage[level], before);
+        self.damage.truncate(outer);
+        if is_object && let Some(rest) = damage.and_then(|damage| damage.take_rest(text.len())) {
+            let path = child.path.clone();
+            self.rescue.add(path, DriftKind::Damaged, rest.as_bytes());
+        }
+        is_object
     }
 
     /// Decodes the object in a JSON string in place. False if that cannot be done; then nothing of it is left.

@@ -14,6 +14,9 @@ pub enum DriftKind {
     Misfit,
     /// The schema has the key in another case; or another spelling of the key has a value in the same record.
     Spelling,
+    /// Part of the value is no text, and was read as U+FFFD: half a surrogate pair, or bytes that are no UTF-8. The original is kept
+    /// in base64.
+    Damaged,
     /// A text that stands for null: an empty one in a column of another type, or `Unknown` for a bool. It is counted, and not
     /// kept.
     Blank,
@@ -26,6 +29,8 @@ pub struct Drift {
     pub rows_rescued: u64,
     /// In how many records each wire path was rescued, or was spelled in another way.
     pub paths: HashMap<(Arc<str>, DriftKind), u64>,
+    /// Of each column of the schema, in its order: rows without a value, in batches that were taken.
+    pub column_nulls: Vec<u64>,
 }
 
 /// Most wire paths that are counted apart; hostile records can make up any number of them.
@@ -112,6 +117,15 @@ impl Rescue {
             let what = What::Cleared;
             self.entries.push(Entry { path, what });
         }
+    }
+
+    /// The last value that was rescued at this path, as JSON.
+    pub(crate) fn value_of(&self, path: &str) -> Option<&[u8]> {
+        let mut entries = self.entries.iter().rev();
+        entries.find_map(|entry| match &entry.what {
+            What::Value { text, .. } if *entry.path == *path => self.values.get(text.clone()),
+            _ => None,
+        })
     }
 
     /// Writes the JSON object to `json`, which it overwrites, and counts each path in `drift`. False if nothing is left.

@@ -37,6 +37,13 @@ pub(crate) fn int64(text: &[u8]) -> Option<i64> {
     }
 }
 
+/// The integer that a number is, if it is one: a tool in between writes `1001.0` for 1001.
+pub(crate) fn whole(number: f64) -> Option<i64> {
+    /// Up to which f64 has every integer.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
+}
+
 /// A finite number in JSON's notation.
 pub(crate) fn float64(text: &[u8]) -> Option<f64> {
     let plausible = text
@@ -290,6 +297,14 @@ mod tests {
         assert_eq!(int64(b"9223372036854775808"), None);
         for text in ["", "-", "-0", "01", "+1", "1.0", "1e3", "0x1", " 1"] {
             assert_eq!(int64(text.as_bytes()), None, "{text}");
+        }
+        for (number, integer) in [
+            (1001.0, Some(1001)),
+            (-1.0, Some(-1)),
+            (1.5, None),
+            (1e300, None),
+        ] {
+            assert_eq!(whole(number), integer, "{number}");
         }
         assert_eq!(float64(b"-1.5e3"), Some(-1500.0));
         for text in ["", "nan", "inf", "infinity", "+1", "1e999", " 1"] {

@@ -137,7 +137,7 @@ pub(super) fn read_plain(
 }
 
 /// A string that holds a JSON number.
-fn number_text(text: &[u8]) -> Option<f64> {
+pub(super) fn number_text(text: &[u8]) -> Option<f64> {
     let mut scanner = Scanner::new(text);
     let number = scanner.number().ok()?;
     (number.len() == text.len())
