@@ -182,6 +182,95 @@ fn another_ratio_can_be_set() {
     pipeline.run_with(&["--set", "gate.min_rows_ratio=0.9"]);
 }
 
+/// 40 records of that minute with a key within the nested text.
+fn nested(minute: u32, key: &str, value: &str) -> Blobs {
+    let blobs = Blobs::none();
+    let records = (0..40).map(|device| {
+        format!(r#"{{"DeviceId":"{device}","DeviceGatheredInfo":"{{\"{key}\":{value}}}"}}"#) + "\n"
+    });
+    let records: String = records.collect();
+    let path = path(Some(7), 1).replace("1001", &format!("10{minute:02}"));
+    blobs.add(&path, &gzip(records.as_bytes()));
+    blobs
+}
+
+#[test]
+fn a_column_that_lost_its_values_is_refused_and_told() {
+    let (time, renamed) = (r#"\"2026-05-01 10:00:00\""#, "AvEngineUpdatedTime");
+    for (key, value, cause) in [
+        (
+            renamed,
+            time,
+            "the unknown key DeviceGatheredInfo.AvEngineUpdatedTime came",
+        ),
+        (
+            "AvEngineUpdateTime",
+            "7",
+            "40 values of DeviceGatheredInfo.AvEngineUpdateTime do not fit",
+        ),
+        (
+            "AvMode",
+            r#"\"0\""#,
+            "DeviceGatheredInfo.AvEngineUpdateTime is missing or null there",
+        ),
+    ] {
+        let lake = Lake::on_disk();
+        Pipeline::from_files(&nested(1, "AvEngineUpdateTime", time), &lake).run();
+        let changed = nested(2, key, value);
+        let pipeline = Pipeline::from_files(&changed, &lake);
+        let lost =
+            "av_engine_update_time is null in 40 of 40 rows, in 0% of those of the last snapshot";
+        let words = [
+            lost,
+            cause,
+            "more than 90% of the rows (gate.max_rescued)",
+            "max_rescued=1",
+        ];
+        let report = is_refused(&pipeline, &[], &words);
+        assert!(
+            report["warnings"][0].as_str().unwrap().contains(cause),
+            "{report}"
+        );
+        // Once allowed, it is told, and no news the next time.
+        let ran = pipeline.command("run", &["--set", "gate.max_rescued=100%"]);
+        ran.exits_with(0).says(&["WARN", lost, cause]);
+        let again = Pipeline::from_files(&nested(3, key, value), &lake).run();
+        assert_eq!(again["warnings"], json!(null), "{again}");
+    }
+}
+
+#[test]
+fn records_without_a_usable_group_say_so_and_what_to_do() {
+    let lines = r#"{"DeviceId":"a"}
+{"DeviceId":"b","RbacGroupId":""}
+{"DeviceId":"c","RbacGroupId":1001.0}
+{"DeviceId":"d","RbacGroupId":"1001.5"}
+{"DeviceId":"e","RbacGroupId":"5"}
+"#;
+    let blobs = Blobs::none();
+    let hive =
+        path(Some(7), 1).replace("_RbacGroupId=7", "_RbacGroupId=__HIVE_DEFAULT_PARTITION__");
+    blobs.add(&hive, &gzip(lines.as_bytes()));
+    let lake = Lake::on_disk();
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let none = ["--set", "gate.max_quarantined=0"];
+    let words = [
+        "3 of 5 records were quarantined",
+        "neither the blob path nor the record names a device group",
+        "source.rbac_group_id",
+        "quarantine replay",
+    ];
+    is_refused(&pipeline, &none, &words);
+    pipeline.run_with(&["--set", "gate.max_quarantined=3"]);
+    let replay = ["replay", "pipeline.toml", "--set", "source.rbac_group_id=9"];
+    pipeline.plain("quarantine", &replay).exits_with(0);
+    let table = DuckDb.values(&lake.on_this_machine().table());
+    assert_eq!(
+        table.column("rbac_group_id"),
+        [json!(9), json!(9), json!(1001), json!(9), json!(5)]
+    );
+}
+
 #[test]
 fn an_empty_listing_is_refused_unless_allowed_and_known() {
     let lake = Lake::on_disk();

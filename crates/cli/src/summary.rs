@@ -92,6 +92,7 @@ pub(crate) fn of(report: &RunReport) -> String {
             DriftKind::Unnamed => "not in the schema",
             DriftKind::Misfit => "does not fit its column",
             DriftKind::Spelling => "is another spelling of a key",
+            DriftKind::Damaged => "has bytes that are no text, read as U+FFFD",
             DriftKind::Blank => "is empty or unknown, read as null",
         };
         line(

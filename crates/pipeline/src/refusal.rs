@@ -3,6 +3,7 @@
 use dataset::SnapshotId;
 use thiserror::Error;
 
+use crate::gate::lost_columns::LostColumn;
 use crate::report::{DuplicateKeyReport, QuarantineReport};
 use crate::settings::QuarantineLimit;
 
@@ -67,6 +68,14 @@ pub enum Refusal {
         /// A few of the keys.
         examples: Vec<DuplicateKeyReport>,
     },
+    /// A column lost the values that it had in the last snapshot.
+    #[error("column {column}: more than {} of the rows (gate.max_rescued)", percent(*limit))]
+    LostColumn {
+        /// The one that lost most.
+        column: Box<LostColumn>,
+        /// The limit, a share of the rows.
+        limit: f64,
+    },
     /// The lake holds a later snapshot.
     #[error("the lake holds the later snapshot {current}")]
     OlderThanCurrent {
@@ -101,10 +110,27 @@ fn example_of(commonest: Option<&QuarantineReport>) -> String {
     format!("; {records} for {reason}{example}")
 }
 
+fn percent(share: f64) -> String {
+    format!("{}%", share * 100.0)
+}
+
 fn in_blobs(examples: &[DuplicateKeyReport]) -> String {
     examples.first().map_or_else(String::new, |example| {
         format!(", one of them in {}", example.blobs.join(" and "))
     })
+}
+
+/// What to do about the reason that most quarantined records have, where there is more to say than to look at them.
+fn advice_on(commonest: Option<&QuarantineReport>) -> Option<&'static str> {
+    match commonest?.reason.as_str() {
+        "missing_partition" => Some(
+            "set source.rbac_group_id to the device group of records without one, and run again; records of a published snapshot join it by `defender-lake quarantine replay`",
+        ),
+        "missing_key" | "missing_value" => Some(
+            "`defender-lake quarantine show` prints the records; if the service renamed the key, add its new name to the column's `wire` in a schema file (`schema = \"...\"`)",
+        ),
+        _ => None,
+    }
 }
 
 impl Refusal {
@@ -120,6 +146,11 @@ impl Refusal {
             Self::DuplicateKeys { .. } => {
                 "set gate.duplicate_keys = \"keep\" to publish all rows; the blobs' paths tell the device groups"
             }
+            Self::TooManyQuarantined { commonest, .. } | Self::AllQuarantined { commonest, .. }
+                if advice_on(commonest.as_ref()).is_some() =>
+            {
+                return advice_on(commonest.as_ref());
+            }
             Self::TooManyQuarantined { .. } => {
                 "`defender-lake quarantine show` prints the records and reasons; raise gate.max_quarantined to publish all the same"
             }
@@ -128,6 +159,9 @@ impl Refusal {
             }
             Self::TooFewRows { .. } => {
                 "use --accept-shrink if the organisation did shrink, or lower gate.min_rows_ratio"
+            }
+            Self::LostColumn { .. } => {
+                "if the service renamed the key, add its new name to the column's `wire` in a schema file (`schema = \"...\"`); if the values are gone for good, publish once with `--set gate.max_rescued=1`"
             }
             Self::OlderThanCurrent { .. } => "use --backfill to put a past snapshot in its place",
             Self::RolledBack { .. } => {

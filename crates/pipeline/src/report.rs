@@ -131,6 +131,8 @@ pub enum DriftKind {
     Misfit,
     /// The schema has the key in another case; or another spelling of it has a value in the same record.
     Spelling,
+    /// Part of the value is no text, and was read as U+FFFD; the original is kept in base64.
+    Damaged,
     /// A text that stands for null, and is read so: empty where the type is another, or `Unknown` for a bool.
     Blank,
 }

@@ -1,5 +1,6 @@
 //! What the tests of this crate share: a dataset with every column type, snapshots, batches, lakes of both kinds.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -252,6 +253,7 @@ pub(crate) fn request(snapshot: &Snapshot, run_id: &str, files: Vec<StagedFile>)
         files,
         blobs: vec![blob],
         duplicate_keys: 0,
+        column_nulls: BTreeMap::new(),
         quarantine_files: Vec::new(),
         backfill: false,
     }

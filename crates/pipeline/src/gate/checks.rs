@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dataset::{BlobPath, SnapshotId};
 use writer::Duplicates;
 
+use crate::gate::lost_columns::LostColumn;
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::report::{BlobReport, QuarantineReport};
@@ -25,6 +26,8 @@ pub(crate) struct Counted<'a> {
     pub(crate) quarantined: &'a [QuarantineReport],
     /// Unique keys that come more than once.
     pub(crate) duplicates: &'a Duplicates,
+    /// Columns that lost their values.
+    pub(crate) lost_columns: &'a [LostColumn],
 }
 
 /// The last committed snapshot.
@@ -32,6 +35,8 @@ pub(crate) struct Counted<'a> {
 pub(crate) struct LastCommitted {
     pub(crate) snapshot: SnapshotId,
     pub(crate) rows: u64,
+    /// Of each column: rows without a value.
+    pub(crate) column_nulls: BTreeMap<String, u64>,
 }
 
 /// Checks all conditions; the first that is not met refuses the snapshot.
@@ -81,6 +86,14 @@ pub(crate) fn check(
                 .collect(),
         });
     }
+    let lost = counted.lost_columns.iter();
+    let most_lost = lost.max_by_key(|column| column.nulls);
+    if let Some(column) = most_lost.filter(|column| is_too_much(gate, column, last)) {
+        return Err(Refusal::LostColumn {
+            column: Box::new(column.clone()),
+            limit: gate.max_rescued,
+        });
+    }
     match last {
         // None at all is what `allow_empty` is about, however many there were.
         Some(last) if rows > 0 && (rows as f64) < last.rows as f64 * gate.min_rows_ratio => {
@@ -93,6 +106,12 @@ pub(crate) fn check(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a column is null in more rows than may be. A few rows are no reason to lose the day of a small tenant.
+fn is_too_much(gate: &Gate, column: &LostColumn, last: Option<&LastCommitted>) -> bool {
+    let is_over = column.nulls as f64 > gate.max_rescued * column.rows as f64;
+    last.is_some() && column.nulls > FEW_QUARANTINED && is_over
 }
 
 /// Whether so many quarantined records are more than the limit.
@@ -165,6 +184,7 @@ mod tests {
 
     const GATE: Gate = Gate {
         max_quarantined: QuarantineLimit::Percent(1.0),
+        max_rescued: 0.9,
         min_rows_ratio: 0.5,
         allow_empty: false,
         duplicate_keys: DuplicateKeys::Keep,
@@ -195,6 +215,7 @@ mod tests {
         let last = last_rows.map(|rows| LastCommitted {
             snapshot: snapshot.id(),
             rows,
+            column_nulls: BTreeMap::new(),
         });
         let planned = ["a", "b"].map(|path| PlannedBlob {
             path: BlobPath::parse(path).unwrap(),
@@ -215,6 +236,7 @@ mod tests {
             staged_rows,
             quarantined: &[reason("rare", 1, 7), reason("common", 2, 9)],
             duplicates: &Duplicates::default(),
+            lost_columns: &[],
         };
         check(gate, &plan, counted, last.as_ref())
     }
@@ -234,6 +256,7 @@ mod tests {
             staged_rows: 0,
             quarantined: &[],
             duplicates: &duplicates,
+            lost_columns: &[],
         };
         let snapshot = Snapshot {
             dataset: "x".to_owned(),

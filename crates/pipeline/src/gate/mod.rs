@@ -3,3 +3,4 @@
 //! Looks at the plan and at counts, and changes nothing.
 
 pub(crate) mod checks;
+pub(crate) mod lost_columns;

@@ -74,6 +74,7 @@ pub(super) fn decode_again(
             let drift = decoder.take_drift();
             counts.rows_rescued = drift.rows_rescued;
             counts.drift = drift.paths;
+            counts.column_nulls = drift.column_nulls;
             let keys = keys.finish()?;
             sink.send(SegmentOutput::BlobDone { blob, counts, keys })?;
         }

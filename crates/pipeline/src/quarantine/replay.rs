@@ -22,6 +22,7 @@ use writer::{
 
 use crate::error::PipelineError;
 use crate::events::JobObserver;
+use crate::gate::lost_columns::by_column;
 use crate::quarantine::decode::decode_again;
 use crate::refusal::Refusal;
 use crate::report::QuarantineReport;
@@ -263,6 +264,7 @@ impl SnapshotReplay<'_> {
             files: staged.files.clone(),
             blobs,
             duplicate_keys: duplicates.rows,
+            column_nulls: by_column(&self.settings.dataset, &staged.column_nulls),
             quarantine_files,
         };
         let table = self.settings.table(&self.context.lake);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::report::{BlobReport, DriftReport, QuarantineReport};
-use crate::work::staged_part::{Drift, StagedPart};
+use crate::work::staged_part::{Drift, StagedPart, add_each};
 
 /// The counts of all parts of a snapshot, as the gate and the report look at them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) struct Counts {
     pub(super) bytes_written: u64,
     /// By wire path.
     pub(super) drift: Vec<DriftReport>,
+    /// Of each column of the schema, in its order: rows without a value.
+    pub(super) column_nulls: Vec<u64>,
     /// By reason.
     pub(super) quarantined: Vec<QuarantineReport>,
     /// By blob path.
@@ -31,6 +33,7 @@ impl Counts {
         for part in staged {
             counts.blobs.extend(part.blobs.iter().cloned());
             drift.add_all(&part.drift);
+            add_each(&mut counts.column_nulls, &part.column_nulls);
             for (reason, found) in &part.quarantined {
                 let reported = quarantined.entry(reason);
                 let reported = reported.or_insert_with(|| QuarantineReport {

@@ -1,5 +1,7 @@
 //! Publishes one snapshot: plan -> work -> gate -> commit.
 
+use std::collections::BTreeMap;
+
 use dataset::Snapshot;
 use extractor::{BlobSource, ExtractorError};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +12,7 @@ use writer::{
 use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
 use crate::gate::checks::{self, Counted, LastCommitted};
+use crate::gate::lost_columns::{Nulls, by_column, lost_columns};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::report::{BlobReport, Outcome};
@@ -200,13 +203,17 @@ pub(super) async fn publish_work(
     let counts = Counts::of(&work.parts);
     let parts_restarted = work.restarted;
     let keys = work.parts.iter_mut().flat_map(StagedPart::take_keys);
+    let mut warnings = Vec::new();
     let (duplicates, passed) = match context.find_duplicates(keys.collect()).await {
         Ok(duplicates) => {
-            let passed = pass_gate(run, &work.plan, &counts, &duplicates).await;
+            let passed = pass_gate(run, &work.plan, &counts, &duplicates, &mut warnings).await;
             (duplicates, passed)
         }
         Err(error) => (Duplicates::default(), Err(error)),
     };
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     let result = match passed {
         Ok(()) => {
             (run.observer)(Event::Committing {
@@ -227,25 +234,41 @@ pub(super) async fn publish_work(
         parts_restarted,
         counts,
         duplicates,
+        warnings,
         ..Published::ended(result)
     }
 }
 
+/// Asks the gate; `warnings` gets what it lets pass and the user should know.
 async fn pass_gate(
     run: RunRequest<'_>,
     plan: &Plan,
     counts: &Counts,
     duplicates: &Duplicates,
+    warnings: &mut Vec<String>,
 ) -> Result<(), PipelineError> {
+    let last = last_committed(run.lake, plan.snapshot()).await?;
+    // A past day's size says nothing about today's.
+    let last = last.filter(|_| !run.options.backfill);
+    let dataset = &run.settings.dataset;
+    let nulls = by_column(dataset, &counts.column_nulls);
+    let now = Nulls {
+        rows: counts.rows_written,
+        of: &nulls,
+    };
+    let before = last.as_ref().map(|last| Nulls {
+        rows: last.rows,
+        of: &last.column_nulls,
+    });
+    let lost_columns = lost_columns(dataset, now, before, &counts.drift);
+    warnings.extend(lost_columns.iter().map(|lost| format!("column {lost}")));
     let counted = Counted {
         blobs: &counts.blobs,
         staged_rows: counts.rows_written,
         quarantined: &counts.quarantined,
         duplicates,
+        lost_columns: &lost_columns,
     };
-    let last = last_committed(run.lake, plan.snapshot()).await?;
-    // A past day's size says nothing about today's.
-    let last = last.filter(|_| !run.options.backfill);
     checks::check(&run.settings.gate, plan, counted, last.as_ref())?;
     match run.cancel.is_cancelled() {
         true => Err(PipelineError::Cancelled),
@@ -258,10 +281,14 @@ async fn last_committed(
     snapshot: &Snapshot,
 ) -> Result<Option<LastCommitted>, PipelineError> {
     let latest = Latest::read(lake, &snapshot.dataset).await?;
-    let last = latest.newest(&snapshot.org_id);
-    Ok(last.map(|last| LastCommitted {
+    let Some(last) = latest.newest(&snapshot.org_id) else {
+        return Ok(None);
+    };
+    let manifest = writer::read_manifest(lake, &snapshot.dataset, &last.snapshot).await?;
+    Ok(Some(LastCommitted {
         snapshot: last.snapshot.clone(),
         rows: last.rows,
+        column_nulls: manifest.map_or_else(BTreeMap::new, |manifest| manifest.column_nulls),
     }))
 }
 
@@ -291,6 +318,7 @@ async fn commit(
         files: staged.into_iter().flat_map(|part| part.files).collect(),
         blobs: counts.blobs.iter().map(blob_counts).collect(),
         duplicate_keys: duplicates.rows,
+        column_nulls: by_column(&settings.dataset, &counts.column_nulls),
         quarantine_files: quarantine_files.clone(),
         backfill: run.options.backfill,
     };

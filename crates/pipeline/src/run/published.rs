@@ -20,6 +20,8 @@ pub(super) struct Published {
     pub(super) parts_restarted: u64,
     pub(super) counts: Counts,
     pub(super) duplicates: Duplicates,
+    /// What the gate let pass and the user should know.
+    pub(super) warnings: Vec<String>,
     /// Times that the run started again with a new snapshot.
     pub(super) restarts: u64,
     pub(super) result: Result<Committed, PipelineError>,
@@ -57,6 +59,7 @@ impl Published {
             parts_restarted: 0,
             counts: Counts::default(),
             duplicates: Duplicates::default(),
+            warnings: Vec::new(),
             restarts: 0,
             result,
         }

@@ -30,12 +30,14 @@ pub(super) fn run_report(
         counts,
         duplicates,
         result,
+        mut warnings,
         ..
     } = published;
     let (outcome, replaced, followed, error) = match result {
         Ok(ended) => (ended.outcome, ended.replaced, ended.followed, None),
         Err(error) => (outcome_of(&error), None, Followed::default(), Some(error)),
     };
+    warnings.extend(followed.warnings);
     let report = RunReport {
         version: REPORT_VERSION,
         run_id: start.run_id,
@@ -47,7 +49,7 @@ pub(super) fn run_report(
         outcome,
         error: error.as_ref().map(PipelineError::to_string),
         unfinished: followed.unfinished,
-        warnings: followed.warnings,
+        warnings,
         replaced,
         started_at: start.at,
         elapsed_seconds: start.clock.elapsed().as_secs_f64(),

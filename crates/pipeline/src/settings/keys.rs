@@ -341,6 +341,13 @@ pub const KEYS: &[Key] = &[
     )
     .such_as("100"),
     key(
+        "gate.max_rescued",
+        Kind::Share,
+        "0.9",
+        "The largest share of rows without a value in a column that most rows of the last committed snapshot had one in; 1 lets all \
+         pass.",
+    ),
+    key(
         "gate.min_rows_ratio",
         Kind::Share,
         "0.5",

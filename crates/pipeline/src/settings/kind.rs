@@ -67,7 +67,7 @@ impl Kind {
             Self::Integer { least, most } => {
                 format!("a whole number from {least} to {most}").into()
             }
-            Self::Share => "a number from 0 to 1".into(),
+            Self::Share => "a number from 0 to 1, or a share such as \"50%\"".into(),
             Self::QuarantineLimit => {
                 "a whole number of records such as 100, or a share such as \"1%\"".into()
             }

@@ -166,6 +166,8 @@ impl Work {
 pub struct Gate {
     /// The most records that may be quarantined.
     pub max_quarantined: QuarantineLimit,
+    /// Of each column that most rows of the last snapshot had a value in: the share of rows without one that passes, 0 to 1.
+    pub max_rescued: f64,
     /// The least rows, as a ratio to the last committed snapshot, 0 to 1.
     pub min_rows_ratio: f64,
     /// Whether a snapshot without records may be published.

@@ -227,6 +227,11 @@ fn gate(values: &Values) -> Result<Gate, SettingsError> {
     let most = values.quarantine_limit("gate.max_quarantined")?;
     Ok(Gate {
         max_quarantined: required(values, "gate.max_quarantined", most)?,
+        max_rescued: required(
+            values,
+            "gate.max_rescued",
+            values.share("gate.max_rescued")?,
+        )?,
         min_rows_ratio: required(values, "gate.min_rows_ratio", ratio)?,
         allow_empty: required(values, "gate.allow_empty", values.bool("gate.allow_empty")?)?,
         duplicate_keys: match values.choice("gate.duplicate_keys")? {

@@ -99,13 +99,17 @@ impl Values {
         })
     }
 
-    /// A number from 0 to 1.
+    /// A number from 0 to 1, or a percentage.
     pub(super) fn share(&self, key: &str) -> Result<Option<f64>, SettingsError> {
         self.read(key, |value| {
-            let number = match value.value {
-                toml::Value::Float(number) => number,
+            let number = match &value.value {
+                toml::Value::Float(number) => *number,
                 toml::Value::Integer(0) => 0.0,
                 toml::Value::Integer(1) => 1.0,
+                toml::Value::String(text) => match text.parse().ok()? {
+                    QuarantineLimit::Percent(percent) => percent / 100.0,
+                    QuarantineLimit::Records(_) => return None,
+                },
                 _ => return None,
             };
             (0.0..=1.0).contains(&number).then_some(number)

@@ -17,6 +17,8 @@ pub(crate) struct StagedPart {
     pub(crate) files: Vec<StagedFile>,
     pub(crate) blobs: Vec<BlobReport>,
     pub(crate) drift: Drift,
+    /// Of each column of the schema, in its order: rows without a value.
+    pub(crate) column_nulls: Vec<u64>,
     /// By the reason's code.
     pub(crate) quarantined: BTreeMap<String, Quarantined>,
     pub(crate) quarantine_files: Vec<String>,
@@ -67,6 +69,7 @@ impl StagedPart {
 
     pub(crate) fn add_blob(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: KeyHashes) {
         self.keys.push(keys);
+        add_each(&mut self.column_nulls, &counts.column_nulls);
         for ((path, kind), records) in counts.drift {
             self.drift.add(path.to_string(), kind.into(), records);
         }
@@ -78,6 +81,16 @@ impl StagedPart {
             records_quarantined: counts.quarantined,
             rows_rescued: counts.rows_rescued,
         });
+    }
+}
+
+/// Adds numbers to those at the same place.
+pub(crate) fn add_each(sums: &mut Vec<u64>, numbers: &[u64]) {
+    if sums.len() < numbers.len() {
+        sums.resize(numbers.len(), 0);
+    }
+    for (sum, number) in sums.iter_mut().zip(numbers) {
+        *sum += number;
     }
 }
 
@@ -122,6 +135,7 @@ impl From<transformer::DriftKind> for DriftKind {
             transformer::DriftKind::Unnamed => Self::Unnamed,
             transformer::DriftKind::Misfit => Self::Misfit,
             transformer::DriftKind::Spelling => Self::Spelling,
+            transformer::DriftKind::Damaged => Self::Damaged,
             transformer::DriftKind::Blank => Self::Blank,
         }
     }

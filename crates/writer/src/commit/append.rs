@@ -14,7 +14,7 @@
 //! quarantined, so that rows and records change places in one act: appending again adds nothing. What a crash leaves is
 //! finished or undone as after a commit's.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use dataset::Dataset;
 
@@ -49,6 +49,8 @@ pub struct AppendRequest {
     pub blobs: Vec<BlobCounts>,
     /// Rows whose unique key another row has, after the append.
     pub duplicate_keys: u64,
+    /// Of each column: rows without a value, of the added rows.
+    pub column_nulls: BTreeMap<String, u64>,
     /// The files of what is still quarantined, in place of the published ones.
     pub quarantine_files: Vec<String>,
 }
@@ -120,6 +122,12 @@ fn appended(table: &Table<'_>, request: &AppendRequest) -> Manifest {
     let mut files = request.published.files.clone();
     files.extend(request.files.iter().map(|file| file.data.clone()));
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut column_nulls = request.published.column_nulls.clone();
+    if !column_nulls.is_empty() {
+        for (column, nulls) in &request.column_nulls {
+            *column_nulls.entry(column.clone()).or_default() += nulls;
+        }
+    }
     Manifest {
         schema_fingerprint: request.schema_fingerprint.clone(),
         run_id: request.run_id.clone(),
@@ -129,6 +137,7 @@ fn appended(table: &Table<'_>, request: &AppendRequest) -> Manifest {
         bytes: files.iter().map(|file| file.bytes).sum(),
         records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
         duplicate_keys: request.duplicate_keys,
+        column_nulls,
         amendment: request.published.amendment + 1,
         quarantine_files: sorted(request.quarantine_files.clone()),
         files,
@@ -237,6 +246,7 @@ mod tests {
             files: vec![file],
             blobs,
             duplicate_keys: 0,
+            column_nulls: BTreeMap::new(),
             quarantine_files: Vec::new(),
             published,
         }

@@ -1,5 +1,7 @@
 //! What is to be published, and what became of it.
 
+use std::collections::BTreeMap;
+
 use dataset::{Dataset, Snapshot, SnapshotId};
 
 use crate::commit::followers::Followed;
@@ -26,6 +28,8 @@ pub struct PublishRequest {
     pub blobs: Vec<BlobCounts>,
     /// Rows whose unique key another row has.
     pub duplicate_keys: u64,
+    /// Of each column: rows without a value, of the rows.
+    pub column_nulls: BTreeMap<String, u64>,
     /// The files of the quarantined records.
     pub quarantine_files: Vec<String>,
     /// Whether an older snapshot may be put in the place of its date.
@@ -85,6 +89,7 @@ pub(crate) fn manifest_of(table: &Table<'_>, request: &PublishRequest) -> Manife
         records_read: request.blobs.iter().map(|blob| blob.records).sum(),
         records_quarantined: request.blobs.iter().map(|blob| blob.quarantined).sum(),
         duplicate_keys: request.duplicate_keys,
+        column_nulls: request.column_nulls.clone(),
         amendment: 0,
         quarantine_files: sorted(request.quarantine_files.clone()),
         files,

@@ -1,5 +1,7 @@
 //! The manifest: one JSON document a snapshot that lists its files, and the counts that the gate looked at.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,9 @@ pub struct Manifest {
     /// Rows whose unique key another row has.
     #[serde(default)]
     pub duplicate_keys: u64,
+    /// Of each column: rows without a value. Empty where an earlier version published the snapshot.
+    #[serde(default)]
+    pub column_nulls: BTreeMap<String, u64>,
     /// How often rows were added to the snapshot after it was published.
     #[serde(default)]
     pub amendment: u32,
