@@ -16,7 +16,7 @@ const DEVICES: u32 = 400;
 const COUNTS: [(&str, &str); 3] = [
     (
         "import duckdb",
-        "print('rows', duckdb.sql('SELECT count(*) FROM devices').fetchone()[0])",
+        "print('rows', duckdb.sql('SELECT count(*) FROM devices').fetchall()[0][0])",
     ),
     (
         "import polars",

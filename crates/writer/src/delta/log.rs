@@ -31,6 +31,9 @@ use crate::store::remote::ConditionalPut;
 
 /// A checkpoint is written with every entry that makes this many.
 const CHECKPOINT_INTERVAL: u64 = 10;
+/// The table property that names the columns with statistics. Without it readers take the first 32 to have some: deltalake 1.6.6 then
+/// finds no row where it filters by one that has none.
+const STATISTICS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
 /// How long entries that a checkpoint covers are kept, unless the table says otherwise.
 const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Where the table is as Delta's kernel sees it: at the root of a store of its own.
@@ -579,7 +582,10 @@ impl DeltaLog {
                 "format": {"provider": "parquet", "options": {}},
                 "schemaString": schema(wanted),
                 "partitionColumns": schema::partition_columns(columns),
-                "configuration": {"delta.checkpointInterval": CHECKPOINT_INTERVAL.to_string()},
+                "configuration": {
+                    "delta.checkpointInterval": CHECKPOINT_INTERVAL.to_string(),
+                    STATISTICS_COLUMNS: schema::statistics_columns(columns),
+                },
                 "createdTime": now.timestamp_millis(),
             });
             return Ok(Some(Declared {
@@ -592,10 +598,15 @@ impl DeltaLog {
         let declared = metadata["schemaString"].as_str().unwrap_or_default();
         let declared: Value = serde_json::from_str(declared).map_err(malformed)?;
         let current = declared["fields"].as_array().cloned().unwrap_or_default();
-        let Some(fields) = schema::evolved(columns, &current, wanted)? else {
+        let fields = schema::evolved(columns, &current, wanted)?;
+        let of_statistics = Value::from(schema::statistics_columns(columns));
+        if fields.is_none() && metadata["configuration"][STATISTICS_COLUMNS] == of_statistics {
             return Ok(None);
-        };
-        metadata["schemaString"] = schema(fields).into();
+        }
+        if let Some(fields) = fields {
+            metadata["schemaString"] = schema(fields).into();
+        }
+        metadata["configuration"][STATISTICS_COLUMNS] = of_statistics;
         Ok(Some(Declared {
             protocol: table.protocol.clone(),
             metadata: serde_json::from_value(metadata).map_err(malformed)?,

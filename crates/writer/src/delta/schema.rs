@@ -3,11 +3,14 @@
 //! A column is added by the commit that first writes it; files without it read as null. A column that the dataset
 //! no longer has stays. A changed type is refused: old files would not be readable any more.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Field};
 use dataset::{Dataset, GENERATED_DATE};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::parquet::statistics;
 
 /// The partition columns of every table, in order.
 pub(crate) fn partition_columns(dataset: &Dataset) -> [String; 2] {
@@ -60,6 +63,17 @@ pub(crate) fn fields(dataset: &Dataset) -> Result<Vec<Value>> {
         &json!({"comment": dataset.partition.meaning}),
     ));
     Ok(fields)
+}
+
+/// The columns that files have statistics of, as a table property lists them.
+pub(crate) fn statistics_columns(dataset: &Dataset) -> String {
+    let schema = dataset.file_schema();
+    let is_kept = |field: &&Arc<Field>| {
+        statistics::is_kept(field.data_type(), dataset.unique_key.contains(field.name()))
+    };
+    let names = schema.fields().iter().filter(is_kept);
+    let names: Vec<&str> = names.map(|field| field.name().as_str()).collect();
+    names.join(",")
 }
 
 fn declared(name: &str, delta_type: &Value, metadata: &Value) -> Value {

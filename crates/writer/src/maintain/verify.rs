@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::delta::log::{DeltaLog, LogState};
 use crate::error::{Error, Result};
 use crate::layout;
+use crate::maintain::statistics_check::StatisticsCheck;
 use crate::parquet::data_file::DataFile;
 use crate::stage::key_hashes::{DuplicateKey, KeyHasher, KeyHashes, KeySpool, duplicate_keys};
 use crate::store::lake::Lake;
@@ -82,7 +83,7 @@ impl<'a> Verifier<'a> {
         })
     }
 
-    /// Reads every file of the manifest back: present, size, checksum, schema, rows; partition as in its path, in the log and in
+    /// Reads every file of the manifest back: present, size, checksum, schema, rows, statistics; partition as in its path, in the log and in
     /// its rows; key unique over the snapshot, but for the duplicates that the manifest counts, and without nulls where it
     /// takes none; and looks for files under the snapshot's names that the manifest or the log does not list.
     ///
@@ -408,6 +409,8 @@ impl FileCheck {
             Err(error) => return Ok(Err(error)),
         };
         let mut hasher = KeyHasher::new(&dataset.unique_key);
+        let listed = self.listed.column_statistics.clone();
+        let mut statistics = StatisticsCheck::new(&listed);
         for batch in reader {
             let batch = match batch {
                 Ok(batch) => batch,
@@ -415,12 +418,16 @@ impl FileCheck {
             };
             self.nulls_in_key(&batch, dataset);
             self.snapshot_columns(&batch);
+            statistics.add(&batch);
             match hasher.add(&batch, keys) {
                 // Reported with the schema.
                 Ok(()) | Err(Error::KeyColumn { .. }) => {}
                 Err(error) => return Err(error),
             }
             self.rows += batch.num_rows() as u64;
+        }
+        for what in statistics.problems() {
+            self.found(what);
         }
         Ok(Ok(()))
     }
@@ -602,6 +609,42 @@ mod tests {
         manifest.files[0].partition.value = 9;
         let found = problems(&lake, &manifest).await;
         assert!(found.contains("folder of its partition"), "{found}");
+    }
+
+    #[tokio::test]
+    async fn statistics_that_differ_from_the_rows_are_found() {
+        use crate::{Bounds, ColumnStatistics};
+        let (_folder, [lake, ..]) = lakes();
+        let published = published(&lake).await;
+        let changed = async |column: &str, change: fn(&mut ColumnStatistics)| {
+            let mut manifest = published.clone();
+            let mut statistics = manifest.files[0].column_statistics.to_vec();
+            change(
+                statistics
+                    .iter_mut()
+                    .find(|of| *of.column == *column)
+                    .unwrap(),
+            );
+            manifest.files[0].column_statistics = statistics.into();
+            problems(&lake, &manifest).await
+        };
+        let found = changed("count", |count| count.nulls += 1).await;
+        assert!(
+            found.contains("nulls in `count` where the manifest has"),
+            "{found}"
+        );
+        for column in ["count", "seen_time", "birthday", "device_id"] {
+            let found = changed(column, |statistics| {
+                match statistics.bounds.as_mut().unwrap() {
+                    Bounds::Integer { min, .. } | Bounds::Timestamp { min, .. } => *min += 1,
+                    Bounds::Date { max, .. } => *max -= 1,
+                    Bounds::String(bounds) => bounds.max.clear(),
+                }
+            });
+            let found = found.await;
+            let expected = format!("has values of `{column}` beyond the manifest's bounds");
+            assert!(found.contains(&expected), "{found}");
+        }
     }
 
     #[tokio::test]

@@ -189,6 +189,24 @@ async fn a_lost_race_leaves_the_state_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_table_of_an_earlier_version_gets_its_statistics_columns() {
+    let (_folder, [lake, ..]) = lakes();
+    let log = table(&lake).log;
+    let theirs = json!({"delta.logRetentionDuration": "interval 1 day"});
+    let [first, second] = ten_entries(&lake, &log, theirs.clone()).await;
+    let mut state = log.read(LogState::default()).await.unwrap();
+    let columns = dataset();
+    let entry = entry(&columns, &second, vec![first.snapshot.clone()], 10);
+    let written = log.commit(&mut state, entry).await.unwrap();
+    assert_eq!(written, ConditionalPut::Done);
+    let state = log.read(LogState::default()).await.unwrap();
+    let metadata = log.in_json(&state.table.unwrap().metadata).unwrap();
+    let mut expected = theirs;
+    expected[STATISTICS_COLUMNS] = json!("device_id,count,seen_time,birthday,generated_time");
+    assert_eq!(metadata["configuration"], expected);
+}
+
+#[tokio::test]
 async fn a_table_that_asks_for_more_of_its_writers_is_refused() {
     let (_folder, [lake, ..]) = lakes();
     let snapshot = snapshot(26, 10);
