@@ -1,6 +1,6 @@
 //! A run report for people: a few aligned lines with human sizes.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use indicatif::{BinaryBytes, HumanCount};
 use pipeline::report::{DriftKind, Outcome, RunReport};
@@ -10,111 +10,12 @@ const DRIFT_SHOWN: usize = 10;
 
 /// The closing summary of a run.
 pub(crate) fn of(report: &RunReport) -> String {
-    let mut out = String::new();
-    let mut line = |name: &str, text: String| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "  {name:<11} {text}");
-    };
-    let count = HumanCount;
-    line(
-        "records",
-        format!(
-            "{} read = {} rows + {} quarantined",
-            count(report.records_read),
-            count(report.rows_written),
-            count(report.records_quarantined)
-        ),
-    );
-    line(
-        "rescued",
-        format!(
-            "{} rows with something that the schema does not name or that does not fit",
-            count(report.rows_rescued)
-        ),
-    );
-    line(
-        "read",
-        format!(
-            "{} in {} blobs",
-            BinaryBytes(report.bytes_read),
-            count(report.blobs)
-        ),
-    );
-    line(
-        "written",
-        format!(
-            "{} in {} files",
-            BinaryBytes(report.bytes_written),
-            count(report.files)
-        ),
-    );
-    line("time", rate(report));
-    if let Some(replaced) = &report.replaced {
-        line("replaced", format!("snapshot {replaced} of the same date"));
-    }
-    if let Some(unfinished) = &report.unfinished {
-        line(
-            "unfinished",
-            format!(
-                "the snapshot is published; what follows is left to the next run: {unfinished}"
-            ),
-        );
-    }
-    for warning in &report.warnings {
-        line("warning", warning.clone());
-    }
-    if report.duplicate_keys > 0 {
-        line(
-            "duplicates",
-            format!(
-                "{} rows have a unique key that another row has",
-                count(report.duplicate_keys)
-            ),
-        );
-    }
-    if report.parts_restarted > 0 {
-        line(
-            "again",
-            format!(
-                "{} parts made again, because blobs changed or arrived broken",
-                count(report.parts_restarted)
-            ),
-        );
-    }
-    for reason in &report.quarantined {
-        line(
-            "quarantined",
-            format!("{} for {}", count(reason.records), reason.reason),
-        );
-    }
-    for drift in report.drift.iter().take(DRIFT_SHOWN) {
-        let why = match drift.kind {
-            DriftKind::Unnamed => "not in the schema",
-            DriftKind::Misfit => "does not fit its column",
-            DriftKind::Spelling => "is another spelling of a key",
-            DriftKind::Damaged => "has bytes that are no text, read as U+FFFD",
-            DriftKind::Blank => "is empty or unknown, read as null",
-        };
-        line(
-            "drift",
-            format!(
-                "{} in {} records: {why}",
-                drift.wire_path,
-                count(drift.records)
-            ),
-        );
-    }
-    if let Some(more) = report
-        .drift
-        .len()
-        .checked_sub(DRIFT_SHOWN)
-        .filter(|more| *more > 0)
-    {
-        line(
-            "drift",
-            format!("and {more} more paths, see the run report"),
-        );
-    }
+    let mut lines = Lines::default();
+    lines.counts(report);
+    lines.news(report);
+    lines.bad_records(report);
+    lines.drift(report);
+    let Lines(out) = lines;
 
     let snapshot = report
         .snapshot
@@ -129,6 +30,106 @@ pub(crate) fn of(report: &RunReport) -> String {
         Outcome::Refused | Outcome::Failed => head + &out + "  the lake is as before\n",
         Outcome::Undecided => {
             head + &out + "  the next run finds out whether the snapshot is published\n"
+        }
+    }
+}
+
+/// Lines of a name and what there is to say of it.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, text: fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "  {name:<11} {text}");
+    }
+
+    fn counts(&mut self, report: &RunReport) {
+        let (read, rows) = (
+            HumanCount(report.records_read),
+            HumanCount(report.rows_written),
+        );
+        let quarantined = HumanCount(report.records_quarantined);
+        self.add(
+            "records",
+            format_args!("{read} read = {rows} rows + {quarantined} quarantined"),
+        );
+        let rescued = HumanCount(report.rows_rescued);
+        self.add(
+            "rescued",
+            format_args!(
+                "{rescued} rows with something that the schema does not name or that does not fit"
+            ),
+        );
+        let (bytes, blobs) = (BinaryBytes(report.bytes_read), HumanCount(report.blobs));
+        self.add("read", format_args!("{bytes} in {blobs} blobs"));
+        let (bytes, files) = (BinaryBytes(report.bytes_written), HumanCount(report.files));
+        self.add("written", format_args!("{bytes} in {files} files"));
+        self.add("time", format_args!("{}", rate(report)));
+    }
+
+    fn news(&mut self, report: &RunReport) {
+        if let Some(replaced) = &report.replaced {
+            self.add(
+                "replaced",
+                format_args!("snapshot {replaced} of the same date"),
+            );
+        }
+        if let Some(unfinished) = &report.unfinished {
+            self.add(
+                "unfinished",
+                format_args!(
+                    "the snapshot is published; what follows is left to the next run: {unfinished}"
+                ),
+            );
+        }
+        for warning in &report.warnings {
+            self.add("warning", format_args!("{warning}"));
+        }
+        if report.parts_restarted > 0 {
+            let parts = HumanCount(report.parts_restarted);
+            self.add(
+                "again",
+                format_args!("{parts} parts made again, because blobs changed or arrived broken"),
+            );
+        }
+    }
+
+    fn bad_records(&mut self, report: &RunReport) {
+        if report.duplicate_keys > 0 {
+            let rows = HumanCount(report.duplicate_keys);
+            self.add(
+                "duplicates",
+                format_args!("{rows} rows have a unique key that another row has"),
+            );
+        }
+        for reason in &report.quarantined {
+            let records = HumanCount(reason.records);
+            self.add(
+                "quarantined",
+                format_args!("{records} for {}", reason.reason),
+            );
+        }
+    }
+
+    fn drift(&mut self, report: &RunReport) {
+        for drift in report.drift.iter().take(DRIFT_SHOWN) {
+            let why = match drift.kind {
+                DriftKind::Unnamed => "not in the schema",
+                DriftKind::Misfit => "does not fit its column",
+                DriftKind::Spelling => "is another spelling of a key",
+                DriftKind::Damaged => "has bytes that are no text, read as U+FFFD",
+                DriftKind::Blank => "is empty or unknown, read as null",
+            };
+            let (path, records) = (&drift.wire_path, HumanCount(drift.records));
+            self.add("drift", format_args!("{path} in {records} records: {why}"));
+        }
+        let more = report.drift.len().saturating_sub(DRIFT_SHOWN);
+        if more > 0 {
+            self.add(
+                "drift",
+                format_args!("and {more} more paths, see the run report"),
+            );
         }
     }
 }
