@@ -55,7 +55,7 @@ fn rows_by(reader: &str, pipeline: &Pipeline, selection: &[&str]) -> u64 {
     let mut code = code.replace(shown, counted);
     if reader == "duckdb" {
         code = format!(
-            "import duckdb\nlake = duckdb.connect(config={{'memory_limit': '500MB'}})\nprint(lake.execute({}).fetchone()[0])\n",
+            "import duckdb\nlake = duckdb.connect(config={{'memory_limit': '300MB'}})\nprint(lake.execute({}).fetchone()[0])\n",
             Value::from(code)
         );
     }
@@ -104,7 +104,7 @@ fn snippets_read_what_they_say(lake: &Lake, readers: &[&str]) {
 }
 
 #[test]
-fn snippets_read_a_table_a_date_and_a_replaced_snapshot_on_disk() {
+fn snippets_read_table_date_and_replaced_snapshot_on_disk() {
     snippets_read_what_they_say(&Lake::on_disk(), &["duckdb", "polars", "delta"]);
 }
 
@@ -114,7 +114,7 @@ fn snippets_read_table_date_and_replaced_snapshot_with_spark() {
 }
 
 #[test]
-fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_s3() {
+fn snippets_read_table_date_and_replaced_snapshot_in_s3() {
     let lake = Lake::in_moto();
     snippets_read_what_they_say(&lake, &["polars", "delta"]);
 }
@@ -122,6 +122,36 @@ fn snippets_read_a_table_a_date_and_a_replaced_snapshot_in_s3() {
 #[test]
 fn snippets_read_table_date_and_replaced_snapshot_in_azure() {
     snippets_read_what_they_say(&Lake::in_azurite(), &["polars", "delta"]);
+}
+
+/// The 61st replaces the 60th, which is kept.
+#[test]
+fn snippets_read_sixty_days_of_forty_groups_in_little_memory() {
+    let lake = Lake::on_disk();
+    let keeping = ["--set", "lake.retire_after=1h"];
+    let mut day = SnapshotOptions {
+        devices: 120,
+        groups: 40,
+        blobs: 40,
+        ..SnapshotOptions::default()
+    };
+    for _ in 1..60 {
+        Pipeline::from_files(&Blobs::simulated(&day), &lake).run_with(&keeping);
+        day = day.next_day();
+    }
+    let noon = later(&day, 2, 130);
+    for options in [&day, &noon] {
+        Pipeline::from_files(&Blobs::simulated(options), &lake).run_with(&keeping);
+    }
+    let blobs = Blobs::simulated(&noon);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let date = noon.generated_time.date_naive().to_string();
+    for reader in ["duckdb", "polars", "delta", "spark"] {
+        let rows = |selection: &[&str]| rows_by(reader, &pipeline, selection);
+        assert_eq!(rows(&[]), 59 * 120 + 130, "{reader}");
+        assert_eq!(rows(&["--date", &date]), 130, "{reader}");
+        assert_eq!(rows(&["--snapshot", &id(&day)]), 120, "{reader}");
+    }
 }
 
 #[test]
