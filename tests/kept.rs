@@ -124,6 +124,32 @@ fn snippets_read_table_date_and_replaced_snapshot_in_azure() {
     snippets_read_what_they_say(&Lake::in_azurite(), &["polars", "delta"]);
 }
 
+#[test]
+fn snippets_name_an_azure_account_of_the_environment() {
+    let (lake, blobs) = (Lake::in_azurite(), Blobs::simulated(&small(10)));
+    let mut pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    for name in ["account_name", "account_key"] {
+        let given = lake.options().iter().find(|(option, _)| option == name);
+        let variable = name.to_uppercase();
+        pipeline.replace(&format!("{name} = \"${{LAKE_{variable}}}\"\n"), "");
+        pipeline.set_variable(&format!("AZURE_STORAGE_{variable}"), &given.unwrap().1);
+    }
+    let account = lake
+        .options()
+        .iter()
+        .find(|(name, _)| name == "account_name");
+    let account = &account.unwrap().1;
+    for (reader, named) in [
+        ("duckdb", format!("ACCOUNT_NAME '{account}'")),
+        ("spark", format!("@{account}.dfs.core.windows.net/")),
+    ] {
+        let printed = pipeline.plain("snippet", &[reader, "pipeline.toml"]);
+        let code = printed.exits_with(0).stdout;
+        assert!(code.contains(&named), "{code}");
+    }
+}
+
 /// The 61st replaces the 60th, which is kept.
 #[test]
 fn snippets_read_sixty_days_of_forty_groups_in_little_memory() {

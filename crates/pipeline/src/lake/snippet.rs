@@ -44,9 +44,11 @@ pub enum Selection {
     Snapshot(SnapshotId),
 }
 
+/// The storage account, an option that the environment may give as well.
+const ACCOUNT_NAME: &str = "account_name";
 /// Options that are no secrets, by their names without `aws_` or `azure_`.
 const PRINTED: &[&str] = &[
-    "account_name",
+    ACCOUNT_NAME,
     "allow_http",
     "endpoint",
     "region",
@@ -228,6 +230,10 @@ impl Place {
                 options.push((name.clone(), format!("os.environ[{}]", quoted(variable))));
             }
         }
+        let is_named = printed.iter().any(|(name, _)| name == ACCOUNT_NAME);
+        if let Some(account) = lake.azure_account().filter(|_| !is_named) {
+            printed.push((ACCOUNT_NAME.to_owned(), account.to_owned()));
+        }
         Self {
             kind,
             root,
@@ -340,7 +346,7 @@ fn duckdb(
             let mut secret = "INSTALL azure; LOAD azure;\n\
                  CREATE OR REPLACE SECRET lake (TYPE azure, PROVIDER credential_chain"
                 .to_owned();
-            if let Some(account) = place.printed("account_name") {
+            if let Some(account) = place.printed(ACCOUNT_NAME) {
                 let _ = write!(secret, ", ACCOUNT_NAME {}", sql(account));
             }
             secret + ");\n"
@@ -436,7 +442,7 @@ fn spark(
 
 /// `az://container/path` as Hadoop names it; `abfss://…` is as it wants it.
 fn azure_for_hadoop(place: &Place) -> String {
-    match (place.root.split_once("://"), place.printed("account_name")) {
+    match (place.root.split_once("://"), place.printed(ACCOUNT_NAME)) {
         (Some(("az" | "azure", path)), Some(account)) => {
             let (container, path) = path.split_once('/').unwrap_or((path, ""));
             format!("abfss://{container}@{account}.dfs.core.windows.net/{path}")

@@ -84,6 +84,14 @@ impl Lake {
         self.store.patience()
     }
 
+    /// The Azure storage account that options or the environment name, for code that is to find the lake.
+    pub fn azure_account(&self) -> Option<&str> {
+        match &self.store {
+            Store::Local(_) => None,
+            Store::Remote(remote) => remote.account.as_deref(),
+        }
+    }
+
     /// The local path of an object; `None` if the lake is not on local disk.
     pub fn local_path(&self, path: &str) -> Option<std::path::PathBuf> {
         match &self.store {

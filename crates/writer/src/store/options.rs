@@ -133,8 +133,9 @@ pub(crate) fn open_in(environment: &Environment, root: &str, options: &Options) 
             Ok((shown.clone(), Store::Remote(Remote::new(store, prefix()?))))
         }
         "az" | "azure" | "abfs" | "abfss" => {
-            let store = Arc::new(azure(environment, &shown, options)?);
-            Ok((shown.clone(), Store::Remote(Remote::new(store, prefix()?))))
+            let (store, account) = azure(environment, &shown, options)?;
+            let remote = Remote::new(Arc::new(store), prefix()?).of_account(account);
+            Ok((shown.clone(), Store::Remote(remote)))
         }
         other => {
             let message =
@@ -205,7 +206,12 @@ fn check_token_file(root: &str, file: &str) -> Result<()> {
     }
 }
 
-fn azure(environment: &Environment, root: &str, options: &Options) -> Result<MicrosoftAzure> {
+/// The store, and the name of its account where options or the environment give it.
+fn azure(
+    environment: &Environment,
+    root: &str,
+    options: &Options,
+) -> Result<(MicrosoftAzure, Option<String>)> {
     let options = from_options::<AzureKey>(root, options, AZURE_OPTIONS)?;
     let explicit = is_given(
         &options,
@@ -252,7 +258,9 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Mic
         endpoint
     };
     let http = is_http_on_loopback(root, endpoint.iter())?;
-    identity::build(root, builder.with_allow_http(http), retries())
+    let account = builder.get_config_value(&AzureKey::AccountName);
+    let store = identity::build(root, builder.with_allow_http(http), retries())?;
+    Ok((store, account))
 }
 
 /// A builder with what the environment gives, then the waits of this program, and over both what the options give.

@@ -32,6 +32,8 @@ pub(crate) struct Remote {
     objects: Arc<dyn ObjectStore>,
     multipart: Arc<dyn MultipartStore>,
     prefix: Path,
+    /// In Azure, the storage account, if it is not in the root.
+    pub(crate) account: Option<String>,
     pub(crate) patience: Patience,
 }
 
@@ -49,8 +51,13 @@ impl Remote {
             objects: store.clone(),
             multipart: store,
             prefix,
+            account: None,
             patience: Patience::default(),
         }
+    }
+
+    pub(crate) fn of_account(self, account: Option<String>) -> Self {
+        Self { account, ..self }
     }
 
     /// A folder of the lake as a store of its own.
