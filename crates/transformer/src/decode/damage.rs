@@ -91,11 +91,11 @@ impl Repaired {
 impl Damage {
     /// The offset in the original of one in the repaired text, at no replacement.
     pub(super) fn original_at(&self, at: usize) -> usize {
-        let before = self.places.iter().take_while(|place| place.at < at);
-        let grown: isize = before
-            .map(|place| REPLACEMENT.len() as isize - place.was.len() as isize)
-            .sum();
-        at.saturating_add_signed(-grown)
+        let before = self.places.partition_point(|place| place.at < at);
+        match self.places[..before].last() {
+            Some(last) => last.was.end + at - (last.at + REPLACEMENT.len()),
+            None => at,
+        }
     }
 
     /// What the original had in this range of the repaired text, as JSON, if it is damaged there.
