@@ -32,7 +32,7 @@ pub use lake::verify::{Verification, VerifiedSnapshot, verify};
 pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
 pub use quarantine::browse::{Quarantine, QuarantinedSnapshot};
 pub use quarantine::replay::Replayed;
-pub use refusal::Refusal;
+pub use refusal::{LostColumn, Refusal};
 pub use resources::Resources;
 pub use run::publish::RunOptions;
 pub use run::start::{Run, plan, run};

@@ -1,9 +1,10 @@
 //! Why a snapshot may not be published, and what its user can do about it. Below the stages that refuse, and the error.
 
+use std::fmt;
+
 use dataset::SnapshotId;
 use thiserror::Error;
 
-use crate::gate::lost_columns::LostColumn;
 use crate::report::{DuplicateKeyReport, QuarantineReport};
 use crate::settings::QuarantineLimit;
 
@@ -95,6 +96,47 @@ pub enum Refusal {
     CountsDisagree(String),
 }
 
+/// A column that has fewer values than rows, and had more in the last snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostColumn {
+    /// Its name.
+    pub column: String,
+    /// Its wire paths, joined with `or`.
+    pub wire: String,
+    /// Rows without a value.
+    pub nulls: u64,
+    /// All rows.
+    pub rows: u64,
+    /// The percentage of rows without a value in the last snapshot, if there is one.
+    pub nulls_before: Option<u64>,
+    /// Rows with a value of another type.
+    pub misfits: u64,
+    /// An unnamed key beside it that came in most rows: perhaps its new name.
+    pub beside: Option<String>,
+}
+
+impl fmt::Display for LostColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { column, wire, .. } = self;
+        write!(
+            f,
+            "{column} is null in {} of {} rows",
+            self.nulls, self.rows
+        )?;
+        if let Some(before) = self.nulls_before {
+            write!(f, ", in {before}% of those of the last snapshot")?;
+        }
+        match self.misfits {
+            0 => write!(f, "; {wire} is missing or null there")?,
+            misfits => write!(f, "; {misfits} values of {wire} do not fit its type")?,
+        }
+        match &self.beside {
+            Some(key) => write!(f, ", and the unknown key {key} came"),
+            None => Ok(()),
+        }
+    }
+}
+
 fn example_of(commonest: Option<&QuarantineReport>) -> String {
     let Some(commonest) = commonest else {
         return String::new();
@@ -146,17 +188,12 @@ impl Refusal {
             Self::DuplicateKeys { .. } => {
                 "set gate.duplicate_keys = \"keep\" to publish all rows; the blobs' paths tell the device groups"
             }
-            Self::TooManyQuarantined { commonest, .. } | Self::AllQuarantined { commonest, .. }
-                if advice_on(commonest.as_ref()).is_some() =>
-            {
-                return advice_on(commonest.as_ref());
-            }
-            Self::TooManyQuarantined { .. } => {
-                "`defender-lake quarantine show` prints the records and reasons; raise gate.max_quarantined to publish all the same"
-            }
-            Self::AllQuarantined { .. } => {
-                "`defender-lake quarantine show` prints the records and reasons; if the service changed its form, correct the schema file (`schema = \"...\"`)"
-            }
+            Self::TooManyQuarantined { commonest, .. } => advice_on(commonest.as_ref()).unwrap_or(
+                "`defender-lake quarantine show` prints the records and reasons; raise gate.max_quarantined to publish all the same",
+            ),
+            Self::AllQuarantined { commonest, .. } => advice_on(commonest.as_ref()).unwrap_or(
+                "`defender-lake quarantine show` prints the records and reasons; if the service changed its form, correct the schema file (`schema = \"...\"`)",
+            ),
             Self::TooFewRows { .. } => {
                 "use --accept-shrink if the organisation did shrink, or lower gate.min_rows_ratio"
             }

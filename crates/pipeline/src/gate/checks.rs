@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use dataset::{BlobPath, SnapshotId};
 use writer::Duplicates;
 
-use crate::gate::lost_columns::LostColumn;
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{LostColumn, Refusal};
 use crate::report::{BlobReport, QuarantineReport};
 use crate::settings::{DuplicateKeys, Gate, QuarantineLimit};
 

@@ -2,52 +2,11 @@
 //! another type. Looks at counts only.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use dataset::{Column, Dataset};
 
+use crate::refusal::LostColumn;
 use crate::report::{DriftKind, DriftReport};
-
-/// A column that has fewer values than rows, and had more in the last snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LostColumn {
-    /// Its name.
-    pub column: String,
-    /// Its wire paths, joined with `or`.
-    pub wire: String,
-    /// Rows without a value.
-    pub nulls: u64,
-    /// All rows.
-    pub rows: u64,
-    /// The percentage of rows without a value in the last snapshot, if there is one.
-    pub nulls_before: Option<u64>,
-    /// Rows with a value of another type.
-    pub misfits: u64,
-    /// An unnamed key beside it that came in most rows: perhaps its new name.
-    pub beside: Option<String>,
-}
-
-impl fmt::Display for LostColumn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { column, wire, .. } = self;
-        write!(
-            f,
-            "{column} is null in {} of {} rows",
-            self.nulls, self.rows
-        )?;
-        if let Some(before) = self.nulls_before {
-            write!(f, ", in {before}% of those of the last snapshot")?;
-        }
-        match self.misfits {
-            0 => write!(f, "; {wire} is missing or null there")?,
-            misfits => write!(f, "; {misfits} values of {wire} do not fit its type")?,
-        }
-        match &self.beside {
-            Some(key) => write!(f, ", and the unknown key {key} came"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Rows without a value of each column.
 pub(crate) fn by_column(dataset: &Dataset, nulls: &[u64]) -> BTreeMap<String, u64> {

@@ -6,7 +6,8 @@ use dataset::Snapshot;
 use extractor::{BlobSource, ExtractorError};
 use tokio_util::sync::CancellationToken;
 use writer::{
-    BlobCounts, Duplicates, Lake, Latest, PublishOutcome, PublishRequest, RunGuard, Standing,
+    BlobCounts, Duplicates, Lake, Latest, Manifest, PublishOutcome, PublishRequest, RunGuard,
+    Standing,
 };
 
 use crate::error::PipelineError;
@@ -247,9 +248,11 @@ async fn pass_gate(
     duplicates: &Duplicates,
     warnings: &mut Vec<String>,
 ) -> Result<(), PipelineError> {
-    let last = last_committed(run.lake, plan.snapshot()).await?;
-    // A past day's size says nothing about today's.
-    let last = last.filter(|_| !run.options.backfill);
+    let last = match run.options.backfill {
+        // What today's snapshot holds says nothing about a past day's.
+        true => None,
+        false => last_committed(run.lake, plan.snapshot()).await?,
+    };
     let dataset = &run.settings.dataset;
     let nulls = by_column(dataset, &counts.column_nulls);
     let now = Nulls {
@@ -284,7 +287,7 @@ async fn last_committed(
     let Some(last) = latest.newest(&snapshot.org_id) else {
         return Ok(None);
     };
-    let manifest = writer::read_manifest(lake, &snapshot.dataset, &last.snapshot).await?;
+    let manifest = Manifest::read_at(lake, &last.manifest).await?;
     Ok(Some(LastCommitted {
         snapshot: last.snapshot.clone(),
         rows: last.rows,
