@@ -285,15 +285,15 @@ def rescue(bench: Bench) -> Section:
     }
     runs: dict[str, list[Cost]] = {record: [] for record in changes}
     with bench.snapshot(bench.devices) as snapshot:
-        sources = {}
-        for at, (record, change) in enumerate(changes.items()):
-            folder = bench.folder / f"altered-{at}"
-            sources[record] = program.files(snapshots.alter(snapshot, folder, change))
+        altered = bench.folder / "altered"
+        sources = {
+            record: program.files(snapshots.alter(snapshot, altered / str(at), change))
+            for at, (record, change) in enumerate(changes.items())
+        }
         for _ in range(bench.rounds):
             for record, source in sources.items():
                 runs[record].append(bench.run_once(source))
-        for at in range(len(changes)):
-            shutil.rmtree(bench.folder / f"altered-{at}")
+        shutil.rmtree(altered)
     costs = {record: measure.median_of(of_record) for record, of_record in runs.items()}
     of_usual = costs[usual]
     rows, found = [], []

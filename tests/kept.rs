@@ -129,17 +129,13 @@ fn snippets_name_an_azure_account_of_the_environment() {
     let (lake, blobs) = (Lake::in_azurite(), Blobs::simulated(&small(10)));
     let mut pipeline = Pipeline::from_files(&blobs, &lake);
     pipeline.run();
+    let given: BTreeMap<_, _> = lake.options().iter().cloned().collect();
     for name in ["account_name", "account_key"] {
-        let given = lake.options().iter().find(|(option, _)| option == name);
         let variable = name.to_uppercase();
         pipeline.replace(&format!("{name} = \"${{LAKE_{variable}}}\"\n"), "");
-        pipeline.set_variable(&format!("AZURE_STORAGE_{variable}"), &given.unwrap().1);
+        pipeline.set_variable(&format!("AZURE_STORAGE_{variable}"), &given[name]);
     }
-    let account = lake
-        .options()
-        .iter()
-        .find(|(name, _)| name == "account_name");
-    let account = &account.unwrap().1;
+    let account = &given["account_name"];
     for (reader, named) in [
         ("duckdb", format!("ACCOUNT_NAME '{account}'")),
         ("spark", format!("@{account}.dfs.core.windows.net/")),

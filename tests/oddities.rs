@@ -86,9 +86,8 @@ fn all_forms_of_time_are_read_and_blank_values_are_nulls() {
     let blobs = Blobs::of_lines(Some(7), lines.join("\n").as_bytes());
     let report = Pipeline::from_files(&blobs, &lake).run();
     assert_eq!(report["rows_rescued"], 0, "{report}");
-    let blanks: Vec<_> = report["drift"].as_array().unwrap().iter().collect();
+    let blanks = report["drift"].as_array().unwrap().iter();
     let blanks: BTreeSet<_> = blanks
-        .iter()
         .map(|drift| {
             format!(
                 "{} {} {}",
@@ -137,12 +136,8 @@ fn half_a_surrogate_pair_or_bad_bytes_cost_no_record() {
     let report = Pipeline::from_files(&blobs, &lake).run();
     assert_eq!(report["records_quarantined"], 1, "{report}");
     assert_eq!(report["quarantined"][0]["reason"], "invalid_utf8");
-    let kinds: BTreeSet<_> = report["drift"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .collect::<Vec<_>>()
-        .iter()
+    let kinds = report["drift"].as_array().unwrap().iter();
+    let kinds: BTreeSet<_> = kinds
         .map(|drift| drift["kind"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(kinds, BTreeSet::from(["damaged".to_owned()]));

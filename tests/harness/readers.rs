@@ -90,6 +90,12 @@ pub(crate) fn filtered(lake: &Lake, column: &str, time: &str) -> BTreeMap<String
     serde_json::from_value(answer).unwrap()
 }
 
+/// How many rows each reader finds by a column's value, and under `all`, how many have it.
+pub(crate) fn equal(lake: &Lake, column: &str, value: &Value) -> BTreeMap<String, u64> {
+    let arguments = [&lake.root(), column, &value.to_string()];
+    serde_json::from_value(run_script("equal.py", &arguments, &[])).unwrap()
+}
+
 /// By each reader, the values of some columns of a table, row by row in order of all but the last column.
 pub(crate) fn rows(lake: &Lake, table: &str, columns: &[&str]) -> BTreeMap<String, Value> {
     let table = format!("{}/{table}", lake.root());

@@ -1,6 +1,6 @@
 //! Compares the statistics that the manifest and the log have of a file with its rows: readers skip files by them.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrowNumericType, AsArray};
 use arrow::compute::{max, max_string, min, min_string};
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -59,31 +59,27 @@ impl<'a> StatisticsCheck<'a> {
 
 /// Whether all values are. A column of another type than the bounds is told with the schema.
 fn are_within(values: &dyn Array, bounds: &Bounds) -> bool {
-    fn between<T: PartialOrd>(least: Option<T>, most: Option<T>, min: &T, max: &T) -> bool {
-        least.is_none_or(|least| least >= *min) && most.is_none_or(|most| most <= *max)
-    }
     match bounds {
-        Bounds::Integer {
-            min: least,
-            max: most,
-        } => values
-            .as_primitive_opt::<Int64Type>()
-            .is_none_or(|values| between(min(values), max(values), least, most)),
-        Bounds::Timestamp {
-            min: least,
-            max: most,
-        } => values
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .is_none_or(|values| between(min(values), max(values), least, most)),
-        Bounds::Date {
-            min: least,
-            max: most,
-        } => values
-            .as_primitive_opt::<Date32Type>()
-            .is_none_or(|values| between(min(values), max(values), least, most)),
+        Bounds::Integer { min, max } => numbers_are_within::<Int64Type>(values, *min, *max),
+        Bounds::Timestamp { min, max } => {
+            numbers_are_within::<TimestampMicrosecondType>(values, *min, *max)
+        }
+        Bounds::Date { min, max } => numbers_are_within::<Date32Type>(values, *min, *max),
         Bounds::String(bounds) => values.as_string_opt::<i32>().is_none_or(|values| {
-            let (least, most) = (&*bounds.min, &*bounds.max);
-            between(min_string(values), max_string(values), &least, &most)
+            let (least, most) = (min_string(values), max_string(values));
+            least.is_none_or(|least| least >= &*bounds.min)
+                && most.is_none_or(|most| most <= &*bounds.max)
         }),
     }
+}
+
+fn numbers_are_within<T: ArrowNumericType>(
+    values: &dyn Array,
+    least: T::Native,
+    most: T::Native,
+) -> bool {
+    values.as_primitive_opt::<T>().is_none_or(|values| {
+        min(values).is_none_or(|value| value >= least)
+            && max(values).is_none_or(|value| value <= most)
+    })
 }
