@@ -26,7 +26,7 @@ test: tools fmt-check lint doc unit-tests end-to-end-tests ## Everything that CI
 
 .PHONY: tools
 tools: ## Install what the end-to-end tests need: readers, java, Azurite, Garage (once; cached outside target/)
-	tools/install.sh readers java azurite garage
+	tools/install.sh readers old-readers sail javascript-readers java azurite garage
 
 .PHONY: fmt
 fmt: ## Format the code

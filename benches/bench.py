@@ -1,6 +1,6 @@
 """The benchmark: defender-lake and its peers do the same job in turn, and defender-lake's own marks are measured.
 
-    .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 9] [--parts peers memory cost rescue]
+    .tools/bench/bin/python3 benches/bench.py target/release/defender-lake [--rounds 9] [--parts peers memory cost rescue compatibility]
 
 Prints tables, and writes them to a file with --results. Fails if the tools' outputs differ, if one cannot read
 another's files, and with --must-pass if a mark is missed.
@@ -308,7 +308,31 @@ def rescue(bench: Bench) -> Section:
     return Section(f"## Rescued values\n\n{about}\n\n{report.table(head, rows)}\n", found)
 
 
-PARTS = {"peers": peers, "memory": memory, "cost": cost, "rescue": rescue}
+def compatibility(bench: Bench) -> Section:
+    """What files for older readers cost."""
+    choices = ("modern", "broad")
+    runs: dict[str, list[Cost]] = {choice: [] for choice in choices}
+    written = {}
+    folder = bench.folder / "run"
+    with bench.snapshot(bench.devices) as snapshot:
+        for _ in range(bench.rounds):
+            for choice in choices:
+                source = program.files(snapshot, f'compatibility = "{choice}"\n')
+                runs[choice].append(program.run(bench.binary, source, folder))
+                written[choice] = sum(file.stat().st_size for file in program.table(folder).rglob("part-*.parquet"))
+                shutil.rmtree(folder)
+    costs = {choice: measure.median_of(of_choice) for choice, of_choice in runs.items()}
+    modern, rows = costs["modern"], []
+    for choice, of in costs.items():
+        figures = (of.wall / modern.wall, of.cpu / modern.cpu, of.peak / modern.peak, written[choice] / written["modern"])
+        say(f"{choice}: {of.wall:.3f} s, CPU {of.cpu:.3f} s, {written[choice]:,} bytes")
+        rows.append((choice, *(f"{figure:.2f}" for figure in figures)))
+    head = ("lake.compatibility", "wall", "CPU", "peak", "bytes")
+    about = f"{bench.devices:,} devices from files, as ratios to `modern`. Medians of rounds in turn."
+    return Section(f"## Files for older readers\n\n{about}\n\n{report.table(head, rows)}\n", [])
+
+
+PARTS = {"peers": peers, "memory": memory, "cost": cost, "rescue": rescue, "compatibility": compatibility}
 
 
 def arguments() -> argparse.Namespace:

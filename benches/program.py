@@ -18,11 +18,13 @@ class Source:
     """The `[source]` of a pipeline file, and the variables that it refers to."""
 
     toml: str
+    # Further keys of `[lake]`.
+    lake: str = ""
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def files(snapshot: Path) -> Source:
-    return Source(f'[source]\nfiles = "{snapshot}/**/*.json.gz"\n')
+def files(snapshot: Path, lake: str = "") -> Source:
+    return Source(f'[source]\nfiles = "{snapshot}/**/*.json.gz"\n', lake)
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def simulator(binary: Path, snapshot: Path) -> Iterator[Source]:
             f'[source]\napi = "{url}"\nblob_hosts = ["127.0.0.1"]\nstate_dir = "state"\n'
             f'[source.auth]\nkind = "client_secret"\nauthority = "{url}"\ntenant_id = "${{AZURE_TENANT_ID}}"\n'
             'client_id = "${AZURE_CLIENT_ID}"\nclient_secret = "${AZURE_CLIENT_SECRET}"\n',
-            environment,
+            environment=environment,
         )
     finally:
         server.terminate()
@@ -57,7 +59,7 @@ def run(binary: Path, source: Source, folder: Path, under: Sequence[str | Path] 
     """One run into a new lake, `folder/lake`; `under` is a command that runs it, such as perf with its options."""
     folder.mkdir(parents=True)
     Path(folder, "pipeline.toml").write_text(
-        f'dataset = "info_gathering"\n{source.toml}[lake]\nroot = "lake"\n[work]\nthreads = {CORES}\n'
+        f'dataset = "info_gathering"\n{source.toml}[lake]\nroot = "lake"\n{source.lake}[work]\nthreads = {CORES}\n'
     )
     return cost_of([*under, binary, "run", "pipeline.toml", "--quiet"], folder, source.environment)
 

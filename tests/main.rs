@@ -18,6 +18,7 @@ mod harness;
 mod appends;
 mod architecture;
 mod commands;
+mod compatibility;
 mod concurrency;
 mod crashes;
 mod datasets;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that demo and tests need, each pinned: tools/install.sh TOOL...
-# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, chDB, moto), bench (DuckDB, Polars, chDB, PySpark),
-# java, azurite, garage, cargo-fuzz, perf.
+# TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, chDB, fastparquet, moto), old-readers (DuckDB, pyarrow), sail,
+# javascript-readers (hyparquet, parquet-wasm, parquetjs), bench (DuckDB, Polars, chDB, PySpark), java, azurite, garage, cargo-fuzz, perf.
 #
 # A tool lies in the cache, in a folder named after its version, so that fresh clones find it built; `.tools/NAME` points there.
 # DEFENDER_LAKE_TOOLS moves the cache (default: ~/.cache/defender-lake). What cannot be installed is an error, never skipped.
@@ -83,6 +83,18 @@ install_readers() {
     once readers "$(digest "$pins" "$here/requirements-demo.txt")" python_packages "$pins"
 }
 
+install_old-readers() {
+    need python3 python3 python3-venv
+    local pins=$here/requirements-old-readers.txt
+    once old-readers "$(digest "$pins")" python_packages "$pins"
+}
+
+install_sail() {
+    need python3 python3 python3-venv
+    local pins=$here/requirements-sail.txt
+    once sail "$(digest "$pins")" python_packages "$pins"
+}
+
 install_bench() {
     need python3 python3 python3-venv
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "the benchmark needs Python 3.11 or later"
@@ -101,15 +113,25 @@ install_java() {
     [ "$(java_major)" -ge "$JAVA_AT_LEAST" ] || apt_install "java $JAVA_AT_LEAST" "$JAVA_PACKAGE"
 }
 
-azurite_tree() {
-    cp "$here/azurite/package.json" "$here/azurite/package-lock.json" "$1" &&
-        npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund
+node_packages() {
+    local name=$1 folder=$2
+    cp "$here/$name/package.json" "$here/$name/package-lock.json" "$folder" &&
+        npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund
+}
+
+install_node_packages() {
+    local name=$1
+    need node nodejs
+    need npm npm
+    once "$name" "$(digest "$here/$name"/package*.json)" node_packages "$name"
 }
 
 install_azurite() {
-    need node nodejs
-    need npm npm
-    once azurite "$(digest "$here"/azurite/package*.json)" azurite_tree
+    install_node_packages azurite
+}
+
+install_javascript-readers() {
+    install_node_packages javascript-readers
 }
 
 # Built with little optimisation and one of its storage engines: a test server that must be ready soon, not fast.
@@ -141,12 +163,12 @@ install_perf() {
     need perf linux-perf
 }
 
-[ $# -gt 0 ] || fail "name the tools: demo, readers, bench, java, azurite, garage, cargo-fuzz, perf"
+[ $# -gt 0 ] || fail "name the tools: demo, readers, old-readers, sail, javascript-readers, bench, java, azurite, garage, cargo-fuzz, perf"
 mkdir -p "$cache"
 : >"$log"
 for tool in "$@"; do
     case $tool in
-        demo | readers | bench | java | azurite | garage | cargo-fuzz | perf) "install_$tool" ;;
-        *) fail "no tool is called \`$tool\`: demo, readers, bench, java, azurite, garage, cargo-fuzz, perf" ;;
+        demo | readers | old-readers | sail | javascript-readers | bench | java | azurite | garage | cargo-fuzz | perf) "install_$tool" ;;
+        *) fail "no tool is called \`$tool\`: demo, readers, old-readers, sail, javascript-readers, bench, java, azurite, garage, cargo-fuzz, perf" ;;
     esac
 done

@@ -15,6 +15,7 @@ use dataset::{Dataset, Partition, Snapshot};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
+use crate::parquet::format::Compatibility;
 use crate::store::backend::Store;
 use crate::store::local_disk::LocalDisk;
 use crate::store::remote::Remote;
@@ -189,6 +190,7 @@ pub(crate) fn format(snapshot: &Snapshot) -> Arc<FileFormat> {
     let settings = ParquetSettings {
         row_group_rows: ROW_GROUP_ROWS,
         zstd_level: 1,
+        compatibility: Compatibility::Modern,
     };
     Arc::new(FileFormat::new(&dataset(), snapshot, "0.0.0", &settings).unwrap())
 }

@@ -35,7 +35,7 @@ pub use maintain::snapshots::{KeptSnapshot, SnapshotState, log_version, snapshot
 pub use maintain::vacuum::{Orphan, OrphanKind, VacuumReport, vacuum};
 pub use maintain::verify::{Problem, Verifier, VerifyReport, differing_columns, read_columns};
 pub use parquet::data_file::DataFile;
-pub use parquet::format::{FileFormat, ParquetSettings};
+pub use parquet::format::{Compatibility, FileFormat, ParquetSettings};
 pub use parquet::row_group::{EncodedRowGroup, RowGroupEncoder};
 pub use parquet::row_group_spool::{RowGroupSpool, SpooledRowGroup};
 pub use parquet::statistics::{Bounds, ColumnStatistics, StringBounds};

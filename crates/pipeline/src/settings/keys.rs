@@ -262,13 +262,21 @@ pub const KEYS: &[Key] = &[
     )
     .such_as(r#""parquet""#),
     key(
+        "lake.compatibility",
+        Kind::Choice(&["modern", "broad"]),
+        r#""modern""#,
+        "Readers that files are for: those of today, or older and small ones too (snappy, no delta encodings), which costs bytes \
+         and time.",
+    )
+    .such_as(r#""broad""#),
+    optional(
         "lake.retire_after",
         Kind::Duration,
-        r#""0s""#,
-        "How long the files of a replaced snapshot are kept, for time travel, `rollback` and readers under way. \
+        r#""7d""#,
+        "How long the files of a replaced snapshot are kept, for readers under way, `rollback` and time travel. Without it \"1h\" \
+         with a Delta log, whose readers do not see them, and else \"0s\", since a glob would count them twice. \
          What holds is the value at the time of the replacement: later changes do not affect it.",
-    )
-    .such_as(r#""7d""#),
+    ),
     key(
         "lake.dead_after",
         Kind::Duration,

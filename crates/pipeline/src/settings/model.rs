@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use dataset::{Dataset, OrgId, SnapshotId};
 use secrecy::SecretString;
 use url::Url;
-use writer::{Table, TableFormat, TableSettings};
+use writer::{Compatibility, Table, TableFormat, TableSettings};
 
 use super::quarantine_limit::QuarantineLimit;
 use super::size::ByteSize;
@@ -125,6 +125,8 @@ pub struct Lake {
     pub root: String,
     /// Form of the table.
     pub format: TableFormat,
+    /// Which readers files are for.
+    pub compatibility: Compatibility,
     /// How long the files of a replaced snapshot are kept.
     pub retire_after: Duration,
     /// How long a run may be silent in a store before it is taken for dead.

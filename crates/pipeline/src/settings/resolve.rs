@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dataset::{CallLimits, Dataset};
-use writer::TableFormat;
+use writer::{Compatibility, TableFormat};
 
 use super::error::{Place, SettingsError};
 use super::exclusive::{API, AUTH_KIND, CLIENT_SECRET_KEYS, FILES, STATE_DIR, TOKEN};
@@ -196,7 +196,13 @@ fn lake(values: &Values) -> Result<Lake, SettingsError> {
     Ok(Lake {
         root,
         format,
-        retire_after: duration(values, "lake.retire_after")?,
+        compatibility: match values.choice("lake.compatibility")? {
+            Some("broad") => Compatibility::Broad,
+            _ => Compatibility::Modern,
+        },
+        retire_after: values
+            .duration("lake.retire_after")?
+            .unwrap_or_else(|| retire_after(format)),
         dead_after: duration(values, "lake.dead_after")?,
         single_writer: required(
             values,
@@ -205,6 +211,15 @@ fn lake(values: &Values) -> Result<Lake, SettingsError> {
         )?,
         options: values.option_values("lake.options.")?,
     })
+}
+
+/// How long replaced files are kept where nobody says it. A reader of the log that is under way needs them, and no other one sees them;
+/// a table without a log is read by its folder, where they would be counted twice.
+fn retire_after(format: TableFormat) -> Duration {
+    match format {
+        TableFormat::Delta => Duration::from_secs(60 * 60),
+        TableFormat::Parquet => Duration::ZERO,
+    }
 }
 
 fn work(values: &Values) -> Result<Work, SettingsError> {

@@ -52,6 +52,7 @@ impl RunContext {
         let parquet = ParquetSettings {
             row_group_rows: ROW_GROUP_ROWS,
             zstd_level: work.compression_level,
+            compatibility: settings.lake.compatibility,
         };
         let format = FileFormat::new(dataset, snapshot, PROGRAM_VERSION, &parquet)?;
         let segments = SegmentContext {

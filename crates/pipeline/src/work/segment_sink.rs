@@ -150,7 +150,7 @@ mod tests {
     use std::sync::Arc;
 
     use dataset::Snapshot;
-    use writer::{FileFormat, ParquetSettings, RowGroupEncoder};
+    use writer::{Compatibility, FileFormat, ParquetSettings, RowGroupEncoder};
 
     use super::*;
     use crate::fixtures::{ORG, Place};
@@ -187,6 +187,7 @@ mod tests {
         let parquet = ParquetSettings {
             row_group_rows: 8,
             zstd_level: 1,
+            compatibility: Compatibility::Modern,
         };
         let format =
             Arc::new(FileFormat::new(&settings.dataset, &snapshot, "test", &parquet).unwrap());

@@ -1,18 +1,22 @@
-//! The column chunks of one top-level column by the parquet crate's own writers: for types that `column_chunk` does not know.
+//! The column chunks of one top-level column by the parquet crate's own writers: for types that `column_chunk` does not know,
+//! and for readers that do not know the encodings that it chooses.
 //!
 //! The crate writes a file of that column alone in memory, and its chunks are taken out of it.
 
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::compute::cast;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::Compression;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use crate::parquet::column_chunk::BOUND_BYTES;
 
 /// How a column is written.
 #[derive(Debug, Clone)]
@@ -31,12 +35,17 @@ pub(crate) struct ArrowChunkEncoder {
 }
 
 impl ArrowChunkFormat {
-    pub(crate) fn new(column: &Field, zstd_level: ZstdLevel) -> Self {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(zstd_level))
-            .set_max_row_group_row_count(None)
+    pub(crate) fn new(column: &Field, compression: Compression) -> Self {
+        let statistics = match column.data_type().is_nested() {
             // Of what is in lists no reader makes use.
-            .set_statistics_enabled(EnabledStatistics::None)
+            true => EnabledStatistics::None,
+            false => EnabledStatistics::Chunk,
+        };
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .set_max_row_group_row_count(None)
+            .set_statistics_enabled(statistics)
+            .set_statistics_truncate_length(Some(BOUND_BYTES))
             .set_offset_index_disabled(true);
         Self {
             schema: Arc::new(Schema::new(vec![column.clone()])),
@@ -53,9 +62,10 @@ impl ArrowChunkEncoder {
         }
     }
 
-    /// Adds rows.
+    /// Adds rows; texts may be by dictionary.
     pub(crate) fn write(&mut self, array: &ArrayRef) -> Result<()> {
-        let rows = RecordBatch::try_new(self.format.schema.clone(), vec![array.clone()])?;
+        let array = cast(array, self.format.schema.field(0).data_type())?;
+        let rows = RecordBatch::try_new(self.format.schema.clone(), vec![array])?;
         match &mut self.file {
             Some(file) => file.write(&rows),
             None => {

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use dataset::{Dataset, Snapshot};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::basic::ZstdLevel;
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
@@ -27,6 +27,15 @@ const TIME_DICTIONARY_BYTES: usize = 4 << 10;
 /// Share of lookups for an absent key that the bloom filter lets through.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
+/// Which readers files are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compatibility {
+    /// Those of today: zstd, and times as differences where they are shorter so.
+    Modern,
+    /// Older ones and small ones too: snappy, and values plain or by dictionary. Costs bytes and time.
+    Broad,
+}
+
 /// How Parquet files are written. The values are the pipeline's to choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParquetSettings {
@@ -34,6 +43,8 @@ pub struct ParquetSettings {
     pub row_group_rows: usize,
     /// Level of zstd, 1 to 22.
     pub zstd_level: i32,
+    /// Which readers the files are for.
+    pub compatibility: Compatibility,
 }
 
 /// The format of one snapshot's files; shared by all that encode and write them.
@@ -106,13 +117,7 @@ impl FileFormat {
         let statistics_columns = statistics_columns.collect();
 
         let zstd_level = ZstdLevel::try_new(settings.zstd_level).map_err(failed)?;
-        let columns = column_formats(
-            dataset,
-            &schema,
-            &parquet_schema,
-            settings.row_group_rows,
-            zstd_level,
-        );
+        let columns = column_formats(dataset, &schema, &parquet_schema, settings, zstd_level);
         // Of the file alone: pages and statistics are the columns' own. Rows are in no order, so no page could be skipped:
         // an index of pages would be 3% of the bytes for nothing.
         // No Arrow schema, though arrow-rs would read one: Parquet's own types say the same, and in a file of 50 rows it is a quarter of
@@ -160,9 +165,16 @@ fn column_formats(
     dataset: &Dataset,
     schema: &Schema,
     parquet_schema: &SchemaDescriptor,
-    row_group_rows: usize,
+    settings: &ParquetSettings,
     zstd_level: ZstdLevel,
 ) -> Vec<ColumnFormat> {
+    if settings.compatibility == Compatibility::Broad {
+        let fields = schema.fields().iter();
+        let format = |field: &Arc<Field>| ArrowChunkFormat::new(field, Compression::SNAPPY);
+        return fields
+            .map(|field| ColumnFormat::Whole(Box::new(format(field))))
+            .collect();
+    }
     let is_text = |name: &&String| {
         let field = schema.field_with_name(name);
         field.is_ok_and(|field| *field.data_type() == DataType::Utf8)
@@ -190,7 +202,7 @@ fn column_formats(
             // Of keys and values in maps and lists no reader makes use, and they are most of the values.
             has_statistics: !is_nested,
             bloom_filter: is_first_key.then_some(BloomFilterSettings {
-                values: row_group_rows as u64,
+                values: settings.row_group_rows as u64,
                 false_positives: BLOOM_FALSE_POSITIVES,
             }),
         }
@@ -202,7 +214,7 @@ fn column_formats(
         let field = schema.field(root);
         if is_list_of_structs(field.data_type()) {
             if last_root != Some(root) {
-                let format = ArrowChunkFormat::new(field, zstd_level);
+                let format = ArrowChunkFormat::new(field, Compression::ZSTD(zstd_level));
                 formats.push(ColumnFormat::Whole(Box::new(format)));
             }
         } else {

@@ -3,7 +3,7 @@
 use parquet::data_type::ByteArray;
 
 /// Longer bounds of texts are cut to this many bytes; they stay valid bounds.
-pub(super) const BOUND_BYTES: usize = 64;
+pub(crate) const BOUND_BYTES: usize = 64;
 
 /// The bounds of texts.
 #[derive(Debug, Default)]

@@ -35,6 +35,7 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::schema::types::ColumnDescPtr;
 
 pub(crate) use bit_packing::varint;
+pub(crate) use bounds::BOUND_BYTES;
 use bounds::TextBounds;
 use levels::Levels;
 use number_values::{NumberKind, NumberValues};

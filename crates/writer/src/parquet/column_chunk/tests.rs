@@ -19,14 +19,19 @@ use proptest::prelude::*;
 use super::bounds::BOUND_BYTES;
 use crate::fixtures::{Row, batch_of, dataset, snapshot};
 use crate::parquet::footer::ParquetFile;
-use crate::{FileFormat, ParquetSettings, RowGroupEncoder};
+use crate::{Compatibility, FileFormat, ParquetSettings, RowGroupEncoder};
 
 const ROW_GROUP_ROWS: usize = 40_000;
 
 fn format() -> Arc<FileFormat> {
+    format_for(Compatibility::Modern)
+}
+
+fn format_for(compatibility: Compatibility) -> Arc<FileFormat> {
     let settings = ParquetSettings {
         row_group_rows: ROW_GROUP_ROWS,
         zstd_level: 1,
+        compatibility,
     };
     Arc::new(FileFormat::new(&dataset(), &snapshot(26, 10), "test", &settings).unwrap())
 }
@@ -76,7 +81,13 @@ fn read(file: &Bytes) -> (Arc<ParquetMetaData>, RecordBatch) {
 }
 
 fn assert_same(row_groups: &[Vec<RecordBatch>]) {
-    let format = format();
+    for compatibility in [Compatibility::Modern, Compatibility::Broad] {
+        assert_same_for(compatibility, row_groups);
+    }
+}
+
+fn assert_same_for(compatibility: Compatibility, row_groups: &[Vec<RecordBatch>]) {
+    let format = format_for(compatibility);
     let file = encoded(&format, row_groups);
     let with_dictionaries: Vec<Vec<RecordBatch>> = row_groups
         .iter()
@@ -94,6 +105,15 @@ fn assert_same(row_groups: &[Vec<RecordBatch>]) {
         assert_eq!(row_group.num_rows(), expected.num_rows());
         for (column, expected) in row_group.columns().iter().zip(expected.columns()) {
             assert_eq!(column.num_values(), expected.num_values());
+            if compatibility == Compatibility::Broad {
+                let oldest = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY];
+                assert!(
+                    column
+                        .encodings()
+                        .all(|encoding| oldest.contains(&encoding))
+                );
+                assert_eq!(column.compression(), Compression::SNAPPY);
+            }
             if column.column_path().parts().len() == 1 {
                 assert_eq!(
                     column.statistics(),
