@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -12,8 +13,8 @@ use simulator::SnapshotOptions;
 use crate::harness::blobs::{Blobs, gzip, path};
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
-use crate::harness::tool;
 use crate::harness::totals::{GLOB_READERS, LOG_READERS, MANIFEST_READERS, Totals, totals};
+use crate::harness::{readers, tool};
 
 fn small(devices: u32) -> SnapshotOptions {
     SnapshotOptions {
@@ -47,7 +48,7 @@ fn rows_by(reader: &str, pipeline: &Pipeline, selection: &[&str]) -> u64 {
     let code = pipeline.plain("snippet", &arguments).exits_with(0).stdout;
     let (shown, counted) = match reader {
         "duckdb" => ("SELECT * FROM", "SELECT count(*) FROM"),
-        "spark" => ("table.show()", "print(table.count())"),
+        "spark" | "spark-files" => ("table.show()", "print(table.count())"),
         "polars" => (".collect())", ".collect().height)"),
         _ => ("print(rows)", "print(rows.num_rows)"),
     };
@@ -59,11 +60,8 @@ fn rows_by(reader: &str, pipeline: &Pipeline, selection: &[&str]) -> u64 {
             Value::from(code)
         );
     }
-    let mut python = Command::new(tool("readers/bin/python3"));
-    python.args(["-c", &code]).current_dir(pipeline.folder());
-    if reader == "spark" {
-        python.env("SPARK_LOCAL_IP", "127.0.0.1");
-    }
+    let mut python = readers::python_for(reader, &code);
+    python.current_dir(pipeline.folder());
     for (name, value) in pipeline.lake().credentials() {
         python.env(name, value);
     }
@@ -110,7 +108,7 @@ fn snippets_read_table_date_and_replaced_snapshot_on_disk() {
 
 #[test]
 fn snippets_read_table_date_and_replaced_snapshot_with_spark() {
-    snippets_read_what_they_say(&Lake::on_disk(), &["spark"]);
+    snippets_read_what_they_say(&Lake::on_disk(), &["spark", "spark-files"]);
 }
 
 #[test]
@@ -168,12 +166,63 @@ fn snippets_read_sixty_days_of_forty_groups_in_little_memory() {
     let blobs = Blobs::simulated(&noon);
     let pipeline = Pipeline::from_files(&blobs, &lake);
     let date = noon.generated_time.date_naive().to_string();
-    for reader in ["duckdb", "polars", "delta", "spark"] {
+    for reader in ["duckdb", "polars", "delta", "spark", "spark-files"] {
         let rows = |selection: &[&str]| rows_by(reader, &pipeline, selection);
         assert_eq!(rows(&[]), 59 * 120 + 130, "{reader}");
         assert_eq!(rows(&["--date", &date]), 130, "{reader}");
         assert_eq!(rows(&["--snapshot", &id(&day)]), 120, "{reader}");
     }
+}
+
+/// Opens the table, waits for a line, and only then reads the rows.
+const OPEN_READER: &str = "\
+import sys
+from deltalake import DeltaTable
+table = DeltaTable(sys.argv[1])
+files = table.to_pyarrow_dataset()
+print('opened', flush=True)
+sys.stdin.readline()
+print(files.count_rows(), table.metadata().configuration['delta.deletedFileRetentionDuration'])
+";
+
+#[test]
+fn a_query_under_way_reads_on_after_a_replacement() {
+    let lake = Lake::on_disk();
+    let (morning, noon) = (small(30), later(&small(33), 2, 33));
+    let run = |options: &SnapshotOptions| {
+        let blobs = Blobs::simulated(options);
+        let pipeline = Pipeline::from_files(&blobs, &lake);
+        pipeline.replace("retire_after = \"0s\"\n", "");
+        pipeline.run();
+    };
+    run(&morning);
+    let mut reader = Command::new(tool("readers/bin/python3"));
+    reader.args(["-c", OPEN_READER]);
+    reader.arg(lake.on_this_machine().table());
+    reader.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut reader = reader.spawn().unwrap();
+    let mut told = BufReader::new(reader.stdout.take().unwrap()).lines();
+    assert_eq!(told.next().unwrap().unwrap(), "opened");
+    run(&noon);
+    reader.stdin.take().unwrap().write_all(b"read\n").unwrap();
+    assert_eq!(told.next().unwrap().unwrap(), "30 interval 3600 seconds");
+    assert!(reader.wait().unwrap().success());
+    let followed = [LOG_READERS, MANIFEST_READERS];
+    readers_count(&lake, &followed, &[(&noon, 33)], "the replacement");
+}
+
+#[test]
+fn a_table_without_a_log_keeps_nothing_that_a_glob_would_count_twice() {
+    let lake = Lake::on_disk();
+    let (morning, noon) = (small(30), later(&small(33), 2, 33));
+    for options in [&morning, &noon] {
+        let blobs = Blobs::simulated(options);
+        let pipeline = Pipeline::from_files(&blobs, &lake);
+        pipeline.replace("retire_after = \"0s\"\n", "");
+        pipeline.run_with(&["--set", "lake.format=parquet"]);
+    }
+    let readers = [MANIFEST_READERS, GLOB_READERS];
+    readers_count(&lake, &readers, &[(&noon, 33)], "the replacement");
 }
 
 #[test]
@@ -203,14 +252,16 @@ fn a_snippet_reads_exactly_its_snapshot_or_says_that_it_cannot() {
     fs::remove_file(log.join("00000000000000000000.json")).unwrap();
     for (options, rows) in retired {
         let snapshot = id(options);
-        for reader in ["duckdb", "polars"] {
+        for reader in ["duckdb", "polars", "spark-files"] {
             let read = rows_by(reader, &pipeline, &["--snapshot", &snapshot]);
             assert_eq!(read, rows, "{reader}");
         }
-        let arguments = ["delta", "pipeline.toml", "--snapshot", &snapshot];
-        let ran = pipeline.plain("snippet", &arguments).exits_with(1);
-        ran.says(&["no longer has snapshot", &snapshot, "snippet duckdb"]);
-        assert_eq!(ran.stdout, "");
+        for reader in ["delta", "spark"] {
+            let arguments = [reader, "pipeline.toml", "--snapshot", &snapshot];
+            let ran = pipeline.plain("snippet", &arguments).exits_with(1);
+            ran.says(&["no longer has snapshot", &snapshot, "snippet duckdb"]);
+            assert_eq!(ran.stdout, "");
+        }
     }
     // The current one of the day is read through the checkpoint.
     let current = rows_by("delta", &pipeline, &["--snapshot", &id(&evening)]);
@@ -255,13 +306,13 @@ fn snippets_are_right_whatever_lake_and_dataset_are_called() {
     rows_in_a_lake_named(
         "it's{an}[odd]*?\"name\" \\",
         &[
-            ("spark", &[]),
-            ("spark", &day),
-            ("spark", &one),
+            ("spark-files", &[]),
+            ("spark-files", &day),
+            ("spark-files", &one),
             ("polars", &one),
         ],
     );
-    // deltalake and Polars' `scan_delta` open no such folders.
+    // deltalake, Sail and Polars' `scan_delta` open no such folders.
     rows_in_a_lake_named(
         "it's*one",
         &[
@@ -280,7 +331,7 @@ fn snippets_hold_no_secret() {
     let blobs = Blobs::simulated(&small(20));
     let pipeline = Pipeline::from_files(&blobs, &lake);
     pipeline.run();
-    for reader in ["duckdb", "spark", "polars", "delta"] {
+    for reader in ["duckdb", "spark", "spark-files", "polars", "delta"] {
         let code = pipeline
             .plain("snippet", &[reader, "pipeline.toml"])
             .exits_with(0)

@@ -8,7 +8,7 @@ use simulator::SnapshotOptions;
 
 use crate::harness::blobs::Blobs;
 use crate::harness::program;
-use crate::harness::{tool, workspace};
+use crate::harness::{readers, workspace};
 
 const DEVICES: u32 = 400;
 
@@ -43,7 +43,7 @@ fn succeeds(command: &mut Command, what: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Replaces the demo's snapshot by a later one of its day, whose files stay for an hour.
+/// Replaces the demo's snapshot by a later one of its day, whose files stay for an hour if nobody says otherwise.
 fn replace_the_day(folder: &Path) {
     let first = SnapshotOptions::default();
     let blobs = Blobs::simulated(&SnapshotOptions {
@@ -52,7 +52,7 @@ fn replace_the_day(folder: &Path) {
         ..first
     });
     let pipeline = format!(
-        "dataset = \"info_gathering\"\n[source]\nfiles = {:?}\n[lake]\nroot = \"demo-lake\"\nretire_after = \"1h\"\n",
+        "dataset = \"info_gathering\"\n[source]\nfiles = {:?}\n[lake]\nroot = \"demo-lake\"\n",
         blobs.pattern()
     );
     std::fs::write(folder.join("pipeline.toml"), pipeline).unwrap();
@@ -78,8 +78,11 @@ fn the_queries_run_as_written_after_the_demo() {
             .iter()
             .find(|(word, _)| block.contains(word))
             .unwrap();
-        let mut python = Command::new(tool("readers/bin/python3"));
-        let python = python.args(["-c", &format!("{block}\n{count}")]);
+        let reader = match block.contains("format(\"delta\")") {
+            true => "spark",
+            false => "python",
+        };
+        let mut python = readers::python_for(reader, &format!("{block}\n{count}"));
         let told = succeeds(python.current_dir(folder.path()), block);
         assert!(told.lines().count() > 3, "{block}\n{told}");
         assert!(

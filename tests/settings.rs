@@ -41,7 +41,7 @@ fn a_key_that_was_a_setting_once_is_refused_with_its_line() {
         "[gate]",
         "[work]\nbatch_rows = 64\n[gate]",
         &[
-            "pipeline.toml:13:1: `work.batch_rows` is no longer a setting",
+            "pipeline.toml:14:1: `work.batch_rows` is no longer a setting",
             "the program chooses it",
         ],
     );

@@ -61,8 +61,9 @@ impl<'a> Pipeline<'a> {
     }
 
     fn of(source: &str, lake: &'a Lake, mut environment: Vec<(String, String)>) -> Self {
+        // What was replaced goes at once, so that readers of the folder see what those of the log see.
         let mut text = format!(
-            "dataset = \"info_gathering\"\n\n{source}\n[lake]\nroot = \"{}\"\nformat = \"delta\"\n",
+            "dataset = \"info_gathering\"\n\n{source}\n[lake]\nroot = \"{}\"\nformat = \"delta\"\nretire_after = \"0s\"\n",
             lake.root()
         );
         if lake.single_writer() {

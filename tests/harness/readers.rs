@@ -45,6 +45,24 @@ pub(crate) struct Pruned {
     pub(crate) partition_filters: Option<String>,
 }
 
+/// Most bytes of data that the process may have of a reader whose own limit is higher.
+const READER_BYTES: u64 = 3 << 30;
+
+/// A process that runs code for the reader of that name, as `snippet` knows it. Spark is Sail where it reads a Delta log: Delta Lake's
+/// package for PySpark is in no registry that Python's tools reach.
+pub(crate) fn python_for(reader: &str, code: &str) -> Command {
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--data={READER_BYTES}"));
+    if reader == "spark" {
+        command.arg(tool("sail/bin/python3"));
+        command.arg(workspace().join("tests/readers/sail.py"));
+    } else {
+        command.arg(tool("readers/bin/python3")).arg("-c");
+    }
+    command.arg(code).env("SPARK_LOCAL_IP", "127.0.0.1");
+    command
+}
+
 impl Reader {
     fn script(self) -> &'static str {
         match self {

@@ -371,8 +371,10 @@ pub(crate) enum SnippetReader {
     /// SQL for DuckDB.
     #[value(name = "duckdb")]
     DuckDb,
-    /// Python for Spark.
+    /// Python for Spark with Delta Lake, as in Databricks and Fabric.
     Spark,
+    /// Python for Spark without Delta Lake.
+    SparkFiles,
     /// Python for Polars.
     Polars,
     /// Python for the deltalake package.

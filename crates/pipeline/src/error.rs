@@ -318,7 +318,7 @@ impl PipelineError {
                 "use another reader, or set lake.format = \"delta\": the next run gives the table a log"
             }
             Self::NotInDeltaLog { .. } => {
-                "use `defender-lake snippet duckdb`, `spark` or `polars`: they read the snapshot's own files"
+                "use `defender-lake snippet duckdb`, `spark-files` or `polars`: they read the snapshot's own files"
             }
             Self::NoSuchDate { .. } | Self::NotKept { .. } => {
                 "`defender-lake snapshots` lists what there is; lake.retire_after says how long replaced snapshots are kept"

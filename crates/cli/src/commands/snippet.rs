@@ -13,6 +13,7 @@ pub(super) async fn run(arguments: &SnippetArguments) -> Result<ExitCode, Failur
     let reader = match arguments.reader {
         SnippetReader::DuckDb => Reader::DuckDb,
         SnippetReader::Spark => Reader::Spark,
+        SnippetReader::SparkFiles => Reader::SparkFiles,
         SnippetReader::Polars => Reader::Polars,
         SnippetReader::Delta => Reader::Delta,
     };

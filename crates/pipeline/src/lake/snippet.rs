@@ -2,9 +2,12 @@
 //!
 //! | reader | whole table and date | snapshot |
 //! |---|---|---|
-//! | DuckDB, Spark | the files that the manifests list, looked up when the code runs | the files of its manifest |
+//! | DuckDB, Spark without Delta Lake | the files that the manifests list, looked up when the code runs | the files of its manifest |
 //! | Polars | the Delta log; without one, the files that the manifests list now | the files of its manifest |
-//! | deltalake | the Delta log | the Delta log at a version that has exactly the files of its manifest, or an error |
+//! | Spark, deltalake | the Delta log | the Delta log at a version that has exactly the files of its manifest, or an error |
+//!
+//! Databricks and Fabric refuse to read the files of a folder that has a Delta log. A table without one has code for Spark without
+//! Delta Lake, and none for deltalake.
 //!
 //! Names in the code are always the same ones, and every value from the lake or the settings is a literal of its language.
 //! Secrets are never printed: code takes them from the environment variables that it names.
@@ -25,8 +28,10 @@ use crate::settings::Settings;
 pub enum Reader {
     /// SQL for DuckDB.
     DuckDb,
-    /// Python for Spark.
+    /// Python for Spark with Delta Lake.
     Spark,
+    /// Python for Spark without it.
+    SparkFiles,
     /// Python for Polars.
     Polars,
     /// Python for the `deltalake` package.
@@ -72,7 +77,7 @@ const FROM_ENVIRONMENT: &[(&str, &str)] = &[
 /// # Errors
 /// [`PipelineError::NotPublished`] for a snapshot that the lake does not hold, [`PipelineError::NothingPublished`] for an
 /// empty lake, [`PipelineError::NothingToRead`] where there is no row, [`PipelineError::NoDeltaLog`] for the `deltalake` package
-/// and a table without a log, [`PipelineError::NotInDeltaLog`] for it and a snapshot that the log no longer has.
+/// and a table without a log, [`PipelineError::NotInDeltaLog`] where the log is read and no longer has the snapshot.
 pub async fn snippet(
     resources: &Resources,
     settings: &Settings,
@@ -85,6 +90,10 @@ pub async fn snippet(
         let dataset = dataset.clone();
         return Err(PipelineError::NoDeltaLog { dataset });
     }
+    let reader = match reader {
+        Reader::Spark if settings.lake.format == TableFormat::Parquet => Reader::SparkFiles,
+        reader => reader,
+    };
     let latest = Latest::read(&lake, dataset).await?;
     let chosen = chosen(dataset, &latest, selection)?;
     let place = Place::of(settings, &lake);
@@ -95,9 +104,9 @@ pub async fn snippet(
         let files = files(dataset, &manifests)?;
         return Ok(match reader {
             Reader::DuckDb => duckdb(dataset, &place, selection, &chosen),
-            Reader::Spark => spark(dataset, &place, selection, &chosen),
+            Reader::SparkFiles => spark_files(dataset, &place, selection, &chosen),
             Reader::Polars => polars_files(&place, &files),
-            Reader::Delta => {
+            Reader::Spark | Reader::Delta => {
                 let version = match manifests.first() {
                     Some(manifest) => writer::log_version(&lake, manifest).await?,
                     None => None,
@@ -106,13 +115,18 @@ pub async fn snippet(
                     dataset: dataset.clone(),
                     snapshot: snapshot.clone(),
                 })?;
-                deltalake(dataset, &place, Some(version), &filter)
+                let code = match reader {
+                    Reader::Spark => spark_delta,
+                    _ => deltalake,
+                };
+                code(dataset, &place, Some(version), &filter)
             }
         });
     }
     Ok(match reader {
         Reader::DuckDb => duckdb(dataset, &place, selection, &chosen),
-        Reader::Spark => spark(dataset, &place, selection, &chosen),
+        Reader::Spark => spark_delta(dataset, &place, None, &filter),
+        Reader::SparkFiles => spark_files(dataset, &place, selection, &chosen),
         Reader::Polars if !has_log => {
             let manifests = manifests(&lake, &chosen).await?;
             polars_files(&place, &files(dataset, &manifests)?)
@@ -380,12 +394,8 @@ fn duckdb(
     code + "SELECT * FROM read_parquet(getvariable('files'), hive_partitioning = true, union_by_name = true);\n"
 }
 
-fn spark(
-    dataset: &str,
-    place: &Place,
-    selection: &Selection,
-    chosen: &[CurrentSnapshot],
-) -> String {
+/// Code that makes a session for the lake, and the lake's root as Hadoop names it.
+fn spark_session(place: &Place) -> (String, String) {
     let mut settings = String::new();
     let root = match place.kind {
         Kind::Disk => place.root.clone(),
@@ -404,6 +414,42 @@ fn spark(
         }
         Kind::Azure => azure_for_hadoop(place),
     };
+    let session = format!(
+        "spark = (\n    SparkSession.builder\n    {settings}.config(\"spark.sql.session.timeZone\", \"UTC\")\n    .getOrCreate()\n)\n"
+    );
+    (session, root)
+}
+
+fn spark_delta(
+    dataset: &str,
+    place: &Place,
+    version: Option<u64>,
+    filter: &[(&'static str, String)],
+) -> String {
+    let (session, root) = spark_session(place);
+    let version = version.map_or(String::new(), |version| {
+        format!(".option(\"versionAsOf\", {version})")
+    });
+    let mut code = format!(
+        "from pyspark.sql import SparkSession\n\n\
+         # Needs Delta Lake, which Databricks and Fabric have. For Spark without it: defender-lake snippet spark-files\n\
+         {session}\ntable = spark.read.format(\"delta\"){version}.load({})\n",
+        quoted(&format!("{root}/{}", layout::table(dataset))),
+    );
+    for (column, value) in filter {
+        let condition = quoted(&format!("{column} = {}", sql(value)));
+        let _ = writeln!(code, "table = table.where({condition})");
+    }
+    code + "table.show()\n"
+}
+
+fn spark_files(
+    dataset: &str,
+    place: &Place,
+    selection: &Selection,
+    chosen: &[CurrentSnapshot],
+) -> String {
+    let (session, root) = spark_session(place);
     let path = |path: &str| quoted(&format!("/{path}"));
     let manifests = match (selection, chosen) {
         (Selection::Snapshot(_), [only]) => {
@@ -428,8 +474,7 @@ fn spark(
     };
     format!(
         "from pyspark.sql import SparkSession\n\n\
-         spark = (\n    SparkSession.builder\n    {settings}.config(\"spark.sql.session.timeZone\", \"UTC\")\n    .getOrCreate()\n)\n\n\
-         root = {}\n{manifests}\
+         {session}\nroot = {}\n{manifests}\
          listed = spark.read.schema(\"files array<struct<path: string>>\").json(manifests, multiLine=True)\n\
          listed = listed.selectExpr(\"inline(files)\")\n\
          files = [root + \"/\" + row.path for row in listed.select(\"path\").collect()]\n\

@@ -158,6 +158,7 @@ async fn write(
     let earlier_files = earlier.iter().flat_map(|manifest| &manifest.files);
     let entry = LogEntry {
         columns: request.columns(),
+        retire_after: table.settings.retire_after,
         add: earlier_files.chain(entry.add).collect(),
         remove: entry.remove.into_iter().collect(),
         transaction: entry.transaction,

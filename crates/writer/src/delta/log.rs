@@ -34,6 +34,10 @@ const CHECKPOINT_INTERVAL: u64 = 10;
 /// The table property that names the columns with statistics. Without it readers take the first 32 to have some: deltalake 1.6.6 then
 /// finds no row where it filters by one that has none.
 const STATISTICS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
+/// The table property that says how long other programs are to keep removed files: their VACUUM then leaves what `lake.retire_after` keeps.
+const REMOVED_FILES_KEPT: &str = "delta.deletedFileRetentionDuration";
+/// The least of it: their VACUUM would also delete files that a commit under way has completed and its entry does not list yet.
+const LEAST_KEPT: Duration = Duration::from_secs(60 * 60);
 /// How long entries that a checkpoint covers are kept, unless the table says otherwise.
 const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Where the table is as Delta's kernel sees it: at the root of a store of its own.
@@ -100,6 +104,8 @@ struct FoundFiles {
 pub(crate) struct LogEntry<'a> {
     /// Whose columns the added files have. `None`: columns that the table has already.
     pub(crate) columns: Option<&'a Dataset>,
+    /// How long the files of a replaced snapshot are kept.
+    pub(crate) retire_after: Duration,
     /// Files to add.
     pub(crate) add: Vec<&'a DataFile>,
     /// Snapshots whose files to remove.
@@ -355,7 +361,9 @@ impl DeltaLog {
     ) -> Result<ConditionalPut> {
         self.check_may_write(state, &entry)?;
         let declared = match entry.columns {
-            Some(columns) => self.declaration(state, columns, entry.committed_at)?,
+            Some(columns) => {
+                self.declaration(state, columns, entry.retire_after, entry.committed_at)?
+            }
             None => None,
         };
         let added = entry.add.iter().map(|file| {
@@ -415,7 +423,7 @@ impl DeltaLog {
     /// # Errors
     /// [`Error::ColumnType`].
     pub(crate) fn check_columns(&self, state: &LogState, dataset: &Dataset) -> Result<()> {
-        self.declaration(state, dataset, DateTime::UNIX_EPOCH)
+        self.declaration(state, dataset, Duration::ZERO, DateTime::UNIX_EPOCH)
             .map(drop)
     }
 
@@ -563,11 +571,12 @@ impl DeltaLog {
         Ok(())
     }
 
-    /// Protocol and columns of a new table, or the columns of one that gets more. `None`: it has all of them.
+    /// Protocol, columns and properties of a new table, or those of one that gets more. `None`: it has all of them.
     fn declaration(
         &self,
         state: &LogState,
         columns: &Dataset,
+        retire_after: Duration,
         now: DateTime<Utc>,
     ) -> Result<Option<Declared>> {
         let malformed = |error: serde_json::Error| self.malformed(&error);
@@ -585,6 +594,7 @@ impl DeltaLog {
                 "configuration": {
                     "delta.checkpointInterval": CHECKPOINT_INTERVAL.to_string(),
                     STATISTICS_COLUMNS: schema::statistics_columns(columns),
+                    REMOVED_FILES_KEPT: removed_files_kept(&Value::Null, retire_after),
                 },
                 "createdTime": now.timestamp_millis(),
             });
@@ -600,13 +610,20 @@ impl DeltaLog {
         let current = declared["fields"].as_array().cloned().unwrap_or_default();
         let fields = schema::evolved(columns, &current, wanted)?;
         let of_statistics = Value::from(schema::statistics_columns(columns));
-        if fields.is_none() && metadata["configuration"][STATISTICS_COLUMNS] == of_statistics {
+        let kept = removed_files_kept(&metadata["configuration"][REMOVED_FILES_KEPT], retire_after);
+        if fields.is_none()
+            && kept.is_none()
+            && metadata["configuration"][STATISTICS_COLUMNS] == of_statistics
+        {
             return Ok(None);
         }
         if let Some(fields) = fields {
             metadata["schemaString"] = schema(fields).into();
         }
         metadata["configuration"][STATISTICS_COLUMNS] = of_statistics;
+        if let Some(kept) = kept {
+            metadata["configuration"][REMOVED_FILES_KEPT] = kept.into();
+        }
         Ok(Some(Declared {
             protocol: table.protocol.clone(),
             metadata: serde_json::from_value(metadata).map_err(malformed)?,
@@ -717,6 +734,18 @@ fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Value {
         info[name] = value.clone();
     }
     json!({"commitInfo": info})
+}
+
+/// What a table is to declare of the files that are removed from it. `None`: what it declares stays, since it is as long, or not in
+/// this program's form. It is never shortened: a file may have been promised for longer.
+fn removed_files_kept(declared: &Value, retire_after: Duration) -> Option<String> {
+    let wanted = retire_after.max(LEAST_KEPT).as_secs();
+    let is_kept = declared.as_str().is_some_and(|declared| {
+        let seconds = declared.strip_prefix("interval ");
+        let seconds = seconds.and_then(|rest| rest.strip_suffix(" seconds")?.parse().ok());
+        seconds.is_none_or(|seconds: u64| seconds >= wanted)
+    });
+    (!is_kept).then(|| format!("interval {wanted} seconds"))
 }
 
 /// The version in the name of a file of the log, and how the name goes on: `.json`, `.checkpoint.parquet`.

@@ -24,6 +24,7 @@ fn entry<'a>(
 ) -> LogEntry<'a> {
     LogEntry {
         columns: Some(columns),
+        retire_after: Duration::ZERO,
         add: add.files.iter().collect(),
         remove,
         transaction: Some(("app".to_owned(), transaction)),
@@ -203,7 +204,30 @@ async fn a_table_of_an_earlier_version_gets_its_statistics_columns() {
     let metadata = log.in_json(&state.table.unwrap().metadata).unwrap();
     let mut expected = theirs;
     expected[STATISTICS_COLUMNS] = json!("device_id,count,seen_time,birthday,generated_time");
+    expected[REMOVED_FILES_KEPT] = json!("interval 3600 seconds");
     assert_eq!(metadata["configuration"], expected);
+}
+
+#[test]
+fn how_long_removed_files_are_kept_is_declared_and_never_shortened() {
+    const HOUR: u64 = 60 * 60;
+    for (declared, retire_after, expected) in [
+        (None, 0, Some(HOUR)),
+        (None, 2 * HOUR, Some(2 * HOUR)),
+        (Some("interval 3600 seconds"), 2 * HOUR, Some(2 * HOUR)),
+        (Some("interval 7200 seconds"), HOUR, None),
+        (Some("interval 3600 seconds"), 0, None),
+        // Not in this program's form: somebody else's word.
+        (Some("interval 1 week"), 2 * HOUR, None),
+    ] {
+        let declared = declared.map(Value::from).unwrap_or_default();
+        let expected = expected.map(|seconds| format!("interval {seconds} seconds"));
+        assert_eq!(
+            removed_files_kept(&declared, Duration::from_secs(retire_after)),
+            expected,
+            "{declared} {retire_after}"
+        );
+    }
 }
 
 #[tokio::test]
