@@ -92,7 +92,7 @@ fn rollbacks_that_die(lake: &Lake, next: &[&str]) {
             };
             assert_eq!(seen(&poller), BTreeSet::from([back.2]), "after {words}");
             is_tidy(&back.0, &KEEPING, &words);
-            back.0.command("verify", &[]).exits_with(0);
+            back.0.command("verify", &["--all"]).exits_with(0);
             (back, current) = (current, back);
         }
     }
@@ -166,7 +166,7 @@ fn replays_that_die(lake: &Lake, next: &[&[&str]]) {
             let left = pipeline.plain("quarantine", &show).exits_with(0).stdout;
             assert_eq!(left.lines().count(), 1, "after {words}: {left}");
             assert!(left.contains("\"raw\":\"none\""), "{left}");
-            pipeline.command("verify", &[]).exits_with(0);
+            pipeline.command("verify", &["--all"]).exits_with(0);
         }
     }
 }

@@ -15,6 +15,15 @@ use crate::harness::readers::Reader::DuckDb;
 use crate::harness::truth::Truth;
 use crate::harness::{tool, workspace};
 
+fn of(devices: u32) -> SnapshotOptions {
+    SnapshotOptions {
+        devices,
+        groups: 2,
+        blobs: 2,
+        ..SnapshotOptions::default()
+    }
+}
+
 fn on_nothing(arguments: &[&str]) -> Ran {
     defender_lake(tempfile::tempdir().unwrap().path(), &[], arguments)
 }
@@ -56,6 +65,57 @@ fn plan_says_what_would_be_written_and_writes_nothing() {
 }
 
 #[test]
+fn a_lake_that_is_not_there_is_an_error_for_whoever_reads_it() {
+    let (lake, blobs) = (Lake::on_disk(), Blobs::simulated(&of(20)));
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.run();
+    let mistyped = pipeline.folder().join("lak");
+    let root = format!("lake.root={}", mistyped.to_str().unwrap());
+    let snapshot = "20260503T100100Z-47d41a0c";
+    for arguments in [
+        &["snapshots", "pipeline.toml"][..],
+        &["verify", "pipeline.toml"],
+        &["vacuum", "pipeline.toml", "--apply"],
+        &["rollback", "pipeline.toml", "--to", snapshot],
+        &["snippet", "duckdb", "pipeline.toml"],
+        &["quarantine", "list", "pipeline.toml"],
+        &["quarantine", "show", "pipeline.toml"],
+        &["quarantine", "replay", "pipeline.toml"],
+    ] {
+        let (command, rest) = arguments.split_first().unwrap();
+        let rest = [rest, &["--set", &root]].concat();
+        let ran = pipeline.plain(command, &rest).exits_with(1);
+        ran.says(&["nothing of `info_gathering`", "/lak", "lake.root"]);
+        assert_eq!(ran.stdout, "");
+        assert!(!mistyped.exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn verify_reads_the_latest_snapshot_or_all() {
+    let lake = Lake::on_disk();
+    let days = [of(20), of(20).next_day()];
+    for day in &days {
+        Pipeline::from_files(&Blobs::simulated(day), &lake).run();
+    }
+    let blobs = Blobs::none();
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let read = |arguments: &[&str]| {
+        let arguments = [arguments, &["--json"]].concat();
+        let told = pipeline.command("verify", &arguments).exits_with(0).json();
+        let snapshots = told["snapshots"].as_array().unwrap().clone();
+        let ids = snapshots
+            .iter()
+            .map(|read| read["snapshot"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let [first, second] = ["20260503T100100Z-47d41a0c", "20260504T100100Z-47d41a0c"];
+    assert_eq!(read(&[]), [second]);
+    assert_eq!(read(&["--all"]), [first, second]);
+    assert_eq!(read(&["--snapshot", first]), [first]);
+}
+
+#[test]
 fn verify_finds_one_flipped_byte_or_a_missing_file() {
     let odd = SnapshotOptions {
         devices: 300,
@@ -65,7 +125,7 @@ fn verify_finds_one_flipped_byte_or_a_missing_file() {
     let (blobs, lake) = (Blobs::simulated(&odd), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);
     pipeline.run();
-    pipeline.command("verify", &[]).exits_with(0);
+    pipeline.command("verify", &["--all"]).exits_with(0);
     pipeline
         .command("verify", &["--snapshot", "20260503T100100Z-47d41a0c"])
         .exits_with(0);
@@ -76,15 +136,15 @@ fn verify_finds_one_flipped_byte_or_a_missing_file() {
     let mut flipped = bytes.clone();
     flipped[bytes.len() / 2] ^= 1;
     fs::write(&file, flipped).unwrap();
-    let ran = pipeline.command("verify", &[]).exits_with(1);
+    let ran = pipeline.command("verify", &["--all"]).exits_with(1);
     assert!(format!("{}{}", ran.stdout, ran.stderr).contains(&path));
 
     fs::remove_file(&file).unwrap();
-    let ran = pipeline.command("verify", &[]).exits_with(1);
+    let ran = pipeline.command("verify", &["--all"]).exits_with(1);
     assert!(format!("{}{}", ran.stdout, ran.stderr).contains(&path));
 
     fs::write(&file, bytes).unwrap();
-    pipeline.command("verify", &[]).exits_with(0);
+    pipeline.command("verify", &["--all"]).exits_with(0);
 }
 
 #[test]

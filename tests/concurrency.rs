@@ -94,7 +94,7 @@ fn twenty_at_once(lake: &Lake) {
     for answer in poller.next_answers() {
         assert_eq!(answer.rows.as_ref(), Ok(&expected), "{answer:?}");
     }
-    pipelines[0].command("verify", &[]).exits_with(0);
+    pipelines[0].command("verify", &["--all"]).exits_with(0);
 }
 
 #[test]

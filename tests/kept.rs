@@ -422,7 +422,7 @@ fn keeps_and_goes_back(lake: &Lake) {
     pipeline.command("vacuum", &["--apply"]).exits_with(0);
     assert_eq!(state_of(&noon), None);
     every_reader_counts(lake, &[(&morning, 30), (&past, 20)], "rollback and vacuum");
-    pipeline.command("verify", &[]).exits_with(0);
+    pipeline.command("verify", &["--all"]).exits_with(0);
     let gone = id(&noon);
     pipeline
         .command("rollback", &["--to", &gone])

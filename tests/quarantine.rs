@@ -165,10 +165,6 @@ fn corrected_records_come_back_exactly_once_in_azure() {
 fn quarantined_records_are_listed_and_shown_with_their_origin() {
     let (blobs, lake) = (blobs(), Lake::on_disk());
     let pipeline = Pipeline::from_files(&blobs, &lake);
-    assert_eq!(
-        quarantine(&pipeline, "list", &[]).trim(),
-        "nothing is quarantined"
-    );
     pipeline.run();
 
     let text = quarantine(&pipeline, "list", &[]);

@@ -11,18 +11,28 @@ use crate::harness::program;
 use crate::harness::{readers, workspace};
 
 const DEVICES: u32 = 400;
+const DAYS: u32 = 60;
+/// Of each day after the first.
+const DEVICES_LATER: u32 = 120;
+const DEVICES_OF_ALL_DAYS: u32 = DEVICES + (DAYS - 1) * DEVICES_LATER;
 
-/// What counts the rows of a block's `devices`, by a word of the block.
-const COUNTS: [(&str, &str); 3] = [
+/// What counts the rows of a block's `devices`, by a word of the block, and how many there are.
+const COUNTS: [(&str, &str, u32); 3] = [
     (
         "import duckdb",
         "print('rows', duckdb.sql('SELECT count(*) FROM devices').fetchall()[0][0])",
+        DEVICES,
     ),
     (
         "import polars",
         "print('rows', devices.select(pl.len()).collect().item())",
+        DEVICES,
     ),
-    ("from pyspark", "print('rows', devices.count())"),
+    (
+        "from pyspark",
+        "print('rows', devices.count())",
+        DEVICES_OF_ALL_DAYS,
+    ),
 ];
 
 /// The README's blocks of Python, in order.
@@ -43,22 +53,17 @@ fn succeeds(command: &mut Command, what: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Replaces the demo's snapshot by a later one of its day, whose files stay for an hour if nobody says otherwise.
-fn replace_the_day(folder: &Path) {
-    let first = SnapshotOptions::default();
-    let blobs = Blobs::simulated(&SnapshotOptions {
-        devices: DEVICES,
-        generated_time: first.generated_time + TimeDelta::hours(6),
-        ..first
-    });
+/// Publishes a snapshot into the demo's lake, as a pipeline that sets nothing else.
+fn publish(folder: &Path, options: &SnapshotOptions) {
+    let blobs = Blobs::simulated(options);
     let pipeline = format!(
-        "dataset = \"info_gathering\"\n[source]\nfiles = {:?}\n[lake]\nroot = \"demo-lake\"\n",
+        "dataset = \"info_gathering\"\n[source]\nfiles = {:?}\n[lake]\nroot = \"demo-lake\"\n[gate]\nmin_rows_ratio = 0.0\n",
         blobs.pattern()
     );
     std::fs::write(folder.join("pipeline.toml"), pipeline).unwrap();
     let mut run = Command::new(program::binary());
     let run = run.args(["run", "pipeline.toml"]).current_dir(folder);
-    succeeds(run, "the later snapshot");
+    succeeds(run, "a later snapshot");
 }
 
 #[test]
@@ -68,15 +73,30 @@ fn the_queries_run_as_written_after_the_demo() {
     let devices = DEVICES.to_string();
     demo.args(["demo", "--devices", &devices, "--lake", "demo-lake"]);
     succeeds(demo.current_dir(folder.path()), "the demo");
-    replace_the_day(folder.path());
+    // The demo's snapshot is replaced, and its files stay for an hour; then come the days of two months.
+    let first = SnapshotOptions::default();
+    let later = |time: TimeDelta, devices: u32| SnapshotOptions {
+        devices,
+        groups: 40,
+        blobs: 40,
+        generated_time: first.generated_time + time,
+        ..first.clone()
+    };
+    publish(folder.path(), &later(TimeDelta::hours(6), DEVICES));
+    for day in 1..DAYS {
+        publish(
+            folder.path(),
+            &later(TimeDelta::days(day.into()), DEVICES_LATER),
+        );
+    }
 
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
     let blocks = python_blocks(&readme);
     assert_eq!(blocks.len(), COUNTS.len());
     for block in blocks {
-        let (_, count) = COUNTS
+        let (_, count, rows) = COUNTS
             .iter()
-            .find(|(word, _)| block.contains(word))
+            .find(|(word, ..)| block.contains(word))
             .unwrap();
         let reader = match block.contains("format(\"delta\")") {
             true => "spark",
@@ -85,9 +105,6 @@ fn the_queries_run_as_written_after_the_demo() {
         let mut python = readers::python_for(reader, &format!("{block}\n{count}"));
         let told = succeeds(python.current_dir(folder.path()), block);
         assert!(told.lines().count() > 3, "{block}\n{told}");
-        assert!(
-            told.contains(&format!("rows {DEVICES}\n")),
-            "{block}\n{told}"
-        );
+        assert!(told.contains(&format!("rows {rows}\n")), "{block}\n{told}");
     }
 }

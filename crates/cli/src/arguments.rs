@@ -123,11 +123,12 @@ pub(crate) enum Command {
         ("The whole plan", "defender-lake plan pipelines/info_gathering.toml --json"),
     ]))]
     Plan(PlanArguments),
-    /// Read every published file back and check it against the manifest
+    /// Read published files back and check them against the manifest
     ///
     /// Checks rows, checksums, schema, partitions and the uniqueness of the key. Ends with 1 if anything differs.
     #[command(after_help = examples(&[
         ("The latest snapshot", "defender-lake verify pipelines/info_gathering.toml"),
+        ("All of them", "defender-lake verify pipelines/info_gathering.toml --all"),
         ("An earlier one", "defender-lake verify pipelines/info_gathering.toml --snapshot 20220726T100100Z-47d41a0c"),
     ]))]
     Verify(VerifyArguments),
@@ -331,9 +332,12 @@ pub(crate) struct PlanArguments {
 pub(crate) struct VerifyArguments {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArguments,
-    /// The snapshot [default: the latest]
+    /// The snapshot [default: the latest of each organisation]
     #[arg(long, value_name = "ID")]
     pub(crate) snapshot: Option<SnapshotId>,
+    /// All current snapshots
+    #[arg(long, conflicts_with = "snapshot")]
+    pub(crate) all: bool,
     /// Print the result as JSON, alone on standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -111,6 +111,14 @@ pub enum PipelineError {
         /// Name of the dataset.
         dataset: String,
     },
+    /// There is nothing of the dataset where the lake is said to be.
+    #[error("there is nothing of `{dataset}` in {lake}")]
+    NothingHere {
+        /// Name of the dataset.
+        dataset: String,
+        /// Where the lake is said to be.
+        lake: String,
+    },
     /// The lake has no snapshot of that date.
     #[error("the lake has no snapshot of `{dataset}` of {date}")]
     NoSuchDate {
@@ -269,6 +277,7 @@ impl PipelineError {
             | Self::Refused(_)
             | Self::NotPublished { .. }
             | Self::NothingPublished { .. }
+            | Self::NothingHere { .. }
             | Self::NoSuchDate { .. }
             | Self::NotKept { .. }
             | Self::FilesGone { .. }
@@ -319,6 +328,9 @@ impl PipelineError {
             }
             Self::NotInDeltaLog { .. } => {
                 "use `defender-lake snippet duckdb`, `spark-files` or `polars`: they read the snapshot's own files"
+            }
+            Self::NothingHere { .. } => {
+                "check `dataset`, and `lake.root` from the folder in which you are; the first `defender-lake run` makes the lake"
             }
             Self::NoSuchDate { .. } | Self::NotKept { .. } => {
                 "`defender-lake snapshots` lists what there is; lake.retire_after says how long replaced snapshots are kept"

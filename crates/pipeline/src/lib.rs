@@ -28,7 +28,7 @@ mod fixtures;
 pub use error::PipelineError;
 pub use lake::history::{RolledBack, rollback, snapshots, vacuum};
 pub use lake::snippet;
-pub use lake::verify::{Verification, VerifiedSnapshot, verify};
+pub use lake::verify::{Verification, VerifiedSnapshot, Which, verify};
 pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
 pub use quarantine::browse::{Quarantine, QuarantinedSnapshot};
 pub use quarantine::replay::Replayed;

@@ -1,7 +1,7 @@
 //! `verify`: reads what is published back and compares it with the manifests.
 
 use indicatif::{BinaryBytes, HumanCount};
-use pipeline::{Resources, Verification, VerifiedSnapshot};
+use pipeline::{Resources, Verification, VerifiedSnapshot, Which};
 
 use crate::arguments::VerifyArguments;
 use crate::exit_code::ExitCode;
@@ -11,7 +11,12 @@ use crate::output;
 pub(super) async fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.pipeline)?;
     let resources = Resources::new(&settings.work);
-    let verification = pipeline::verify(&resources, &settings, arguments.snapshot.as_ref()).await?;
+    let which = match &arguments.snapshot {
+        Some(snapshot) => Which::One(snapshot.clone()),
+        None if arguments.all => Which::All,
+        None => Which::Latest,
+    };
+    let verification = pipeline::verify(&resources, &settings, &which).await?;
     if arguments.json {
         output::json(&verification)?;
     } else {

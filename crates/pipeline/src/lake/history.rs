@@ -5,6 +5,7 @@ use dataset::SnapshotId;
 use writer::{CurrentSnapshot, KeptSnapshot, RollbackOutcome, VacuumReport};
 
 use crate::error::PipelineError;
+use crate::lake::check_exists;
 use crate::resources::Resources;
 use crate::run::run_id::new_run_id;
 use crate::settings::Settings;
@@ -28,6 +29,7 @@ pub async fn snapshots(
     settings: &Settings,
 ) -> Result<Vec<KeptSnapshot>, PipelineError> {
     let lake = resources.lake(&settings.lake)?;
+    check_exists(&lake, &settings.dataset.name).await?;
     Ok(writer::snapshots(&settings.table(&lake)).await?)
 }
 
@@ -38,6 +40,7 @@ pub async fn vacuum(
     apply: bool,
 ) -> Result<VacuumReport, PipelineError> {
     let lake = resources.lake(&settings.lake)?;
+    check_exists(&lake, &settings.dataset.name).await?;
     Ok(writer::vacuum(&settings.table(&lake), apply).await?)
 }
 
@@ -48,6 +51,7 @@ pub async fn rollback(
     to: &SnapshotId,
 ) -> Result<RolledBack, PipelineError> {
     let lake = resources.lake(&settings.lake)?;
+    check_exists(&lake, &settings.dataset.name).await?;
     let run_id = new_run_id(Utc::now());
     let outcome = writer::rollback(&settings.table(&lake), to, &run_id).await?;
     match outcome {

@@ -20,6 +20,7 @@ use secrecy::ExposeSecret;
 use writer::{CurrentSnapshot, Lake, Latest, Manifest, TableFormat, layout};
 
 use crate::error::PipelineError;
+use crate::lake::check_exists;
 use crate::resources::Resources;
 use crate::settings::Settings;
 
@@ -94,6 +95,7 @@ pub async fn snippet(
         Reader::Spark if settings.lake.format == TableFormat::Parquet => Reader::SparkFiles,
         reader => reader,
     };
+    check_exists(&lake, dataset).await?;
     let latest = Latest::read(&lake, dataset).await?;
     let chosen = chosen(dataset, &latest, selection)?;
     let place = Place::of(settings, &lake);

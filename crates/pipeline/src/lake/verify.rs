@@ -1,10 +1,13 @@
 //! Proves what the lake holds: reads published snapshots back against their manifests.
 
-use dataset::SnapshotId;
+use std::collections::BTreeMap;
+
+use dataset::{OrgId, SnapshotId};
 use serde::Serialize;
-use writer::{Latest, Problem, Verifier};
+use writer::{CurrentSnapshot, Latest, Problem, Verifier};
 
 use crate::error::PipelineError;
+use crate::lake::check_exists;
 use crate::resources::Resources;
 use crate::settings::Settings;
 
@@ -41,27 +44,33 @@ impl Verification {
     }
 }
 
-/// Reads one published snapshot back, or all current ones.
+/// Which snapshots to read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The latest of each organisation.
+    Latest,
+    /// All current ones.
+    All,
+    /// One current one.
+    One(SnapshotId),
+}
+
+/// Reads published snapshots back.
 pub async fn verify(
     resources: &Resources,
     settings: &Settings,
-    only: Option<&SnapshotId>,
+    which: &Which,
 ) -> Result<Verification, PipelineError> {
     let dataset = &settings.dataset;
     let lake = resources.lake(&settings.lake)?;
+    check_exists(&lake, &dataset.name).await?;
     let latest = Latest::read(&lake, &dataset.name).await?;
-    let mut current: Vec<SnapshotId> = latest
-        .snapshots
-        .iter()
-        .map(|current| current.snapshot.clone())
-        .collect();
-    current.sort();
-    current.retain(|snapshot| only.is_none_or(|only| only == snapshot));
+    let current = chosen(latest.snapshots, which);
     if current.is_empty() {
         let dataset = dataset.name.clone();
-        return Err(match only.cloned() {
-            Some(snapshot) => PipelineError::NotPublished { dataset, snapshot },
-            None => PipelineError::NothingPublished { dataset },
+        return Err(match which.clone() {
+            Which::One(snapshot) => PipelineError::NotPublished { dataset, snapshot },
+            Which::Latest | Which::All => PipelineError::NothingPublished { dataset },
         });
     }
     let verifier = Verifier::open(&lake, dataset).await?;
@@ -84,4 +93,29 @@ pub async fn verify(
         dataset: dataset.name.clone(),
         snapshots,
     })
+}
+
+/// In the order of their ids, which is that of their times.
+fn chosen(mut current: Vec<CurrentSnapshot>, which: &Which) -> Vec<SnapshotId> {
+    current.sort_by(|a, b| a.snapshot.cmp(&b.snapshot));
+    let ids = |snapshots: Vec<CurrentSnapshot>| {
+        let ids = snapshots.into_iter().map(|current| current.snapshot);
+        ids.collect()
+    };
+    match which {
+        Which::All => ids(current),
+        Which::One(only) => {
+            current.retain(|current| current.snapshot == *only);
+            ids(current)
+        }
+        Which::Latest => {
+            let of_organisations: BTreeMap<OrgId, CurrentSnapshot> = current
+                .into_iter()
+                .map(|current| (current.org_id.clone(), current))
+                .collect();
+            let mut latest = ids(of_organisations.into_values().collect());
+            latest.sort();
+            latest
+        }
+    }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use writer::{Lake, Latest, layout};
 
 use crate::error::PipelineError;
+use crate::lake::check_exists;
 use crate::quarantine::replay::{self, Replayed, reports};
 use crate::report::QuarantineReport;
 use crate::resources::Resources;
@@ -52,6 +53,7 @@ impl<'a> Quarantine<'a> {
         only: Option<&SnapshotId>,
     ) -> Result<Vec<QuarantinedSnapshot>, PipelineError> {
         let dataset = &self.settings.dataset.name;
+        check_exists(&self.lake, dataset).await?;
         let mut files: BTreeMap<SnapshotId, (bool, Vec<String>)> = BTreeMap::new();
         let folder = layout::quarantines(dataset);
         for object in self.lake.list(&folder).await? {
@@ -102,6 +104,7 @@ impl<'a> Quarantine<'a> {
         only: Option<&SnapshotId>,
         cancel: &CancellationToken,
     ) -> Result<Vec<Replayed>, PipelineError> {
+        check_exists(&self.lake, &self.settings.dataset.name).await?;
         replay::replay(self.resources, self.settings, &self.lake, only, cancel).await
     }
 }

@@ -8,6 +8,7 @@ use super::replay::Replayed;
 use crate::error::PipelineError;
 use crate::events::Observer;
 use crate::fixtures::Place;
+use crate::lake::verify::Which;
 use crate::refusal::Refusal;
 use crate::report::{Outcome, RunReport};
 use crate::resources::Resources;
@@ -40,7 +41,7 @@ impl Place {
     async fn proven_rows(&self, overrides: &[&str]) -> u64 {
         let settings = self.settings(overrides);
         let resources = Resources::new(&settings.work);
-        let proven = crate::lake::verify::verify(&resources, &settings, None).await;
+        let proven = crate::lake::verify::verify(&resources, &settings, &Which::All).await;
         let proven = proven.unwrap();
         assert!(proven.is_proven(), "{proven:?}");
         proven.snapshots.iter().map(|snapshot| snapshot.rows).sum()
