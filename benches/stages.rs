@@ -17,7 +17,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use simulator::SnapshotOptions;
 use transformer::{BatchLimits, Compression, GroupSource, RecordDecoder, decode_blob, inflate};
-use writer::{FileFormat, ParquetSettings, RowGroupEncoder};
+use writer::{Compatibility, FileFormat, ParquetSettings, RowGroupEncoder};
 
 /// Rows of the blob and of its one row group, about as many as in a run.
 const DEVICES: u32 = 20_000;
@@ -125,6 +125,7 @@ fn encoding(bencher: Bencher) {
     let settings = ParquetSettings {
         row_group_rows: DEVICES as usize,
         zstd_level: 1,
+        compatibility: Compatibility::Modern,
     };
     let format = FileFormat::new(&BLOB.dataset, &BLOB.snapshot, "benchmark", &settings).unwrap();
     let format = Arc::new(format);
