@@ -13,11 +13,11 @@ use extractor::{
     TokenSource,
 };
 use secrecy::{ExposeSecret, SecretString};
-use writer::Lake;
+use writer::{Lake, layout};
 
 use crate::cpu_pool::CpuPool;
 use crate::error::PipelineError;
-use crate::settings::{self, Work};
+use crate::settings::{self, Settings, Work};
 
 /// What all runs of a process share.
 #[derive(Debug)]
@@ -102,6 +102,23 @@ impl Resources {
         };
         let open = |place: &LakePlace| Ok(Lake::open(&place.root, &place.options)?);
         self.lakes.get(place, open)
+    }
+
+    /// The lake of a pipeline that is to be read. Refused where nothing of the dataset is, not even what a run leaves that publishes
+    /// nothing: most often the path is mistyped.
+    pub(crate) async fn existing_lake(&self, settings: &Settings) -> Result<Lake, PipelineError> {
+        let lake = self.lake(&settings.lake)?;
+        let dataset = &settings.dataset.name;
+        if lake.get(&layout::latest(dataset)).await?.is_some()
+            || !lake.list(&layout::control(dataset)).await?.is_empty()
+            || !lake.list(&layout::table(dataset)).await?.is_empty()
+        {
+            return Ok(lake);
+        }
+        Err(PipelineError::NothingHere {
+            dataset: dataset.clone(),
+            lake: lake.to_string(),
+        })
     }
 }
 

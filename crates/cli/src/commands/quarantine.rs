@@ -24,7 +24,7 @@ pub(super) async fn run(command: &QuarantineCommand) -> Result<ExitCode, Failure
 async fn list(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.quarantine.pipeline)?;
     let resources = Resources::new(&settings.work);
-    let quarantine = Quarantine::open(&resources, &settings)?;
+    let quarantine = Quarantine::open(&resources, &settings).await?;
     let only = arguments.quarantine.snapshot.as_ref();
     let found = quarantine.list(only).await?;
     if arguments.json {
@@ -44,7 +44,7 @@ async fn show(
 ) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&selection.pipeline)?;
     let resources = Resources::new(&settings.work);
-    let quarantine = Quarantine::open(&resources, &settings)?;
+    let quarantine = Quarantine::open(&resources, &settings).await?;
     let mut left = limit.unwrap_or(usize::MAX);
     for snapshot in quarantine.list(selection.snapshot.as_ref()).await? {
         for file in &snapshot.files {
@@ -68,7 +68,7 @@ async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.quarantine.pipeline)?;
     let stop = signals::cancelled_by_signal();
     let resources = Resources::new(&settings.work);
-    let quarantine = Quarantine::open(&resources, &settings)?;
+    let quarantine = Quarantine::open(&resources, &settings).await?;
     let only = arguments.quarantine.snapshot.as_ref();
     let replayed = quarantine.replay(only, &stop).await?;
     if arguments.json {

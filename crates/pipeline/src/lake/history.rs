@@ -5,7 +5,6 @@ use dataset::SnapshotId;
 use writer::{CurrentSnapshot, KeptSnapshot, RollbackOutcome, VacuumReport};
 
 use crate::error::PipelineError;
-use crate::lake::check_exists;
 use crate::resources::Resources;
 use crate::run::run_id::new_run_id;
 use crate::settings::Settings;
@@ -28,8 +27,7 @@ pub async fn snapshots(
     resources: &Resources,
     settings: &Settings,
 ) -> Result<Vec<KeptSnapshot>, PipelineError> {
-    let lake = resources.lake(&settings.lake)?;
-    check_exists(&lake, &settings.dataset.name).await?;
+    let lake = resources.existing_lake(settings).await?;
     Ok(writer::snapshots(&settings.table(&lake)).await?)
 }
 
@@ -39,8 +37,7 @@ pub async fn vacuum(
     settings: &Settings,
     apply: bool,
 ) -> Result<VacuumReport, PipelineError> {
-    let lake = resources.lake(&settings.lake)?;
-    check_exists(&lake, &settings.dataset.name).await?;
+    let lake = resources.existing_lake(settings).await?;
     Ok(writer::vacuum(&settings.table(&lake), apply).await?)
 }
 
@@ -50,8 +47,7 @@ pub async fn rollback(
     settings: &Settings,
     to: &SnapshotId,
 ) -> Result<RolledBack, PipelineError> {
-    let lake = resources.lake(&settings.lake)?;
-    check_exists(&lake, &settings.dataset.name).await?;
+    let lake = resources.existing_lake(settings).await?;
     let run_id = new_run_id(Utc::now());
     let outcome = writer::rollback(&settings.table(&lake), to, &run_id).await?;
     match outcome {

@@ -20,7 +20,6 @@ use secrecy::ExposeSecret;
 use writer::{CurrentSnapshot, Lake, Latest, Manifest, TableFormat, layout};
 
 use crate::error::PipelineError;
-use crate::lake::check_exists;
 use crate::resources::Resources;
 use crate::settings::Settings;
 
@@ -85,7 +84,7 @@ pub async fn snippet(
     reader: Reader,
     selection: &Selection,
 ) -> Result<String, PipelineError> {
-    let lake = resources.lake(&settings.lake)?;
+    let lake = resources.existing_lake(settings).await?;
     let dataset = &settings.dataset.name;
     if reader == Reader::Delta && settings.lake.format == TableFormat::Parquet {
         let dataset = dataset.clone();
@@ -95,7 +94,6 @@ pub async fn snippet(
         Reader::Spark if settings.lake.format == TableFormat::Parquet => Reader::SparkFiles,
         reader => reader,
     };
-    check_exists(&lake, dataset).await?;
     let latest = Latest::read(&lake, dataset).await?;
     let chosen = chosen(dataset, &latest, selection)?;
     let place = Place::of(settings, &lake);

@@ -7,7 +7,6 @@ use serde::Serialize;
 use writer::{CurrentSnapshot, Latest, Problem, Verifier};
 
 use crate::error::PipelineError;
-use crate::lake::check_exists;
 use crate::resources::Resources;
 use crate::settings::Settings;
 
@@ -62,8 +61,7 @@ pub async fn verify(
     which: &Which,
 ) -> Result<Verification, PipelineError> {
     let dataset = &settings.dataset;
-    let lake = resources.lake(&settings.lake)?;
-    check_exists(&lake, &dataset.name).await?;
+    let lake = resources.existing_lake(settings).await?;
     let latest = Latest::read(&lake, &dataset.name).await?;
     let current = chosen(latest.snapshots, which);
     if current.is_empty() {

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use writer::{Lake, Latest, layout};
 
 use crate::error::PipelineError;
-use crate::lake::check_exists;
 use crate::quarantine::replay::{self, Replayed, reports};
 use crate::report::QuarantineReport;
 use crate::resources::Resources;
@@ -38,8 +37,14 @@ pub struct QuarantinedSnapshot {
 
 impl<'a> Quarantine<'a> {
     /// Opens the lake of a pipeline.
-    pub fn open(resources: &'a Resources, settings: &'a Settings) -> Result<Self, PipelineError> {
-        let lake = resources.lake(&settings.lake)?;
+    ///
+    /// # Errors
+    /// [`PipelineError::NothingHere`] where nothing of the dataset is.
+    pub async fn open(
+        resources: &'a Resources,
+        settings: &'a Settings,
+    ) -> Result<Self, PipelineError> {
+        let lake = resources.existing_lake(settings).await?;
         Ok(Self {
             resources,
             settings,
@@ -53,7 +58,6 @@ impl<'a> Quarantine<'a> {
         only: Option<&SnapshotId>,
     ) -> Result<Vec<QuarantinedSnapshot>, PipelineError> {
         let dataset = &self.settings.dataset.name;
-        check_exists(&self.lake, dataset).await?;
         let mut files: BTreeMap<SnapshotId, (bool, Vec<String>)> = BTreeMap::new();
         let folder = layout::quarantines(dataset);
         for object in self.lake.list(&folder).await? {
@@ -104,7 +108,6 @@ impl<'a> Quarantine<'a> {
         only: Option<&SnapshotId>,
         cancel: &CancellationToken,
     ) -> Result<Vec<Replayed>, PipelineError> {
-        check_exists(&self.lake, &self.settings.dataset.name).await?;
         replay::replay(self.resources, self.settings, &self.lake, only, cancel).await
     }
 }

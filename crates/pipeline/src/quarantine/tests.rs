@@ -34,7 +34,7 @@ impl Place {
     async fn replay(&self, overrides: &[&str]) -> Result<Vec<Replayed>, PipelineError> {
         let settings = self.settings(overrides);
         let resources = Resources::new(&settings.work);
-        let quarantine = Quarantine::open(&resources, &settings)?;
+        let quarantine = Quarantine::open(&resources, &settings).await?;
         quarantine.replay(None, &CancellationToken::new()).await
     }
 
@@ -50,7 +50,7 @@ impl Place {
     async fn reasons(&self) -> Vec<(String, u64)> {
         let settings = self.settings(&[]);
         let resources = Resources::new(&settings.work);
-        let quarantine = Quarantine::open(&resources, &settings).unwrap();
+        let quarantine = Quarantine::open(&resources, &settings).await.unwrap();
         let listed = quarantine.list(None).await.unwrap();
         let reasons = listed.into_iter().flat_map(|listed| listed.reasons);
         reasons
@@ -159,7 +159,7 @@ async fn a_replay_that_is_asked_to_stop_or_refused_leaves_nothing() {
     let resources = Resources::new(&settings.work);
     let lake = Lake::open(&settings.lake.root, &settings.lake.options).unwrap();
     let before = lake.list("_lake").await.unwrap();
-    let quarantine = Quarantine::open(&resources, &settings).unwrap();
+    let quarantine = Quarantine::open(&resources, &settings).await.unwrap();
     let stopped = CancellationToken::new();
     stopped.cancel();
     let error = quarantine.replay(None, &stopped).await.unwrap_err();
@@ -209,7 +209,7 @@ async fn an_unpublished_snapshot_is_listed_and_cannot_be_replayed() {
     let resources = Resources::new(&settings.work);
     let run = place.run(&[]).await;
     assert_eq!(run.report.outcome, Outcome::Refused);
-    let quarantine = Quarantine::open(&resources, &settings).unwrap();
+    let quarantine = Quarantine::open(&resources, &settings).await.unwrap();
     let listed = quarantine.list(None).await.unwrap();
     assert_eq!((listed.len(), listed[0].published), (1, false));
     let records = quarantine.records(&listed[0].files[0]).await.unwrap();
