@@ -85,7 +85,7 @@ fn files(compatibility: &str) -> (Lake, Vec<String>) {
     (lake, files)
 }
 
-/// The rows of the table below the heading `Tried`, of which each has reader, version, modern and broad.
+/// The rows of the table of libraries, of which each has library, version, modern and broad.
 fn documented() -> Vec<[String; 4]> {
     let text = fs::read_to_string(workspace().join("docs/readers.md")).unwrap();
     let table = text

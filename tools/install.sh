@@ -71,28 +71,28 @@ python_packages() {
         "$folder/bin/python3" -m pip install --disable-pip-version-check --no-cache-dir -r "$requirements"
 }
 
-install_demo() {
+# install_python_packages NAME PINS [FILE...]: the packages of PINS, which may refer to the other files.
+install_python_packages() {
+    local name=$1
+    shift
     need python3 python3 python3-venv
-    local pins=$here/requirements-demo.txt
-    once demo "$(digest "$pins")" python_packages "$pins"
+    once "$name" "$(digest "$@")" python_packages "$1"
+}
+
+install_demo() {
+    install_python_packages demo "$here/requirements-demo.txt"
 }
 
 install_readers() {
-    need python3 python3 python3-venv
-    local pins=$here/requirements.txt
-    once readers "$(digest "$pins" "$here/requirements-demo.txt")" python_packages "$pins"
+    install_python_packages readers "$here/requirements.txt" "$here/requirements-demo.txt"
 }
 
 install_old-readers() {
-    need python3 python3 python3-venv
-    local pins=$here/requirements-old-readers.txt
-    once old-readers "$(digest "$pins")" python_packages "$pins"
+    install_python_packages old-readers "$here/requirements-old-readers.txt"
 }
 
 install_sail() {
-    need python3 python3 python3-venv
-    local pins=$here/requirements-sail.txt
-    once sail "$(digest "$pins")" python_packages "$pins"
+    install_python_packages sail "$here/requirements-sail.txt"
 }
 
 install_bench() {
