@@ -1,8 +1,8 @@
 //! Proves what the lake holds: reads published snapshots back against their manifests.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use dataset::{OrgId, SnapshotId};
+use dataset::SnapshotId;
 use serde::Serialize;
 use writer::{CurrentSnapshot, Latest, Problem, Verifier};
 
@@ -95,25 +95,15 @@ pub async fn verify(
 
 /// In the order of their ids, which is that of their times.
 fn chosen(mut current: Vec<CurrentSnapshot>, which: &Which) -> Vec<SnapshotId> {
-    current.sort_by(|a, b| a.snapshot.cmp(&b.snapshot));
-    let ids = |snapshots: Vec<CurrentSnapshot>| {
-        let ids = snapshots.into_iter().map(|current| current.snapshot);
-        ids.collect()
-    };
+    current.sort_by(|a, b| b.snapshot.cmp(&a.snapshot));
     match which {
-        Which::All => ids(current),
-        Which::One(only) => {
-            current.retain(|current| current.snapshot == *only);
-            ids(current)
-        }
+        Which::All => {}
+        Which::One(only) => current.retain(|current| current.snapshot == *only),
         Which::Latest => {
-            let of_organisations: BTreeMap<OrgId, CurrentSnapshot> = current
-                .into_iter()
-                .map(|current| (current.org_id.clone(), current))
-                .collect();
-            let mut latest = ids(of_organisations.into_values().collect());
-            latest.sort();
-            latest
+            let mut organisations = BTreeSet::new();
+            current.retain(|current| organisations.insert(current.org_id.clone()));
         }
     }
+    let ids = current.into_iter().map(|current| current.snapshot);
+    ids.rev().collect()
 }
