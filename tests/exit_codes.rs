@@ -1,4 +1,5 @@
-//! How runs end: 0 done or unchanged, 1 failed, 2 wrong use or configuration, 3 refused by the gate.
+//! How runs end: 0 done or unchanged, 1 something is to be mended, 2 wrong use or configuration, 3 refused by the gate, 5 try again
+//! later, 101 a defect; and what `--json` prints of each.
 
 use simulator::SnapshotOptions;
 
@@ -70,14 +71,15 @@ fn a_token_for_another_audience_exits_1_and_names_the_setting() {
 }
 
 #[test]
-fn an_api_that_nobody_answers_for_exits_1() {
+fn an_api_that_nobody_answers_for_exits_5() {
     let (blobs, lake) = (small(), Lake::on_disk());
     let api = Api::of(&blobs);
     let pipeline = Pipeline::from_api(&api, &lake);
     let url = api.url().to_owned();
     drop(api);
-    let ran = pipeline.command("run", &[]).exits_with(1);
+    let ran = pipeline.command("run", &["--json"]).exits_with(5);
     ran.says(&[url.trim_start_matches("http://")]);
+    assert_eq!(ran.json()["error_kind"], "retry_later");
 }
 
 #[test]
@@ -163,7 +165,93 @@ fn wrong_use_exits_2() {
     ] {
         let ran = defender_lake(folder.path(), &[], arguments).exits_with(2);
         assert!(!ran.stderr.is_empty(), "{arguments:?}");
+        let in_json = [arguments, &["--json"]].concat();
+        let ran = defender_lake(folder.path(), &[], &in_json).exits_with(2);
+        let report = ran.json();
+        assert_eq!(report["error_kind"], "configuration", "{report}");
+        assert_eq!(report["exit_code"], 2);
+        assert!(!report["error"].as_str().unwrap().is_empty());
     }
+}
+
+#[test]
+fn what_is_wrong_with_settings_or_lake_is_printed_as_json_by_every_command() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let wrong = ["--json", "--set", "work.threads=many"];
+    for command in ["run", "plan", "verify", "snapshots", "vacuum"] {
+        let report = pipeline.command(command, &wrong).exits_with(2).json();
+        assert_eq!(report["error_kind"], "configuration", "{command}");
+        assert!(report["error"].as_str().unwrap().contains("work.threads"));
+    }
+    let no_store = ["--json", "--set", "lake.root=ftp://nowhere/lake"];
+    let report = pipeline.command("run", &no_store).exits_with(2).json();
+    assert_eq!(report["outcome"], "failed");
+    assert_eq!(report["error_kind"], "configuration");
+    for command in ["verify", "snapshots", "vacuum"] {
+        let report = pipeline.command(command, &["--json"]).exits_with(1).json();
+        assert_eq!(report["error_kind"], "mend", "{command}");
+        assert!(report["advice"].as_str().unwrap().contains("lake.root"));
+    }
+}
+
+#[test]
+fn a_panic_exits_101_with_a_report_and_the_next_run_cleans_up() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let mut pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.set_variable("DEFENDER_LAKE_FAILPOINT", "panic:uploads-completed");
+    let ran = pipeline.command("run", &["--json"]).exits_with(101);
+    let printed = ran.json();
+    assert_eq!(printed["outcome"], "failed");
+    assert_eq!(printed["error_kind"], "defect");
+    assert!(printed["advice"].as_str().unwrap().contains("report it"));
+    ran.says(&["defect: panic at ", "failpoint.rs"]);
+    assert_eq!(last_report(&lake), printed);
+    pipeline.unset_variable("DEFENDER_LAKE_FAILPOINT");
+    assert_eq!(pipeline.run()["outcome"], "committed");
+    pipeline.command("verify", &[]).exits_with(0);
+}
+
+/// The newest run report in the lake.
+fn last_report(lake: &Lake) -> serde_json::Value {
+    let files = lake.files();
+    let mut reports = files.iter().filter(|(path, _)| path.contains("/runs/"));
+    serde_json::from_slice(reports.next_back().unwrap().1).unwrap()
+}
+
+#[test]
+fn a_run_that_finds_nothing_new_leaves_a_trace() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    let first = pipeline.run();
+    let again = pipeline.run();
+    assert_eq!(again["outcome"], "unchanged");
+    let reports: Vec<serde_json::Value> = lake
+        .files()
+        .iter()
+        .filter(|(path, _)| path.contains("/runs/"))
+        .map(|(_, report)| serde_json::from_slice(report).unwrap())
+        .collect();
+    assert_eq!(reports.len(), 2);
+    let unchanged = reports
+        .iter()
+        .find(|report| report["outcome"] == "unchanged");
+    let unchanged = unchanged.unwrap();
+    assert_eq!(unchanged["snapshot"], first["snapshot"]);
+    assert!(unchanged["started_at"].is_string());
+}
+
+#[test]
+fn a_full_standard_output_does_not_undo_a_commit() {
+    let (blobs, lake) = (small(), Lake::on_disk());
+    let pipeline = Pipeline::from_files(&blobs, &lake);
+    for (command, arguments) in [("run", &["--json"][..]), ("vacuum", &["--apply"])] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let ran = pipeline.command_to(full.unwrap(), command, arguments);
+        let ran = ran.exits_with(0);
+        ran.says(&["cannot write to standard output"]);
+    }
+    assert_eq!(pipeline.run()["outcome"], "unchanged");
 }
 
 #[test]

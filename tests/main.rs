@@ -28,6 +28,7 @@ mod gate;
 mod history;
 mod hostile;
 mod kept;
+mod maintenance;
 mod object_stores;
 mod oddities;
 mod quarantine;

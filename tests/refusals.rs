@@ -227,7 +227,7 @@ fn a_log_entry_refused_for_good_ends_within_a_minute() {
         }
     });
     let pipeline = Pipeline::from_files(&two, &refusing);
-    let ran = within_a_minute(|| pipeline.command("run", &["--json"])).exits_with(1);
+    let ran = within_a_minute(|| pipeline.command("run", &["--json"])).exits_with(5);
     assert_eq!(ran.json()["outcome"], "failed");
     ran.says(&["412", "PreconditionFailed"]);
     let mut after = lake.files();
@@ -269,7 +269,7 @@ fn stops_in_time(lake: &Lake, falls_silent_at: fn(&Request) -> bool) -> Ran {
 #[test]
 fn a_signal_ends_a_wait_for_a_store_that_never_answers() {
     let lake = Lake::in_moto();
-    let ran = stops_in_time(&lake, |_| true).exits_with(1);
+    let ran = stops_in_time(&lake, |_| true).exits_with(5);
     assert_eq!(ran.json()["outcome"], "failed");
     ran.says(&["stopped"]);
 }
@@ -278,7 +278,7 @@ fn a_signal_ends_a_wait_for_a_store_that_never_answers() {
 fn a_signal_ends_a_wait_for_an_upload_that_never_ends() {
     let lake = Lake::in_azurite();
     let is_part = |request: &Request| request.target.contains("comp=block&");
-    stops_in_time(&lake, is_part).exits_with(1);
+    stops_in_time(&lake, is_part).exits_with(5);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn a_signal_ends_the_wait_for_a_silent_metadata_service() {
     let _asked = silent.accept().unwrap();
     running.signal("TERM");
     let told = Instant::now();
-    let ran = running.wait().exits_with(1);
+    let ran = running.wait().exits_with(5);
     assert!(told.elapsed() < AFTER_SIGNAL, "{:?}", told.elapsed());
     ran.says(&["stopped"]);
 }
@@ -337,7 +337,7 @@ fn a_second_signal_ends_the_program_at_once() {
     thread::sleep(Duration::from_millis(200));
     running.signal("TERM");
     let told = Instant::now();
-    running.wait().exits_with(1);
+    running.wait().exits_with(5);
     assert!(
         told.elapsed() < Duration::from_secs(1),
         "{:?}",

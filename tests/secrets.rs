@@ -256,6 +256,6 @@ fn a_run_that_is_stopped_leaves_no_secret() {
         thread::sleep(Duration::from_millis(10));
     }
     running.signal("TERM");
-    let ran = running.wait().exits_with(1);
+    let ran = running.wait().exits_with(5);
     assert_free_of_secrets(&ran, &pipeline, &pipeline.secrets());
 }

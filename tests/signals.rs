@@ -55,7 +55,7 @@ fn stops_at_once_and_leaves_nothing(lake: &Lake, signal: &str, during: During) {
     }
     running.signal(signal);
     let told = Instant::now();
-    let ran = running.wait().exits_with(1);
+    let ran = running.wait().exits_with(5);
     let took = told.elapsed();
     assert!(took < AT_ONCE, "{took:?}");
     ran.says(&["stop"]);
@@ -109,7 +109,7 @@ fn a_signal_during_a_wait_for_the_service_ends_the_run_at_once() {
         thread::sleep(Duration::from_millis(200));
         running.signal("TERM");
         let told = Instant::now();
-        running.wait().exits_with(1);
+        running.wait().exits_with(5);
         assert!(told.elapsed() < AT_ONCE);
     }
 }

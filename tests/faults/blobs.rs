@@ -241,7 +241,7 @@ fn a_run_after_one_that_failed_commits_all() {
     let api = Api::faulty(&blobs, script);
     let pipeline = Pipeline::from_faulty_api(&api, &lake);
     let impatient = ["--set", "source.blob_attempts=3"];
-    pipeline.command("run", &impatient).exits_with(1);
+    pipeline.command("run", &impatient).exits_with(5);
     assert!(lake.on_this_machine().table_files().is_empty());
     pipeline.run_with(&impatient);
     holds_exactly(&lake, &Truth::of(&blobs));

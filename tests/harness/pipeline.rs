@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::Value;
@@ -133,6 +134,13 @@ impl<'a> Pipeline<'a> {
     #[track_caller]
     pub(crate) fn command(&self, command: &str, arguments: &[&str]) -> Ran {
         self.start(command, arguments).wait()
+    }
+
+    /// The same with a file for its standard output.
+    #[track_caller]
+    pub(crate) fn command_to(&self, stdout: File, command: &str, arguments: &[&str]) -> Ran {
+        let all = [&[command, "pipeline.toml"], arguments].concat();
+        Running::start_to(stdout.into(), self.folder(), &self.environment, &all).wait()
     }
 
     /// Starts a command of the program on the pipeline file.

@@ -56,6 +56,16 @@ impl Running {
         environment: &[(String, String)],
         arguments: &[A],
     ) -> Self {
+        Self::start_to(Stdio::piped(), folder, environment, arguments)
+    }
+
+    /// The same with another standard output.
+    pub(crate) fn start_to<A: AsRef<OsStr>>(
+        stdout: Stdio,
+        folder: &Path,
+        environment: &[(String, String)],
+        arguments: &[A],
+    ) -> Self {
         let child = Command::new(binary())
             .args(arguments)
             .current_dir(folder)
@@ -64,7 +74,7 @@ impl Running {
             .env("HOME", folder)
             .envs(environment.iter().cloned())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

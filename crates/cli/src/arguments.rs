@@ -153,7 +153,8 @@ pub(crate) enum Command {
     Rollback(RollbackArguments),
     /// Find files that nothing holds any more; delete them with --apply
     ///
-    /// Finds what runs left that died, files that no snapshot lists, and replaced snapshots past lake.retire_after.
+    /// Finds what runs left that died, files that no snapshot lists, replaced snapshots that were kept long enough, days past
+    /// lake.keep, and run reports of more than 90 days.
     #[command(after_help = examples(&[
         ("What would be deleted", "defender-lake vacuum pipelines/info_gathering.toml"),
         ("Delete it", "defender-lake vacuum pipelines/info_gathering.toml --apply"),
@@ -197,6 +198,23 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// Whether its result is to be JSON, and so what it fails with.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Run(arguments) => arguments.json,
+            Self::Plan(arguments) => arguments.json,
+            Self::Verify(arguments) => arguments.json,
+            Self::Snapshots(arguments) => arguments.json,
+            Self::Vacuum(arguments) => arguments.json,
+            Self::Quarantine(
+                QuarantineCommand::List(arguments) | QuarantineCommand::Replay(arguments),
+            ) => arguments.json,
+            _ => false,
+        }
+    }
 }
 
 fn examples(examples: &[(&str, &str)]) -> String {
@@ -403,6 +421,9 @@ pub(crate) struct VacuumArguments {
     /// Delete what is found
     #[arg(long)]
     pub(crate) apply: bool,
+    /// Keep replaced snapshots only as long as lake.retire_after says now, even if they were promised for longer
+    #[arg(long)]
+    pub(crate) shorten: bool,
     /// Print what is found as JSON, alone on standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,49 +1,95 @@
-//! Why a command ended without doing its work: one message of what and where, and what to do about it.
+//! Why a command ended without doing its work: one message of what and where, what kind it is, and what to do about it.
 
 use std::error::Error;
 
-use pipeline::PipelineError;
 use pipeline::settings::{SettingsError, VariableProblem};
+use pipeline::{ErrorKind, PipelineError};
+use serde::Serialize;
 
 use crate::exit_code::ExitCode;
 
 /// What `main` prints before it ends.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// The code to end with.
-    pub(crate) code: ExitCode,
+    /// What a scheduler can do about it.
+    pub(crate) kind: ErrorKind,
     /// What went wrong and where.
     pub(crate) message: String,
     /// What to do.
     pub(crate) advice: Option<String>,
+    /// Whether what was asked for is done all the same.
+    is_done: bool,
+}
+
+/// A failure as `--json` prints it, in the words of the run report.
+#[derive(Serialize)]
+pub(crate) struct FailureReport<'a> {
+    outcome: &'static str,
+    error: &'a str,
+    error_kind: ErrorKind,
+    advice: Option<&'a str>,
+    exit_code: u8,
 }
 
 impl Failure {
+    fn new(kind: ErrorKind, message: impl Into<String>, advice: Option<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            advice,
+            is_done: false,
+        }
+    }
+
     /// Something went wrong that is not the caller's fault.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self {
-            code: ExitCode::Failed,
-            message: message.into(),
-            advice: None,
-        }
+        Self::new(ErrorKind::Mend, message, None)
     }
 
     /// What was asked for stands, and what follows it was not finished.
     pub(crate) fn unfinished(what: &str, why: &str) -> Self {
         Self {
-            code: ExitCode::Unfinished,
-            message: format!("what follows the {what} was not finished: {why}"),
-            advice: Some("the next run finishes it".to_owned()),
+            is_done: true,
+            ..Self::new(
+                ErrorKind::Undecided,
+                format!("what follows the {what} was not finished: {why}"),
+                Some("the next run finishes it".to_owned()),
+            )
         }
     }
 
     /// The caller asked for what cannot be.
     pub(crate) fn usage(message: impl Into<String>, advice: Option<String>) -> Self {
-        Self {
-            code: ExitCode::Usage,
-            message: message.into(),
-            advice,
-        }
+        Self::new(ErrorKind::Configuration, message, advice)
+    }
+
+    /// The program went where it never should.
+    pub(crate) fn defect() -> Self {
+        Self::new(
+            ErrorKind::Defect,
+            "the program has a defect, and stopped; the next run cleans up what this one left",
+            Some("please report it with the lines above".to_owned()),
+        )
+    }
+
+    /// The code to end with.
+    pub(crate) fn code(&self) -> ExitCode {
+        self.kind.into()
+    }
+
+    /// What `--json` prints of it; nothing if the command has printed that it did its work.
+    pub(crate) fn report(&self) -> Option<FailureReport<'_>> {
+        (!self.is_done).then(|| FailureReport {
+            outcome: match self.kind {
+                ErrorKind::Refused => "refused",
+                ErrorKind::Undecided => "undecided",
+                _ => "failed",
+            },
+            error: &self.message,
+            error_kind: self.kind,
+            advice: self.advice.as_deref(),
+            exit_code: self.code().number(),
+        })
     }
 }
 
@@ -70,15 +116,8 @@ impl From<SettingsError> for Failure {
 
 impl From<PipelineError> for Failure {
     fn from(error: PipelineError) -> Self {
-        Self {
-            code: match error.is_configuration() {
-                true => ExitCode::Usage,
-                false if error.is_undecided() => ExitCode::Unfinished,
-                false => ExitCode::Failed,
-            },
-            message: chain(&error),
-            advice: error.advice().map(str::to_owned),
-        }
+        let advice = error.advice().map(str::to_owned);
+        Self::new(error.kind(), chain(&error), advice)
     }
 }
 
@@ -123,7 +162,7 @@ mod tests {
     #[test]
     fn wrong_configuration_ends_with_2_and_says_what_to_do() {
         let failure = failure(&[]);
-        assert_eq!(failure.code.number(), 2);
+        assert_eq!(failure.code().number(), 2);
         assert!(
             failure.message.contains("AZURE_CLIENT_ID"),
             "{}",

@@ -82,6 +82,13 @@ impl Log {
         }
     }
 
+    /// Takes what printing a result came to, once the work is done: that it could not be printed undoes nothing.
+    pub(crate) fn not_shown(&self, printed: io::Result<()>) {
+        if let Err(error) = printed {
+            tracing::warn!("cannot write to standard output: {error}");
+        }
+    }
+
     /// Tells why the command failed.
     pub(crate) fn tell(&self, failure: &Failure) {
         match (self.format, &failure.advice) {

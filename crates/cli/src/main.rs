@@ -8,12 +8,15 @@ mod failure;
 mod folder_tree;
 mod log;
 mod output;
+mod panics;
 mod progress;
 mod schema_description;
 mod signals;
 #[cfg(feature = "simulator")]
 mod simulator_arguments;
 mod summary;
+
+use std::panic::AssertUnwindSafe;
 
 use clap::Parser;
 
@@ -23,13 +26,22 @@ use failure::Failure;
 use log::Log;
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_arguments(&error).into(),
+    };
     let log = Log::start(&arguments.terminal);
-    let code = match run(arguments, &log) {
+    panics::tell_where();
+    let wants_json = arguments.command.wants_json();
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run(arguments, &log)));
+    let code = match ran.unwrap_or_else(|_| Err(Failure::defect())) {
         Ok(code) => code,
         Err(failure) => {
+            if wants_json && let Some(report) = failure.report() {
+                log.not_shown(output::json(&report));
+            }
             log.tell(&failure);
-            failure.code
+            failure.code()
         }
     };
     code.into()
@@ -44,4 +56,18 @@ fn run(arguments: Arguments, log: &Log) -> Result<ExitCode, Failure> {
     // A call of a disk or a resolver that never returns keeps its thread, but not the program.
     runtime.shutdown_background();
     ended
+}
+
+/// Prints what clap has to say: help, the version, or what is wrong with the arguments.
+fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    // Nothing is left to do where it cannot be printed.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::Done;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let failure = Failure::usage(error.to_string().trim_end(), None);
+        let _ = failure.report().map(|report| output::json(&report));
+    }
+    ExitCode::Usage
 }

@@ -19,7 +19,7 @@ pub(crate) fn cancelled_by_signal() -> CancellationToken {
         tracing::warn!("stopping; a second signal ends the program at once");
         cancel.cancel();
         signals.next().await;
-        std::process::exit(ExitCode::Failed.number().into());
+        std::process::exit(ExitCode::RetryLater.number().into());
     });
     token
 }

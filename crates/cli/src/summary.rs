@@ -164,6 +164,8 @@ pub(crate) mod tests {
             generated_time: None,
             outcome,
             error: None,
+            error_kind: None,
+            advice: None,
             unfinished: None,
             warnings: Vec::new(),
             replaced: None,

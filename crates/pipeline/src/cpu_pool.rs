@@ -62,16 +62,10 @@ impl CpuPool {
             let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(job)));
             drop(thread);
             // Nobody waits for it when the run was given up.
-            let _ = sender.send(outcome.map_err(|panic| PipelineError::Defect(words(&*panic))));
+            let _ = sender.send(outcome.map_err(|panic| PipelineError::of_panic(&*panic)));
         });
         receiver
     }
-}
-
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panic: {}", text.unwrap_or("(no text)"))
 }
 
 #[cfg(test)]

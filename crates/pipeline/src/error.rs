@@ -235,64 +235,17 @@ impl PipelineError {
                 | writer::Error::PutRefused { .. }
                 | writer::Error::Stopped { .. }
                 | writer::Error::Store { .. }
+                | writer::Error::Rejected { .. }
+                | writer::Error::Disk { .. }
                 | writer::Error::Denied { .. }
                 | writer::Error::NotFound { .. }
         )
     }
 
-    /// Whether no answer came to the write that decides: what was to be committed may be.
-    pub fn is_undecided(&self) -> bool {
-        matches!(self, Self::Write(writer::Error::Undecided { .. }))
-    }
-
-    /// Whether the pipeline file or the command line has to be changed before a run can succeed.
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Extract(error) => matches!(
-                error,
-                ExtractorError::InvalidSetting { .. }
-                    | ExtractorError::InsecureUrl { .. }
-                    | ExtractorError::NoFilesMatch { .. }
-            ),
-            Self::Write(error) => matches!(
-                error,
-                writer::Error::Configuration { .. }
-                    | writer::Error::HasDeltaLog { .. }
-                    | writer::Error::ColumnType { .. }
-                    | writer::Error::PartitionColumns { .. }
-                    | writer::Error::NoConditionalPut { .. }
-            ),
-            Self::NoDeltaLog { .. } => true,
-            Self::SourceUnresolved
-            | Self::OtherExport { .. }
-            | Self::UnknownTime { .. }
-            | Self::UnknownOrganisation { .. }
-            | Self::SeveralSnapshots { .. }
-            | Self::OtherColumns { .. }
-            | Self::SnapshotNotFound { .. } => true,
-            Self::Transform { .. }
-            | Self::UnreadableFile { .. }
-            | Self::ImpossibleTime { .. }
-            | Self::BlobTooLarge { .. }
-            | Self::Refused(_)
-            | Self::NotPublished { .. }
-            | Self::NothingPublished { .. }
-            | Self::NothingHere { .. }
-            | Self::NoSuchDate { .. }
-            | Self::NotKept { .. }
-            | Self::FilesGone { .. }
-            | Self::NotInDeltaLog { .. }
-            | Self::NothingToRead { .. }
-            | Self::QuarantineFile { .. }
-            | Self::SnapshotChanged { .. }
-            | Self::ListedTwice { .. }
-            | Self::MixedListing
-            | Self::Conflict { .. }
-            | Self::TakenForDead
-            | Self::Machine { .. }
-            | Self::Defect(_)
-            | Self::Cancelled => false,
-        }
+    /// A panic that was caught. Only texts that stand in the program are told: others may hold data or secrets.
+    pub(crate) fn of_panic(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        Self::Defect(format!("panic: {}", text.unwrap_or("(text withheld)")))
     }
 
     /// What the user can do, where there is something to say that the message does not.
@@ -379,12 +332,21 @@ fn lake_advice(error: &writer::Error) -> Option<&'static str> {
         writer::Error::Denied { .. } => {
             "check the keys and rights in lake.options or the environment"
         }
+        writer::Error::Disk { .. } => {
+            "free space on the lake's disk, or make it writable; what is left of this run is cleaned up by the next one"
+        }
+        writer::Error::Rejected { .. } => {
+            "the store answered, and will not take this request later either: see its words, and check lake.root and lake.options"
+        }
         writer::Error::Newer { .. } => "use the program version that wrote it, or a later one",
         writer::Error::PutRefused { .. } => {
             "if no other run writes to this table, the store refuses for another reason than a race: look for a policy or a gateway that keeps objects from being replaced"
         }
         writer::Error::Undecided { .. } => {
             "run again: the next run finds out, and finishes or undoes the commit"
+        }
+        writer::Error::ForeignWrite { .. } => {
+            "go back to the version before that entry with the program that wrote it (Spark: RESTORE TABLE ... TO VERSION AS OF n; deltalake: DeltaTable(...).restore(n)); OPTIMIZE and Z-ordering change no rows, and are taken over"
         }
         writer::Error::Stopped { .. } => "what is left of this run is cleaned up by the next one",
         _ => return None,

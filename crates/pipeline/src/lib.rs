@@ -8,6 +8,7 @@
 
 mod cpu_pool;
 mod error;
+mod error_kind;
 pub mod events;
 mod gate;
 mod lake;
@@ -26,6 +27,7 @@ mod work;
 mod fixtures;
 
 pub use error::PipelineError;
+pub use error_kind::ErrorKind;
 pub use lake::history::{RolledBack, rollback, snapshots, vacuum};
 pub use lake::snippet;
 pub use lake::verify::{Verification, VerifiedSnapshot, Which, verify};
@@ -39,4 +41,4 @@ pub use run::start::{Run, plan, run};
 pub use settings::Settings;
 pub use version::PROGRAM_VERSION;
 pub use work::quarantine_file::QuarantineEntry;
-pub use writer::{KeptSnapshot, Orphan, OrphanKind, SnapshotState, VacuumReport};
+pub use writer::{KeptSnapshot, Orphan, OrphanKind, SnapshotState, VacuumOptions, VacuumReport};

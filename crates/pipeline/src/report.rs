@@ -7,6 +7,8 @@ use dataset::{BlobPath, OrgId, SnapshotId};
 use serde::{Deserialize, Serialize};
 use writer::DuplicateKey;
 
+use crate::error_kind::ErrorKind;
+
 /// Version of the report's form.
 pub const REPORT_VERSION: u32 = 1;
 
@@ -59,6 +61,12 @@ pub struct RunReport {
     pub outcome: Outcome,
     /// What went wrong or was refused, in words.
     pub error: Option<String>,
+    /// What can be done about it.
+    #[serde(default)]
+    pub error_kind: Option<ErrorKind>,
+    /// What to do, in words.
+    #[serde(default)]
+    pub advice: Option<String>,
     /// Why what follows the commit could not be finished: `latest.json` may be old. The snapshot is published all the same,
     /// and the next run finishes it.
     #[serde(default)]

@@ -49,7 +49,7 @@ pub enum Error {
         /// The store's words, without secrets.
         message: String,
     },
-    /// The store failed after the retries that its client makes, or the disk did.
+    /// The store failed after the retries that its client makes, or a disk in the network did: later it may not.
     #[error("{action} `{path}`: {message}")]
     Store {
         /// What was tried.
@@ -57,6 +57,26 @@ pub enum Error {
         /// Path in the lake.
         path: String,
         /// The store's words, without secrets.
+        message: String,
+    },
+    /// The store answered that it does not take such a request: later it will not either.
+    #[error("{action} `{path}`: {message}")]
+    Rejected {
+        /// What was tried.
+        action: &'static str,
+        /// Path in the lake.
+        path: String,
+        /// The store's words, without secrets.
+        message: String,
+    },
+    /// The local disk does not work: full, read-only, broken.
+    #[error("{action} `{path}`: {message}")]
+    Disk {
+        /// What was tried.
+        action: &'static str,
+        /// Path in the lake.
+        path: String,
+        /// The operating system's words.
         message: String,
     },
     /// The store refused a put under a condition again and again. Nobody else kept replacing the object, or many did.
@@ -119,6 +139,18 @@ pub enum Error {
         dataset: String,
         /// What is wrong, without secrets.
         message: String,
+    },
+    /// Another program changed rows of the table: which snapshot they are of is not known.
+    #[error(
+        "{entry} changed rows of table `{dataset}`; which snapshot they are of, such as those in `{path}`, is not known"
+    )]
+    ForeignWrite {
+        /// Name of the dataset.
+        dataset: String,
+        /// A file that it added.
+        path: String,
+        /// What is known of the log's entry.
+        entry: String,
     },
     /// A column of the dataset has another type in the table.
     #[error(
@@ -199,6 +231,11 @@ impl Error {
             object_store::Error::NotImplemented { .. } if action == "replace" => {
                 Self::NoConditionalPut { path, message }
             }
+            _ if refuses_for_good(&message) => Self::Rejected {
+                action,
+                path,
+                message,
+            },
             _ => Self::Store {
                 action,
                 path,
@@ -221,7 +258,20 @@ impl Error {
                 path,
                 message: error.to_string(),
             },
-            _ => Self::Store {
+            // Of disks in a network: they come back.
+            std::io::ErrorKind::TimedOut
+            | std::io::ErrorKind::StaleNetworkFileHandle
+            | std::io::ErrorKind::HostUnreachable
+            | std::io::ErrorKind::NetworkUnreachable
+            | std::io::ErrorKind::NetworkDown
+            | std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::ResourceBusy
+            | std::io::ErrorKind::Interrupted => Self::Store {
+                action,
+                path,
+                message: error.to_string(),
+            },
+            _ => Self::Disk {
                 action,
                 path,
                 message: error.to_string(),
@@ -249,6 +299,18 @@ impl Error {
             message: error.to_string(),
         }
     }
+}
+
+/// Whether a store's words tell of an answer that will be the same later: a status of 4xx that says nothing of time or load.
+fn refuses_for_good(message: &str) -> bool {
+    const STATUS: &str = "status code: ";
+    let Some((_, answer)) = message.split_once(STATUS) else {
+        return message.contains("invalid peer certificate");
+    };
+    let status = answer.get(..3).and_then(|status| status.parse().ok());
+    status.is_some_and(|status: u16| {
+        (400..500).contains(&status) && ![408, 409, 425, 429].contains(&status)
+    })
 }
 
 /// An object store's words, without secrets.

@@ -302,6 +302,7 @@ pub(crate) fn table_of(lake: &Lake, format: TableFormat, retire_after: Duration)
     let settings = TableSettings {
         format,
         retire_after,
+        keep: None,
         dead_after: Duration::from_secs(1200),
         single_writer: false,
     };
@@ -348,6 +349,6 @@ pub(crate) async fn paths(lake: &Lake, folder: &str) -> Vec<String> {
 
 pub(crate) async fn verify(lake: &Lake, manifest: &Manifest) -> VerifyReport {
     let dataset = dataset();
-    let verifier = Verifier::open(lake, &dataset).await.unwrap();
+    let verifier = Verifier::open(&table(lake), &dataset).await.unwrap();
     verifier.verify(manifest).await.unwrap()
 }

@@ -138,7 +138,7 @@ pub(crate) fn folders_of_documents(dataset: &str) -> [String; 5] {
         manifests(dataset),
         intents(dataset),
         old_intents(dataset),
-        format!("{}/runs", control(dataset)),
+        run_reports(dataset),
     ]
 }
 
@@ -180,9 +180,14 @@ pub(crate) fn run_of_quarantined<'a>(
     Some((snapshot.parse().ok()?, run))
 }
 
+/// Folder of the reports of runs.
+pub(crate) fn run_reports(dataset: &str) -> String {
+    format!("{}/runs", control(dataset))
+}
+
 /// The report of a run.
 pub fn run_report(dataset: &str, run_id: &str) -> String {
-    format!("{}/runs/{run_id}.json", control(dataset))
+    format!("{}/{run_id}.json", run_reports(dataset))
 }
 
 /// Folder of what runs stage.

@@ -104,13 +104,9 @@ async fn once(
     )
     .await;
     progress.clear();
-    let code = ExitCode::from(report.outcome);
     match error {
-        Some(error) => Err(Failure {
-            code,
-            ..error.into()
-        }),
-        None => Ok((code, report)),
+        Some(error) => Err(error.into()),
+        None => Ok((ExitCode::of(report.outcome, None), report)),
     }
 }
 

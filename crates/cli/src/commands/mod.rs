@@ -32,9 +32,9 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
         Command::Verify(arguments) => verify::run(&arguments).await,
         Command::Snapshots(arguments) => snapshots::run(&arguments).await,
         Command::Snippet(arguments) => snippet::run(&arguments).await,
-        Command::Rollback(arguments) => rollback::run(&arguments).await,
-        Command::Vacuum(arguments) => vacuum::run(&arguments).await,
-        Command::Quarantine(command) => quarantine::run(&command).await,
+        Command::Rollback(arguments) => rollback::run(&arguments, log).await,
+        Command::Vacuum(arguments) => vacuum::run(&arguments, log).await,
+        Command::Quarantine(command) => quarantine::run(&command, log).await,
         Command::Schema(command) => schema::run(command),
         #[cfg(feature = "simulator")]
         Command::Simulate(arguments) => simulate::run(&arguments).await,

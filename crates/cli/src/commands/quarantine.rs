@@ -7,9 +7,10 @@ use pipeline::{Quarantine, QuarantinedSnapshot, Replayed, Resources};
 use crate::arguments::{QuarantineArguments, QuarantineCommand, QuarantineSelection};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::{output, signals};
 
-pub(super) async fn run(command: &QuarantineCommand) -> Result<ExitCode, Failure> {
+pub(super) async fn run(command: &QuarantineCommand, log: &Log) -> Result<ExitCode, Failure> {
     match command {
         QuarantineCommand::List(arguments) => list(arguments).await,
         QuarantineCommand::Show {
@@ -17,7 +18,7 @@ pub(super) async fn run(command: &QuarantineCommand) -> Result<ExitCode, Failure
             reason,
             limit,
         } => show(quarantine, reason.as_deref(), *limit).await,
-        QuarantineCommand::Replay(arguments) => replay(arguments).await,
+        QuarantineCommand::Replay(arguments) => replay(arguments, log).await,
     }
 }
 
@@ -64,20 +65,20 @@ async fn show(
     Ok(ExitCode::Done)
 }
 
-async fn replay(arguments: &QuarantineArguments) -> Result<ExitCode, Failure> {
+async fn replay(arguments: &QuarantineArguments, log: &Log) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.quarantine.pipeline)?;
     let stop = signals::cancelled_by_signal();
     let resources = Resources::new(&settings.work);
     let quarantine = Quarantine::open(&resources, &settings).await?;
     let only = arguments.quarantine.snapshot.as_ref();
     let replayed = quarantine.replay(only, &stop).await?;
-    if arguments.json {
-        output::json(&replayed)?;
+    log.not_shown(if arguments.json {
+        output::json(&replayed)
     } else if replayed.is_empty() {
-        output::line("nothing is quarantined in published snapshots")?;
+        output::line("nothing is quarantined in published snapshots")
     } else {
-        output::line(&replayed.iter().map(replayed_text).collect::<String>())?;
-    }
+        output::line(&replayed.iter().map(replayed_text).collect::<String>())
+    });
     let mut unfinished = replayed.iter().filter_map(|one| one.unfinished.as_ref());
     match unfinished.next() {
         Some(why) => Err(Failure::unfinished("replay", why)),

@@ -5,9 +5,10 @@ use pipeline::Resources;
 use crate::arguments::RollbackArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::output;
 
-pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failure> {
+pub(super) async fn run(arguments: &RollbackArguments, log: &Log) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.pipeline)?;
     let resources = Resources::new(&settings.work);
     let rolled_back = pipeline::rollback(&resources, &settings, &arguments.to).await?;
@@ -17,12 +18,13 @@ pub(super) async fn run(arguments: &RollbackArguments) -> Result<ExitCode, Failu
         (Some(replaced), _) => format!("is current again, in place of {}", replaced.snapshot),
         (None, _) => "is current again".to_owned(),
     };
-    output::line(&format!("{} {what}", current.snapshot))?;
+    let mut told = format!("{} {what}", current.snapshot);
     if let Some(displaced) = &current.rolled_back {
-        output::line(&format!(
-            "snapshots up to {displaced} are not published again unless asked for; a newer one is"
-        ))?;
+        told.push_str(&format!(
+            "\nsnapshots up to {displaced} are not published again unless asked for; a newer one is"
+        ));
     }
+    log.not_shown(output::line(&told));
     match rolled_back.unfinished {
         Some(why) => Err(Failure::unfinished("rollback", &why)),
         None => Ok(ExitCode::Done),

@@ -34,22 +34,14 @@ pub(super) async fn run(arguments: &RunArguments, log: &Log) -> Result<ExitCode,
 
     let code = match &report.unfinished {
         Some(_) => ExitCode::Unfinished,
-        None => ExitCode::from(report.outcome),
+        None => ExitCode::of(report.outcome, report.error_kind),
     };
-    let failure = error.map(|error| match Failure::from(error) {
-        wrong_use if wrong_use.code == ExitCode::Usage => wrong_use,
-        failure => Failure { code, ..failure },
-    });
-    if let Some(failure) = failure
-        .as_ref()
-        .filter(|failure| failure.code == ExitCode::Usage)
-    {
-        log.tell(failure);
-        return Ok(ExitCode::Usage);
+    let failure = error.map(Failure::from);
+    if code != ExitCode::Usage {
+        log.show(&summary::of(&report));
     }
-    log.show(&summary::of(&report));
     if arguments.json {
-        output::json(&report)?;
+        log.not_shown(output::json(&report));
     }
     if let Some(failure) = failure {
         log.tell(&failure);

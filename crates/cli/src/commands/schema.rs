@@ -60,12 +60,12 @@ mod tests {
     #[test]
     fn an_unknown_dataset_is_wrong_use() {
         let failure = dataset("info").unwrap_err();
-        assert_eq!(failure.code, ExitCode::Usage);
+        assert_eq!(failure.code(), ExitCode::Usage);
         assert!(
             failure
                 .message
                 .contains("the program carries info_gathering")
         );
-        assert_eq!(dataset("nowhere.toml").unwrap_err().code, ExitCode::Usage);
+        assert_eq!(dataset("nowhere.toml").unwrap_err().code(), ExitCode::Usage);
     }
 }

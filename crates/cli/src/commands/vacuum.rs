@@ -1,21 +1,29 @@
 //! `vacuum`: what nothing holds any more; shown, or deleted.
 
 use indicatif::{BinaryBytes, HumanCount};
-use pipeline::{OrphanKind, Resources, VacuumReport};
+use pipeline::{OrphanKind, Resources, VacuumOptions, VacuumReport};
 
 use crate::arguments::VacuumArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::output;
 
-pub(super) async fn run(arguments: &VacuumArguments) -> Result<ExitCode, Failure> {
+pub(super) async fn run(arguments: &VacuumArguments, log: &Log) -> Result<ExitCode, Failure> {
     let settings = super::lake_settings(&arguments.pipeline)?;
     let resources = Resources::new(&settings.work);
-    let report = pipeline::vacuum(&resources, &settings, arguments.apply).await?;
-    if arguments.json {
-        output::json(&report)?;
-    } else {
-        output::line(&text(&report))?;
+    let options = VacuumOptions {
+        apply: arguments.apply,
+        shorten: arguments.shorten,
+    };
+    let report = pipeline::vacuum(&resources, &settings, options).await?;
+    let shown = match arguments.json {
+        true => output::json(&report),
+        false => output::line(&text(&report)),
+    };
+    match report.applied {
+        true => log.not_shown(shown),
+        false => shown?,
     }
     Ok(ExitCode::Done)
 }
@@ -26,6 +34,8 @@ fn text(report: &VacuumReport) -> String {
         let kind = match orphan.kind {
             OrphanKind::Unlisted => "in no snapshot",
             OrphanKind::Retired => "replaced",
+            OrphanKind::Expired => "of a day past lake.keep",
+            OrphanKind::Report => "run report of more than 90 days",
             OrphanKind::Staged => "staged by a run that died",
             OrphanKind::Control => "control document",
         };

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use dataset::SnapshotId;
-use writer::{CurrentSnapshot, KeptSnapshot, RollbackOutcome, VacuumReport};
+use writer::{CurrentSnapshot, KeptSnapshot, RollbackOutcome, VacuumOptions, VacuumReport};
 
 use crate::error::PipelineError;
 use crate::resources::Resources;
@@ -31,14 +31,14 @@ pub async fn snapshots(
     Ok(writer::snapshots(&settings.table(&lake)).await?)
 }
 
-/// Finds what nothing in the lake holds any more, and deletes it if `apply`.
+/// Finds what nothing in the lake holds any more, and deletes it if the options say so.
 pub async fn vacuum(
     resources: &Resources,
     settings: &Settings,
-    apply: bool,
+    options: VacuumOptions,
 ) -> Result<VacuumReport, PipelineError> {
     let lake = resources.existing_lake(settings).await?;
-    Ok(writer::vacuum(&settings.table(&lake), apply).await?)
+    Ok(writer::vacuum(&settings.table(&lake), options).await?)
 }
 
 /// Makes a replaced snapshot current again while its files are kept.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dataset::SnapshotId;
 use serde::Serialize;
-use writer::{CurrentSnapshot, Latest, Problem, Verifier};
+use writer::{CurrentSnapshot, Problem, Verifier};
 
 use crate::error::PipelineError;
 use crate::resources::Resources;
@@ -62,8 +62,8 @@ pub async fn verify(
 ) -> Result<Verification, PipelineError> {
     let dataset = &settings.dataset;
     let lake = resources.existing_lake(settings).await?;
-    let latest = Latest::read(&lake, &dataset.name).await?;
-    let current = chosen(latest.snapshots, which);
+    let verifier = Verifier::open(&settings.table(&lake), dataset).await?;
+    let current = chosen(verifier.current().to_vec(), which);
     if current.is_empty() {
         let dataset = dataset.name.clone();
         return Err(match which.clone() {
@@ -71,16 +71,15 @@ pub async fn verify(
             Which::Latest | Which::All => PipelineError::NothingPublished { dataset },
         });
     }
-    let verifier = Verifier::open(&lake, dataset).await?;
     let mut snapshots = Vec::with_capacity(current.len());
-    for snapshot in current {
-        let Some(manifest) = writer::read_manifest(&lake, &dataset.name, &snapshot).await? else {
-            let dataset = dataset.name.clone();
+    for current in current {
+        let Some(manifest) = verifier.manifest(&current).await? else {
+            let (dataset, snapshot) = (dataset.name.clone(), current.snapshot);
             return Err(PipelineError::NotPublished { dataset, snapshot });
         };
         let read = verifier.verify(&manifest).await?;
         snapshots.push(VerifiedSnapshot {
-            snapshot,
+            snapshot: current.snapshot,
             files: read.files,
             rows: read.rows,
             bytes: read.bytes,
@@ -94,7 +93,7 @@ pub async fn verify(
 }
 
 /// In the order of their ids, which is that of their times.
-fn chosen(mut current: Vec<CurrentSnapshot>, which: &Which) -> Vec<SnapshotId> {
+fn chosen(mut current: Vec<CurrentSnapshot>, which: &Which) -> Vec<CurrentSnapshot> {
     current.sort_by(|a, b| b.snapshot.cmp(&a.snapshot));
     match which {
         Which::All => {}
@@ -104,6 +103,6 @@ fn chosen(mut current: Vec<CurrentSnapshot>, which: &Which) -> Vec<SnapshotId> {
             current.retain(|current| organisations.insert(current.org_id.clone()));
         }
     }
-    let ids = current.into_iter().map(|current| current.snapshot);
-    ids.rev().collect()
+    current.reverse();
+    current
 }

@@ -6,6 +6,7 @@ use writer::Lake;
 use super::browse::Quarantine;
 use super::replay::Replayed;
 use crate::error::PipelineError;
+use crate::error_kind::ErrorKind;
 use crate::events::Observer;
 use crate::fixtures::Place;
 use crate::lake::verify::Which;
@@ -185,7 +186,7 @@ async fn a_schema_with_other_columns_is_refused() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("lacks column `new`"), "{error}");
-    assert!(error.is_configuration());
+    assert!(error.kind() == ErrorKind::Configuration);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use dataset::Snapshot;
 use writer::{Followed, Lake, layout};
 
 use crate::error::PipelineError;
+use crate::error_kind::ErrorKind;
 use crate::report::{Outcome, REPORT_VERSION, RunReport};
 use crate::run::published::Published;
 use crate::settings::Settings;
@@ -48,6 +49,11 @@ pub(super) fn run_report(
         org_id: snapshot.map(|snapshot| snapshot.org_id),
         outcome,
         error: error.as_ref().map(PipelineError::to_string),
+        error_kind: error.as_ref().map(PipelineError::kind),
+        advice: error
+            .as_ref()
+            .and_then(PipelineError::advice)
+            .map(str::to_owned),
         unfinished: followed.unfinished,
         warnings,
         replaced,
@@ -76,16 +82,17 @@ pub(super) fn run_report(
 fn outcome_of(error: &PipelineError) -> Outcome {
     match error {
         PipelineError::Refused(_) => Outcome::Refused,
-        error if error.is_undecided() => Outcome::Undecided,
+        error if error.kind() == ErrorKind::Undecided => Outcome::Undecided,
         _ => Outcome::Failed,
     }
 }
 
-/// A run that found nothing to do writes nothing, one that never got as far as its lake has no place to write to, and a store that
-/// just failed is not asked again.
-pub(super) fn leaves_a_report(report: &RunReport, error: Option<&PipelineError>) -> bool {
-    let is_hopeless = |error: &PipelineError| error.is_configuration() || error.is_of_the_store();
-    report.outcome != Outcome::Unchanged && !error.is_some_and(is_hopeless)
+/// A run that never got as far as its lake has no place to write to, and a store that just failed is not asked again. One that
+/// found nothing new leaves a report: else nobody could tell it from one that did not run.
+pub(super) fn leaves_a_report(error: Option<&PipelineError>) -> bool {
+    let is_hopeless =
+        |error: &PipelineError| error.kind() == ErrorKind::Configuration || error.is_of_the_store();
+    !error.is_some_and(is_hopeless)
 }
 
 pub(super) async fn write_report(lake: &Lake, report: &RunReport) {

@@ -1,8 +1,10 @@
 //! The entry points: a plan of what a run would do, and a run with its report.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use chrono::Utc;
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::PipelineError;
@@ -66,13 +68,17 @@ pub async fn run(
                 observer: &observer,
                 cancel: &cancel,
             };
-            let published = publish_newest(request).await;
+            let publishing = AssertUnwindSafe(publish_newest(request)).catch_unwind();
+            // Whoever waits for the report gets it, whatever happened.
+            let published = publishing
+                .await
+                .unwrap_or_else(|panic| Published::failed(PipelineError::of_panic(&*panic)));
             (Some(lake), published)
         }
         Err(error) => (None, Published::failed(error)),
     };
     let (report, error) = run_report(settings, start, published);
-    if let Some(lake) = lake.filter(|_| leaves_a_report(&report, error.as_ref())) {
+    if let Some(lake) = lake.filter(|_| leaves_a_report(error.as_ref())) {
         write_report(&lake, &report).await;
     }
     observer(Event::Finished {

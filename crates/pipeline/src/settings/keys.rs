@@ -277,6 +277,13 @@ pub const KEYS: &[Key] = &[
          with a Delta log, whose readers do not see them, and else \"0s\", since a glob would count them twice. \
          What holds is the value at the time of the replacement: later changes do not affect it.",
     ),
+    optional(
+        "lake.keep",
+        Kind::Days,
+        r#""400d""#,
+        "How long whole days stay in the table, counted from their generated date; `vacuum --apply` takes older ones out and deletes \
+         them. The latest snapshot of an organisation always stays. Without it days are kept for good.",
+    ),
     key(
         "lake.dead_after",
         Kind::Duration,

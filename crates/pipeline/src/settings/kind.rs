@@ -39,6 +39,8 @@ pub enum Kind {
     },
     /// A length of time: `"15m"`.
     Duration,
+    /// A length of time of a day or more: `"400d"`.
+    Days,
     /// A UTC time: `"2022-07-26T10:01:00Z"`, quoted or not.
     Time,
     /// An organisation id.
@@ -78,6 +80,7 @@ impl Kind {
             )
             .into(),
             Self::Duration => "a length of time such as \"90s\", \"15m\" or \"1h 30m\"".into(),
+            Self::Days => "a length of time of at least a day, such as \"400d\"".into(),
             Self::Time => {
                 "a time with its zone, of the years 2000 to 9999, such as 2022-07-26T10:01:00Z"
                     .into()

@@ -129,6 +129,8 @@ pub struct Lake {
     pub compatibility: Compatibility,
     /// How long the files of a replaced snapshot are kept.
     pub retire_after: Duration,
+    /// How long whole days stay in the table; `None` is for good.
+    pub keep: Option<Duration>,
     /// How long a run may be silent in a store before it is taken for dead.
     pub dead_after: Duration,
     /// Nobody else writes to this lake.
@@ -234,6 +236,7 @@ impl Settings {
         let settings = TableSettings {
             format: self.lake.format,
             retire_after: self.lake.retire_after,
+            keep: self.lake.keep,
             dead_after: self.lake.dead_after,
             single_writer: self.lake.single_writer,
         };

@@ -203,6 +203,7 @@ fn lake(values: &Values) -> Result<Lake, SettingsError> {
         retire_after: values
             .duration("lake.retire_after")?
             .unwrap_or_else(|| retire_after(format)),
+        keep: values.duration_of_days("lake.keep")?,
         dead_after: duration(values, "lake.dead_after")?,
         single_writer: required(
             values,

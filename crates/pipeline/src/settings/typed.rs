@@ -152,6 +152,15 @@ impl Values {
         })
     }
 
+    /// The same of a day or more.
+    pub(super) fn duration_of_days(&self, key: &str) -> Result<Option<Duration>, SettingsError> {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        self.read(key, |value| {
+            let read = humantime::parse_duration(value.value.as_str()?).ok();
+            read.filter(|duration| *duration >= DAY)
+        })
+    }
+
     /// A UTC time at which a snapshot can have been generated, from a text or a TOML date-time with its zone.
     pub(super) fn time(&self, key: &str) -> Result<Option<DateTime<Utc>>, SettingsError> {
         self.read(key, |value| {

@@ -97,6 +97,7 @@ pub(super) fn ids(snapshots: &[BlobsOfSnapshot]) -> Vec<SnapshotId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error_kind::ErrorKind;
     use crate::fixtures::Place;
 
     #[test]
@@ -139,7 +140,7 @@ mod tests {
                 "{date}: {error}"
             );
             assert!(error.to_string().contains(date), "{error}");
-            assert!(!error.is_configuration());
+            assert!(error.kind() != ErrorKind::Configuration);
         }
     }
 }

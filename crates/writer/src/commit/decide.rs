@@ -141,8 +141,7 @@ async fn write(
     if !is_decided_by_log(table, request, state) {
         let current = request.current(replaced);
         state.latest.put(current, table.retirement());
-        let alone = table.settings.single_writer;
-        let swapped = state.latest.swap(table.lake, &state.seen, alone).await?;
+        let swapped = state.swap(table).await?;
         state.is_behind = swapped != ConditionalPut::Done;
         return Ok(swapped);
     }
@@ -155,18 +154,36 @@ async fn write(
             earlier.extend(Manifest::read_at(table.lake, &current.manifest).await?);
         }
     }
+    let mut removed = Vec::new();
+    if let Some(replaced) = replaced.filter(|_| entry.remove.is_some() && !state.log.has_files()) {
+        let Some(files) = files_of(table, replaced).await? else {
+            // The table is read again, with the files that its log has.
+            let why = format!("the files of snapshot {} are not known", replaced.snapshot);
+            return Ok(ConditionalPut::Refused(why));
+        };
+        removed = files;
+    }
     let earlier_files = earlier.iter().flat_map(|manifest| &manifest.files);
     let entry = LogEntry {
         columns: request.columns(),
         retire_after: table.settings.retire_after,
+        of: Some(request.manifest().snapshot.clone()),
         add: earlier_files.chain(entry.add).collect(),
         remove: entry.remove.into_iter().collect(),
+        removed,
         transaction: entry.transaction,
         operation: entry.operation,
         info: entry.info,
         committed_at: table.now,
     };
     table.log.commit(&mut state.log, entry).await
+}
+
+/// The files of a current snapshot, if its manifest has those that the log has.
+async fn files_of(table: &Table<'_>, current: &CurrentSnapshot) -> Result<Option<Vec<DataFile>>> {
+    let manifest = Manifest::read_at(table.lake, &current.manifest).await?;
+    let files = manifest.map(|manifest| manifest.files);
+    Ok(files.filter(|files| files.len() as u64 == current.files))
 }
 
 fn is_decided_by_log(table: &Table<'_>, request: &impl Request, state: &TableState) -> bool {
@@ -177,7 +194,7 @@ fn is_decided_by_log(table: &Table<'_>, request: &impl Request, state: &TableSta
 /// An error of the write that decides. Where no answer came, the store may have taken it.
 fn undecided(manifest: &Manifest, error: Error) -> Error {
     match error {
-        Error::Store { .. } | Error::Stopped { .. } => Error::Undecided {
+        Error::Store { .. } | Error::Disk { .. } | Error::Stopped { .. } => Error::Undecided {
             snapshot: manifest.snapshot.to_string(),
             source: Box::new(error),
         },

@@ -10,6 +10,7 @@
 //! | recovery of dead runs, deletion of retired files that are due | nothing | a warning |
 
 use crate::commit::recover::{delete_unlisted, recover, roll_back};
+use crate::commit::reports;
 use crate::commit::roll_forward::write_for_readers;
 use crate::error::Result;
 use crate::store::failpoint;
@@ -85,5 +86,6 @@ async fn clean_up(
         failpoint::reached("intent-deleted");
     }
     let state = table.read_again(state.log, manifest).await?;
+    reports::delete_old(table, &state).await?;
     recover(table, state, decision.is_alone).await
 }

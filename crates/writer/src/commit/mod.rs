@@ -6,6 +6,7 @@ pub(crate) mod followers;
 pub(crate) mod invariants;
 pub(crate) mod publish;
 pub(crate) mod recover;
+pub(crate) mod reports;
 pub(crate) mod request;
 pub(crate) mod retire;
 pub(crate) mod roll_forward;

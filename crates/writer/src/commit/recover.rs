@@ -65,14 +65,14 @@ pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str) -> Result<()> {
 /// What the table holds, after what dead runs left was rolled forward or back.
 pub(crate) async fn recovered(table: &Table<'_>) -> Result<TableState> {
     layout_version::check(table.lake, table.dataset).await?;
-    let state = table.read().await?;
+    let state = table.read_pointer().await?;
     if !needs_recovery(table, &state).await? {
         return Ok(state);
     }
     let lock = table.lock().await?;
     let state = table.read_again(state.log, None).await?;
     recover(table, state, lock.is_alone).await?;
-    table.read().await
+    table.read_pointer().await
 }
 
 /// Rolls forward what died after its commit, rolls back what died before it, and deletes the files of snapshots that
@@ -82,8 +82,12 @@ pub(crate) async fn recover(
     state: TableState,
     is_alone: bool,
 ) -> Result<Vec<String>> {
-    let state = roll_forward(table, state).await?;
-    for intent in Intent::list(table.lake, table.dataset).await? {
+    let mut state = roll_forward(table, state).await?;
+    let intents = Intent::list(table.lake, table.dataset).await?;
+    if !intents.is_empty() {
+        state = table.with_files(state).await?;
+    }
+    for intent in intents {
         if is_alone || is_over(&intent, &state.latest, table.now) {
             roll_back(table, &intent, &state).await?;
         }
@@ -173,7 +177,7 @@ async fn kept_files(
     state: &TableState,
     snapshot: &SnapshotId,
 ) -> Result<HashSet<String>> {
-    let mut kept: HashSet<String> = state.log.paths().map(str::to_owned).collect();
+    let mut kept: HashSet<String> = state.log.paths()?.map(str::to_owned).collect();
     if let Some(path) = kept_manifest(&state.latest, snapshot)
         && let Some(manifest) = Manifest::read_at(table.lake, path).await?
     {

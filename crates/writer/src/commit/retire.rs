@@ -58,9 +58,7 @@ async fn remove_from_pointer(
             .latest
             .retired
             .retain(|retired| !deleted.contains(&retired.was.snapshot));
-        let (lake, alone) = (table.lake, table.settings.single_writer);
-        if state.latest.retired.len() == listed
-            || state.latest.swap(lake, &state.seen, alone).await? == ConditionalPut::Done
+        if state.latest.retired.len() == listed || state.swap(table).await? == ConditionalPut::Done
         {
             break;
         }
@@ -74,8 +72,15 @@ async fn files_of_retired(
     state: &TableState,
     was: &CurrentSnapshot,
 ) -> Result<Vec<String>> {
-    let files = manifest::paths_at(table.lake, &was.manifest).await?;
-    let in_log: HashSet<&str> = state.log.paths().collect();
+    let (files, _) = manifest::paths_at(table.lake, &was.manifest).await?;
+    // The pointer follows the log: where the files that it has were not read, it has none of a snapshot that is not current.
+    if state.latest.is_current(&was.snapshot) {
+        return Ok(Vec::new());
+    }
+    let in_log: HashSet<&str> = match state.log.has_files() {
+        true => state.log.paths()?.collect(),
+        false => HashSet::new(),
+    };
     let date = layout::date_folder(table.dataset, was.generated_date) + "/";
     let in_table = |path: &String| {
         path.starts_with(&date)

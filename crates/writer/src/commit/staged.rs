@@ -71,24 +71,35 @@ pub(crate) async fn commit_staged<R: Request>(
                 intent: Some(intent),
                 is_alone: lock.is_alone,
             };
+            // Before dead runs are looked for, of which it would be one where there are no leases.
+            clear_quietly(table, run_id).await;
             let followed = follow(table, &decision, state).await;
             Ended::Committed { replaced, followed }
         }
         // By now another run of the snapshot may have files of the same names.
         Decided::Withdrawn => Ended::TakenForDead,
         Decided::Refused(state, refusal) => {
+            let state = table.with_files(state).await?;
             roll_back(table, intent, &state).await?;
             Ended::Refused(refusal)
         }
         Decided::Contended(state, contention) => {
+            let state = table.with_files(state).await?;
             roll_back(table, intent, &state).await?;
             Ended::Contended(contention)
         }
     };
-    if let Err(error) = leftovers::clear(lake, table.dataset, run_id).await {
-        tracing::warn!(%error, "what the run staged could not be deleted");
+    if !matches!(ended, Ended::Committed { .. }) {
+        clear_quietly(table, run_id).await;
     }
     Ok(ended)
+}
+
+/// Deletes what is left of what the run staged. That it could not is a warning: the next run does it.
+async fn clear_quietly(table: &Table<'_>, run_id: &str) {
+    if let Err(error) = leftovers::clear(table.lake, table.dataset, run_id).await {
+        tracing::warn!(%error, "what the run staged could not be deleted");
+    }
 }
 
 /// Aborts uploads. That one could not be is a warning: there is an error or a refusal to report already.

@@ -17,8 +17,9 @@ use delta_kernel::actions::{Metadata, Protocol};
 use delta_kernel::scan::state::ScanFile;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::delta::kernel::KernelLog;
 use crate::error::{Error, Result};
@@ -27,10 +28,16 @@ use crate::parquet::data_file::DataFile;
 use crate::parquet::statistics::Bounds;
 use crate::store::document_writer::DocumentWriter;
 use crate::store::lake::Lake;
+use crate::store::object::hexadecimal;
 use crate::store::remote::ConditionalPut;
 
-/// A checkpoint is written with every entry that makes this many.
+/// A checkpoint is written with every entry that makes this many, in a log of a few hundred.
 const CHECKPOINT_INTERVAL: u64 = 10;
+/// Of longer logs, once the entries since the last one are this part of all. A checkpoint holds the whole table: written every tenth
+/// time, it would cost more than the runs themselves.
+const CHECKPOINT_PART: u64 = 20;
+/// And at the latest with so many, which readers read one by one.
+const CHECKPOINT_INTERVAL_MAX: u64 = 50;
 /// The table property that names the columns with statistics. Without it readers take the first 32 to have some: deltalake 1.6.6 then
 /// finds no row where it filters by one that has none.
 const STATISTICS_COLUMNS: &str = "delta.dataSkippingStatsColumns";
@@ -40,6 +47,8 @@ const REMOVED_FILES_KEPT: &str = "delta.deletedFileRetentionDuration";
 const LEAST_KEPT: Duration = Duration::from_secs(60 * 60);
 /// How long entries that a checkpoint covers are kept, unless the table says otherwise.
 const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How entries of this program call their writer, before its version.
+const ENGINE: &str = "defender-lake/";
 /// Where the table is as Delta's kernel sees it: at the root of a store of its own.
 const TABLE_URL: &str = "lake://table/";
 /// Features that another program may have given the table, and that files and entries such as these keep.
@@ -64,12 +73,80 @@ pub(crate) struct DeltaLog {
 pub(crate) struct LogState {
     /// `None`: there is no log yet.
     pub(crate) version: Option<u64>,
-    files: Vec<LoggedFile>,
+    files: Files,
     table: Option<Declared>,
-    /// Versions of transactions of entries that were written since the log was read.
-    transactions: HashMap<String, i64>,
+    /// What the table is known to declare, as [`declares`] has it.
+    declares: Option<String>,
+    /// Versions of transactions, as far as they are known.
+    transactions: BTreeMap<String, i64>,
+    /// Files of other programs, whose snapshots are not known yet.
+    pub(crate) foreign: Vec<ForeignFile>,
+    /// Files into which maintenance rewrote rows of snapshots, since the entry that the pointer follows.
+    pub(crate) rewritten: BTreeMap<SnapshotId, Rewritten>,
     /// Where more can be read of what the log said.
     read: Option<KernelLog>,
+}
+
+/// A file of the table that another program wrote.
+#[derive(Debug, Clone)]
+pub(crate) struct ForeignFile {
+    /// From the lake's root.
+    pub(crate) path: String,
+    pub(crate) partition: Partition,
+    size: i64,
+}
+
+/// What maintenance made of the files of a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    /// The last entry that did.
+    pub(crate) version: u64,
+    /// Files that it wrote. Their checksums are not known.
+    pub(crate) files: Vec<DataFile>,
+}
+
+/// An entry of another program that added a file.
+#[derive(Debug)]
+struct ForeignAdd {
+    version: u64,
+    rows: Option<u64>,
+    changes_data: bool,
+    operation: String,
+    engine: String,
+    /// Whose files they are, if this program wrote the entry: a rollback adds what had been rewritten.
+    of: Option<SnapshotId>,
+}
+
+/// The files of the table at one version of its log.
+#[derive(Debug)]
+enum Files {
+    /// All of them.
+    Read(Vec<LoggedFile>),
+    /// They were not read, since the pointer tells all that is to be known of that version.
+    Unread {
+        /// The pointer's version.
+        since: u64,
+    },
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self::Read(Vec::new())
+    }
+}
+
+/// What the pointer tells of the log that it follows: enough to write the next entry without reading the log, which takes longer the
+/// more days it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowedLog {
+    /// The last entry that the pointer knows of.
+    pub version: u64,
+    /// Of what the table is known to declare; a checksum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declares: Option<String>,
+    /// The last version of each application's transactions, as far as it is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transactions: BTreeMap<String, i64>,
 }
 
 /// A file that is part of the table.
@@ -95,8 +172,10 @@ struct FoundFiles {
     /// The table's folder.
     table: String,
     files: Vec<LoggedFile>,
-    /// The path of one that is none of ours.
-    foreign: Option<String>,
+    /// Those that are none of ours.
+    foreign: Vec<ForeignFile>,
+    /// The path of one in a partition that is none of ours.
+    misplaced: Option<String>,
 }
 
 /// What an entry changes.
@@ -106,10 +185,14 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) columns: Option<&'a Dataset>,
     /// How long the files of a replaced snapshot are kept.
     pub(crate) retire_after: Duration,
+    /// The snapshot whose files it adds, if it does.
+    pub(crate) of: Option<SnapshotId>,
     /// Files to add.
     pub(crate) add: Vec<&'a DataFile>,
     /// Snapshots whose files to remove.
     pub(crate) remove: Vec<SnapshotId>,
+    /// Those files, where the log's were not read: their manifests'.
+    pub(crate) removed: Vec<DataFile>,
     /// The transaction: who, and how far.
     pub(crate) transaction: Option<(String, i64)>,
     /// What the entry is called.
@@ -168,13 +251,17 @@ impl FoundFiles {
             ..
         } = file;
         let path = format!("{}/{path}", self.table);
-        let logged = match partition_of(partition_values) {
-            Some(partition) => LoggedFile::new(path, partition, size),
-            None => Err(path),
+        let Some(partition) = partition_of(partition_values) else {
+            self.misplaced = Some(path);
+            return;
         };
-        match logged {
+        match LoggedFile::new(path, partition.clone(), size) {
             Ok(logged) => self.files.push(logged),
-            Err(path) => self.foreign = Some(path),
+            Err(path) => self.foreign.push(ForeignFile {
+                path,
+                partition,
+                size,
+            }),
         }
     }
 }
@@ -195,29 +282,83 @@ impl LoggedFile {
 }
 
 impl LogState {
+    /// What the pointer is to tell of it.
+    pub(crate) fn followed(&self) -> Option<FollowedLog> {
+        Some(FollowedLog {
+            version: self.version?,
+            declares: self.declares.clone(),
+            transactions: self.transactions.clone(),
+        })
+    }
+
+    /// Whether its files were read, and [`LogState::files`] has them.
+    pub(crate) fn has_files(&self) -> bool {
+        matches!(self.files, Files::Read(_))
+    }
+
+    /// The version of the pointer that stands for the files which were not read.
+    pub(crate) fn trusts(&self) -> Option<u64> {
+        match self.files {
+            Files::Read(_) => None,
+            Files::Unread { since } => Some(since),
+        }
+    }
+
+    fn files(&self) -> Result<&[LoggedFile]> {
+        match &self.files {
+            Files::Read(files) => Ok(files),
+            Files::Unread { .. } => Err(Error::Task {
+                message: "the files of a table are asked for, and its log was not read".to_owned(),
+            }),
+        }
+    }
+
     /// Paths of the table's files, from the lake's root, by their snapshot.
-    pub(crate) fn paths_by_snapshot(&self) -> BTreeMap<&SnapshotId, BTreeSet<&str>> {
+    pub(crate) fn paths_by_snapshot(&self) -> Result<BTreeMap<&SnapshotId, BTreeSet<&str>>> {
         let mut paths: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for file in &self.files {
+        for file in self.files()? {
             paths
                 .entry(&file.snapshot)
                 .or_default()
                 .insert(file.path.as_str());
         }
-        paths
+        Ok(paths)
     }
 
     /// Partitions of a snapshot's files in the table, by path from the lake's root.
-    pub(crate) fn partitions_of(&self, snapshot: &SnapshotId) -> BTreeMap<&str, &Partition> {
-        let of_it = self.files.iter().filter(|file| file.snapshot == *snapshot);
-        of_it
+    pub(crate) fn partitions_of(
+        &self,
+        snapshot: &SnapshotId,
+    ) -> Result<BTreeMap<&str, &Partition>> {
+        let of_it = self.files()?.iter();
+        let of_it = of_it.filter(|file| file.snapshot == *snapshot);
+        Ok(of_it
             .map(|file| (file.path.as_str(), &file.partition))
-            .collect()
+            .collect())
+    }
+
+    /// Gives files of other programs to the snapshot whose manifest lists them.
+    pub(crate) fn assign(&mut self, snapshot: &SnapshotId, paths: &BTreeSet<&str>) {
+        let Files::Read(files) = &mut self.files else {
+            return;
+        };
+        self.foreign.retain(|file| {
+            let is_listed = paths.contains(file.path.as_str());
+            if is_listed {
+                files.push(LoggedFile {
+                    path: file.path.clone(),
+                    snapshot: snapshot.clone(),
+                    partition: file.partition.clone(),
+                    size: file.size,
+                });
+            }
+            !is_listed
+        });
     }
 
     /// Paths of all files of the table, from the lake's root.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|file| file.path.as_str())
+    pub(crate) fn paths(&self) -> Result<impl Iterator<Item = &str>> {
+        Ok(self.files()?.iter().map(|file| file.path.as_str()))
     }
 
     /// Takes in an entry that was written on top of it.
@@ -229,9 +370,10 @@ impl LogState {
         declared: Option<Declared>,
     ) {
         self.version = Some(version);
-        self.files
-            .retain(|file| !entry.remove.contains(&file.snapshot));
-        self.files.extend(added);
+        if let Files::Read(files) = &mut self.files {
+            files.retain(|file| !entry.remove.contains(&file.snapshot));
+            files.extend(added);
+        }
         self.transactions.extend(entry.transaction);
         self.table = declared.or(self.table.take());
     }
@@ -265,37 +407,70 @@ impl DeltaLog {
             .max())
     }
 
-    /// What the log says now. `known` is what it said before: it is not read again while there is no later entry, since
-    /// entries stay as they are.
-    pub(crate) async fn read(&self, known: LogState) -> Result<LogState> {
-        match self.last_version().await? {
-            None => return Ok(LogState::default()),
-            last if last == known.version => return Ok(known),
-            _ => {}
+    /// What the log says now, without its files, if the pointer that tells this of it follows it up to its last entry.
+    pub(crate) async fn followed_by(&self, pointer: &FollowedLog) -> Result<Option<LogState>> {
+        let last = pointer.version;
+        let (has_last, has_next) =
+            tokio::try_join!(self.has_entry(last), self.has_entry(last + 1))?;
+        Ok((has_last && !has_next).then(|| LogState {
+            version: Some(last),
+            files: Files::Unread { since: last },
+            table: None,
+            declares: pointer.declares.clone(),
+            transactions: pointer.transactions.clone(),
+            foreign: Vec::new(),
+            rewritten: BTreeMap::new(),
+            read: None,
+        }))
+    }
+
+    async fn has_entry(&self, version: u64) -> Result<bool> {
+        self.lake.exists(&self.entry_path(version)).await
+    }
+
+    /// Whether there is an entry after those that a state has.
+    pub(crate) async fn goes_on_after(&self, state: &LogState) -> Result<bool> {
+        match state.version {
+            Some(last) => self.has_entry(last + 1).await,
+            None => self.exists().await,
+        }
+    }
+
+    /// What the log says now, with its files. `pointer` is what the pointer tells of it.
+    pub(crate) async fn read(&self, pointer: Option<&FollowedLog>) -> Result<LogState> {
+        if !self.exists().await? {
+            return Ok(LogState::default());
         }
         let kernel = self.kernel().await?;
         let found = FoundFiles {
             table: layout::table(&self.dataset),
             files: Vec::new(),
-            foreign: None,
+            foreign: Vec::new(),
+            misplaced: None,
         };
         let folded = self.on_kernel("read", move || {
             let found = kernel.fold_files(found, FoundFiles::add)?;
             Ok((kernel, found))
         });
         let (kernel, found) = folded.await?;
-        if let Some(path) = found.foreign {
-            return Err(self.foreign(&path));
+        if let Some(path) = found.misplaced {
+            return Err(self.foreign(&path, None));
         }
         let table = kernel.snapshot().table_configuration();
+        let version = kernel.snapshot().version();
+        let pointer = pointer.filter(|pointer| pointer.version == version);
         Ok(LogState {
-            version: Some(kernel.snapshot().version()),
-            files: found.files,
+            version: Some(version),
+            files: Files::Read(found.files),
             table: Some(Declared {
                 protocol: table.protocol().clone(),
                 metadata: table.metadata().clone(),
             }),
-            transactions: HashMap::new(),
+            declares: pointer.and_then(|pointer| pointer.declares.clone()),
+            transactions: pointer
+                .map_or_else(BTreeMap::new, |pointer| pointer.transactions.clone()),
+            foreign: found.foreign,
+            rewritten: BTreeMap::new(),
             read: Some(kernel),
         })
     }
@@ -330,13 +505,115 @@ impl DeltaLog {
         }
     }
 
-    fn foreign(&self, path: &str) -> Error {
-        Error::DeltaLog {
+    fn foreign(&self, path: &str, add: Option<&ForeignAdd>) -> Error {
+        let entry = add.map_or_else(
+            || "an entry of the log that is no longer there".to_owned(),
+            |add| {
+                format!(
+                    "entry {} of the log (`{}` by {})",
+                    add.version, add.operation, add.engine
+                )
+            },
+        );
+        Error::ForeignWrite {
             dataset: self.dataset.clone(),
-            message: format!(
-                "the table has `{path}`, which another program wrote: what replaces it is not known"
-            ),
+            path: path.to_owned(),
+            entry,
         }
+    }
+
+    /// Finds out what the files of other programs are: `owner` tells the snapshot whose rows a file can hold, and `since` is the last
+    /// entry whose files are known already.
+    ///
+    /// # Errors
+    /// [`Error::ForeignWrite`] for a file whose entry changed rows.
+    pub(crate) async fn take_over(
+        &self,
+        state: &mut LogState,
+        since: Option<u64>,
+        owners: &BTreeMap<String, SnapshotId>,
+    ) -> Result<()> {
+        let Some(last) = state.version else {
+            return Ok(());
+        };
+        let adds = self.foreign_adds(&state.foreign, since, last).await?;
+        let Files::Read(files) = &mut state.files else {
+            return Ok(());
+        };
+        for file in std::mem::take(&mut state.foreign) {
+            let add = adds.get(&file.path);
+            let of_entry = add.and_then(|add| add.of.as_ref());
+            let is_known = of_entry.is_some() || (since.is_some() && add.is_none());
+            let is_rewritten = add.is_some_and(|add| !add.changes_data && add.rows.is_some());
+            let owner = of_entry.or_else(|| owners.get(&file.path));
+            let Some(snapshot) = owner.filter(|_| is_known || is_rewritten) else {
+                return Err(self.foreign(&file.path, add));
+            };
+            if let Some(add) = add.filter(|_| !is_known) {
+                let rewritten = state.rewritten.entry(snapshot.clone()).or_default();
+                rewritten.version = rewritten.version.max(add.version);
+                rewritten.files.push(DataFile {
+                    path: file.path.clone(),
+                    partition: file.partition.clone(),
+                    rows: add.rows.unwrap_or_default(),
+                    bytes: u64::try_from(file.size).unwrap_or_default(),
+                    sha256: String::new(),
+                    column_statistics: Arc::new([]),
+                });
+            }
+            files.push(LoggedFile {
+                path: file.path,
+                snapshot: snapshot.clone(),
+                partition: file.partition,
+                size: file.size,
+            });
+        }
+        Ok(())
+    }
+
+    /// Of each of these files, the entry after `since` that added it.
+    async fn foreign_adds(
+        &self,
+        files: &[ForeignFile],
+        since: Option<u64>,
+        last: u64,
+    ) -> Result<HashMap<String, ForeignAdd>> {
+        let mut wanted: BTreeSet<&str> = files.iter().map(|file| &*file.path).collect();
+        let mut found = HashMap::new();
+        let first = since.map_or(0, |since| since + 1);
+        for version in (first..=last).rev() {
+            if wanted.is_empty() {
+                break;
+            }
+            let Some(entry) = self.entry(version).await? else {
+                break;
+            };
+            let info = commit_infos(&entry).next().unwrap_or_default();
+            let said = |key: &str| {
+                info[key]
+                    .as_str()
+                    .unwrap_or("an unknown program")
+                    .to_owned()
+            };
+            let is_own = said("engineInfo").starts_with(ENGINE);
+            let of = info["snapshot"].as_str().filter(|_| is_own);
+            let of: Option<SnapshotId> = of.and_then(|of| of.parse().ok());
+            for add in added_files(&entry) {
+                let path = format!("{}/{}", layout::table(&self.dataset), add.path);
+                if wanted.remove(path.as_str()) {
+                    let add = ForeignAdd {
+                        version,
+                        rows: add.rows(),
+                        changes_data: add.data_change,
+                        operation: said("operation"),
+                        engine: said("engineInfo"),
+                        of: of.clone(),
+                    };
+                    found.insert(path, add);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The last version that was committed under an application id, as `state` has it.
@@ -344,8 +621,10 @@ impl DeltaLog {
         if let Some(version) = state.transactions.get(app_id) {
             return Ok(Some(*version));
         }
-        let Some(kernel) = state.read.clone() else {
-            return Ok(None);
+        let kernel = match &state.read {
+            Some(kernel) => kernel.clone(),
+            None if state.version.is_none() => return Ok(None),
+            None => self.kernel().await?,
         };
         let app_id = app_id.to_owned();
         self.on_kernel("read", move || kernel.transaction(&app_id))
@@ -360,15 +639,28 @@ impl DeltaLog {
         entry: LogEntry<'_>,
     ) -> Result<ConditionalPut> {
         self.check_may_write(state, &entry)?;
-        let declared = match entry.columns {
-            Some(columns) => {
-                self.declaration(state, columns, entry.retire_after, entry.committed_at)?
+        let (mut declared, mut declares) = (None, None);
+        if let Some(columns) = entry.columns {
+            let wanted = declares_of(columns, entry.retire_after)?;
+            if state.declares.as_ref() != Some(&wanted) {
+                state.files()?;
+                declared =
+                    self.declaration(state, columns, entry.retire_after, entry.committed_at)?;
             }
-            None => None,
-        };
+            declares = Some(wanted);
+        }
         let added = entry.add.iter().map(|file| {
             let logged = LoggedFile::new(file.path.clone(), file.partition.clone(), size(file));
-            logged.map_err(|path| self.foreign(&path))
+            // A snapshot that maintenance rewrote has files of other names.
+            logged.or_else(|path| match &entry.of {
+                Some(snapshot) if file.sha256.is_empty() => Ok(LoggedFile {
+                    path,
+                    snapshot: snapshot.clone(),
+                    partition: file.partition.clone(),
+                    size: size(file),
+                }),
+                _ => Err(self.foreign(&path, None)),
+            })
         });
         let added = added.collect::<Result<_>>()?;
         let version = state.version.map_or(0, |version| version + 1);
@@ -381,6 +673,7 @@ impl DeltaLog {
         let put = document.create(&path, self.single_writer).await?;
         if put == ConditionalPut::Done {
             state.advance(version, entry, added, declared);
+            state.declares = declares.or(state.declares.take());
         }
         Ok(put)
     }
@@ -423,8 +716,21 @@ impl DeltaLog {
     /// # Errors
     /// [`Error::ColumnType`].
     pub(crate) fn check_columns(&self, state: &LogState, dataset: &Dataset) -> Result<()> {
+        if !state.has_files() {
+            return Ok(());
+        }
         self.declaration(state, dataset, Duration::ZERO, DateTime::UNIX_EPOCH)
             .map(drop)
+    }
+
+    /// Whether the next entry can be written to the table with what a state knows of it.
+    pub(crate) fn knows_enough(
+        state: &LogState,
+        columns: &Dataset,
+        retire_after: Duration,
+    ) -> Result<bool> {
+        let wanted = declares_of(columns, retire_after)?;
+        Ok(state.has_files() || state.declares == Some(wanted))
     }
 
     /// Whether the run wrote one of the entries after version `after`.
@@ -482,13 +788,32 @@ impl DeltaLog {
     /// Writes a checkpoint if the entry of that version is due for one, and then deletes log entries that the checkpoint covers and
     /// that are past the table's log retention. Readers do without either: a failure is a warning.
     pub(crate) async fn maintain(&self, version: Option<u64>) {
-        let is_due = |version: &u64| (version + 1).is_multiple_of(CHECKPOINT_INTERVAL);
-        let Some(version) = version.filter(is_due) else {
+        let may_be_due = |version: &u64| (version + 1).is_multiple_of(CHECKPOINT_INTERVAL);
+        let Some(version) = version.filter(may_be_due) else {
             return;
         };
-        if let Err(error) = self.checkpoint().await {
+        let maintained = async {
+            match is_due(version, self.last_checkpoint().await?) {
+                true => self.checkpoint().await,
+                false => Ok(()),
+            }
+        };
+        if let Err(error) = maintained.await {
             tracing::warn!(%error, version, "no checkpoint of the table's log was written");
         }
+    }
+
+    /// Version of the last checkpoint, as the log tells it.
+    async fn last_checkpoint(&self) -> Result<Option<u64>> {
+        #[derive(Deserialize)]
+        struct Hint {
+            version: u64,
+        }
+        let path = format!("{}/_last_checkpoint", layout::delta_log(&self.dataset));
+        let hint = self.lake.get(&path).await?;
+        // It is only a hint: one that cannot be read is none.
+        let hint = hint.and_then(|hint| serde_json::from_slice::<Hint>(&hint).ok());
+        Ok(hint.map(|hint| hint.version))
     }
 
     async fn checkpoint(&self) -> Result<()> {
@@ -560,10 +885,16 @@ impl DeltaLog {
         if let Some((app_id, version)) = &entry.transaction {
             push(json!({"txn": {"appId": app_id, "version": version, "lastUpdated": now}}))?;
         }
-        for file in &state.files {
-            if entry.remove.contains(&file.snapshot) {
-                push(self.remove(file, now)?)?;
+        if let Files::Read(files) = &state.files
+            && !entry.remove.is_empty()
+        {
+            let is_removed = |file: &&LoggedFile| entry.remove.contains(&file.snapshot);
+            for file in files.iter().filter(is_removed) {
+                push(self.remove(&file.path, &file.partition, file.size, now)?)?;
             }
+        }
+        for file in &entry.removed {
+            push(self.remove(&file.path, &file.partition, size(file), now)?)?;
         }
         for file in &entry.add {
             push(self.add(file, now)?)?;
@@ -630,14 +961,14 @@ impl DeltaLog {
         }))
     }
 
-    fn remove(&self, file: &LoggedFile, now: i64) -> Result<Value> {
+    fn remove(&self, path: &str, partition: &Partition, size: i64, now: i64) -> Result<Value> {
         Ok(json!({"remove": {
-            "path": self.in_table(&file.path)?,
+            "path": self.in_table(path)?,
             "dataChange": true,
             "deletionTimestamp": now,
             "extendedFileMetadata": true,
-            "partitionValues": partition_values(&file.partition),
-            "size": file.size,
+            "partitionValues": partition_values(partition),
+            "size": size,
         }}))
     }
 
@@ -679,6 +1010,48 @@ impl DeltaLog {
             .objects(&table, &layout::delta_log(&self.dataset))
             .await
     }
+}
+
+/// Whether the entry of a version is to have a checkpoint, if the last one is of version `last`.
+fn is_due(version: u64, last: Option<u64>) -> bool {
+    let Some(last) = last else {
+        return true;
+    };
+    let interval = (last / CHECKPOINT_PART).clamp(CHECKPOINT_INTERVAL, CHECKPOINT_INTERVAL_MAX);
+    version.saturating_sub(last) >= interval
+}
+
+/// A file that an entry added.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AddedFile {
+    path: String,
+    data_change: bool,
+    stats: Option<String>,
+}
+
+impl AddedFile {
+    fn rows(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Stats {
+            num_records: u64,
+        }
+        let stats: Stats = serde_json::from_str(self.stats.as_deref()?).ok()?;
+        Some(stats.num_records)
+    }
+}
+
+/// The files that an entry of the log added.
+fn added_files(entry: &[u8]) -> impl Iterator<Item = AddedFile> {
+    #[derive(Deserialize)]
+    struct Line {
+        add: Option<AddedFile>,
+    }
+    entry.split(|byte| *byte == b'\n').filter_map(|action| {
+        let line: Line = serde_json::from_slice(action).ok()?;
+        line.add
+    })
 }
 
 /// What an entry of the log tells of itself.
@@ -725,7 +1098,7 @@ fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Value {
         "operation": entry.operation,
         "operationParameters": {"mode": "Overwrite"},
         "isBlindAppend": false,
-        "engineInfo": concat!("defender-lake/", env!("CARGO_PKG_VERSION")),
+        "engineInfo": format!("{ENGINE}{}", env!("CARGO_PKG_VERSION")),
     });
     if let Some(version) = state.version {
         info["readVersion"] = version.into();
@@ -734,6 +1107,19 @@ fn commit_info(state: &LogState, entry: &LogEntry<'_>) -> Value {
         info[name] = value.clone();
     }
     json!({"commitInfo": info})
+}
+
+/// A checksum of all that a table with these columns and this setting is to declare: where the pointer has the same, the log need not be
+/// read for it.
+fn declares_of(columns: &Dataset, retire_after: Duration) -> Result<String> {
+    let declared = json!([
+        schema::fields(columns)?,
+        schema::partition_columns(columns),
+        schema::statistics_columns(columns),
+        retire_after.as_secs(),
+        env!("CARGO_PKG_VERSION"),
+    ]);
+    Ok(hexadecimal(&Sha256::digest(declared.to_string())))
 }
 
 /// What a table is to declare of the files that are removed from it. `None`: what it declares stays, since it is as long, or not in

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::delta::log::{DeltaLog, LogState};
+use crate::delta::log::DeltaLog;
 use crate::error::Result;
 use crate::layout;
 use crate::store::lake::Lake;
@@ -47,7 +47,7 @@ pub enum SnapshotState {
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what reading the control documents gives.
 pub async fn snapshots(table: &Table<'_>) -> Result<Vec<KeptSnapshot>> {
-    let latest = table.read().await?.latest;
+    let latest = table.read_pointer().await?.latest;
     let mut kept: Vec<KeptSnapshot> = Vec::new();
     kept.extend(latest.snapshots.iter().map(|current| KeptSnapshot {
         snapshot: current.clone(),
@@ -81,9 +81,10 @@ pub async fn snapshots(table: &Table<'_>) -> Result<Vec<KeptSnapshot>> {
 pub async fn log_version(lake: &Lake, manifest: &Manifest) -> Result<Option<u64>> {
     let (dataset, snapshot) = (&manifest.dataset, &manifest.snapshot);
     let log = DeltaLog::new(lake, dataset, true);
-    let state = log.read(LogState::default()).await?;
+    let mut state = log.read(None).await?;
     let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.path).collect();
-    if state.partitions_of(snapshot).keys().eq(&listed) {
+    state.assign(snapshot, &listed);
+    if state.partitions_of(snapshot)?.keys().eq(&listed) {
         return Ok(state.version);
     }
     let Some(last) = state.version else {

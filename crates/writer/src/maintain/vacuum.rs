@@ -3,28 +3,34 @@
 //! | found | held while |
 //! |---|---|
 //! | file under the table's folder | it is part of the table, of a retired snapshot that is kept, or of a commit under way |
+//! | file of a day past `lake.keep` | nothing: its snapshot leaves the table first |
 //! | intent of a commit | the commit is not over |
 //! | staged file on local disk, temporary file | its run lives |
 //! | manifest | its snapshot is current or kept, or being committed |
 //! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
+//! | run report | it is younger than 90 days |
 
 use std::collections::{BTreeSet, HashSet};
 
 use dataset::SnapshotId;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use crate::commit::recover::{discard_run, recover};
+use crate::commit::reports;
 use crate::commit::retire::is_overdue;
 use crate::commit::roll_forward::roll_forward;
 use crate::error::Result;
 use crate::layout;
+use crate::maintain::READS_AT_ONCE;
+use crate::maintain::expire::{expire, expired, shorten, shorten_promises};
 use crate::store::lake::Lake;
 use crate::store::lease;
 use crate::store::leftovers::abandoned_runs;
 use crate::store::object::ObjectInfo;
 use crate::table::intent::{Intent, is_over};
-use crate::table::latest::RetiredSnapshot;
-use crate::table::manifest::Manifest;
+use crate::table::latest::{CurrentSnapshot, RetiredSnapshot};
+use crate::table::manifest;
 use crate::table::state::{Table, TableState};
 
 /// What a vacuum found, and deleted if it was asked to.
@@ -47,6 +53,15 @@ pub struct Orphan {
     pub kind: OrphanKind,
 }
 
+/// What is asked of a vacuum beyond the table's settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VacuumOptions {
+    /// Delete what is found.
+    pub apply: bool,
+    /// Keep replaced snapshots only as long as the table's settings say now, even if they were promised for longer.
+    pub shorten: bool,
+}
+
 /// Why an orphan is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,8 +70,12 @@ pub enum OrphanKind {
     Unlisted,
     /// A file of a replaced snapshot that was kept long enough.
     Retired,
+    /// A file of a day that is past `lake.keep`.
+    Expired,
     /// What a run staged before it died.
     Staged,
+    /// A run report that is too old to be asked for.
+    Report,
     /// A control document of a snapshot that is gone, or of a commit that died.
     Control,
 }
@@ -65,8 +84,8 @@ pub enum OrphanKind {
 ///
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what the store answers.
-pub async fn vacuum(table: &Table<'_>, apply: bool) -> Result<VacuumReport> {
-    let (lake, dataset) = (table.lake, table.dataset);
+pub async fn vacuum(table: &Table<'_>, options: VacuumOptions) -> Result<VacuumReport> {
+    let (lake, dataset, apply) = (table.lake, table.dataset, options.apply);
     // Without `apply` nothing is created, a lock file neither.
     let mut lock = None;
     if apply {
@@ -75,10 +94,18 @@ pub async fn vacuum(table: &Table<'_>, apply: bool) -> Result<VacuumReport> {
         roll_forward(table, table.read().await?).await?;
     }
     // Files before what holds them: a commit writes its intent before its files appear.
-    let files = lake.list(&layout::table(dataset)).await?;
-    let control = lake.list(&layout::control(dataset)).await?;
-    let intents = Intent::list(lake, dataset).await?;
-    let state = table.read().await?;
+    let (files, control, intents) = tokio::try_join!(
+        async { lake.list(&layout::table(dataset)).await },
+        async { lake.list(&layout::control(dataset)).await },
+        Intent::list(lake, dataset),
+    )?;
+    let mut state = table.read().await?;
+    if options.shorten {
+        match apply {
+            true => state = shorten(table, state).await?,
+            false => _ = shorten_promises(table, &mut state.latest),
+        }
+    }
     let alone = lock
         .as_ref()
         .map_or(table.settings.single_writer, |lock| lock.is_alone);
@@ -93,7 +120,7 @@ pub async fn vacuum(table: &Table<'_>, apply: bool) -> Result<VacuumReport> {
             .iter()
             .all(|intent| intent.manifest.run_id != *run)
     });
-    let held = Held::read(table, &state, &under_way).await?;
+    let held = Held::read(table, &state, &under_way, &control).await?;
     let mut found = held.orphaned_files(dataset, files);
     for object in control {
         found.extend(
@@ -103,8 +130,11 @@ pub async fn vacuum(table: &Table<'_>, apply: bool) -> Result<VacuumReport> {
     }
     found.sort();
     if apply {
+        // Their files go as those of replaced snapshots do: queries under way read on.
+        expire(table, state).await?;
         let (table_files, documents): (Vec<_>, Vec<_>) = found
             .iter()
+            .filter(|orphan| orphan.kind != OrphanKind::Expired)
             .map(|orphan| orphan.path.clone())
             .partition(|path| path.starts_with(&format!("{}/", layout::table(dataset))));
         lake.delete_files(&table_files).await?;
@@ -128,31 +158,76 @@ struct Held {
     files: HashSet<String>,
     /// Files of snapshots that were kept long enough.
     retired_files: HashSet<String>,
+    /// Files of days that are past their time.
+    expired_files: HashSet<String>,
     manifests: HashSet<String>,
     /// Snapshots that are current or kept.
     snapshots: HashSet<SnapshotId>,
 }
 
 impl Held {
-    async fn read(table: &Table<'_>, state: &TableState, under_way: &[Intent]) -> Result<Self> {
+    /// `control` is what the control folder has.
+    async fn read(
+        table: &Table<'_>,
+        state: &TableState,
+        under_way: &[Intent],
+        control: &[ObjectInfo],
+    ) -> Result<Self> {
+        let expired: HashSet<&SnapshotId> = expired(table, &state.latest)
+            .into_iter()
+            .map(|expired| &expired.snapshot)
+            .collect();
         let mut held = Self {
-            files: state.log.paths().map(str::to_owned).collect(),
+            files: state.log.paths()?.map(str::to_owned).collect(),
             retired_files: HashSet::new(),
+            expired_files: HashSet::new(),
             manifests: HashSet::new(),
             snapshots: HashSet::new(),
         };
-        let current = state.latest.snapshots.iter();
+        held.files.retain(|path| {
+            let snapshot = layout::snapshot_of_part(path);
+            snapshot.is_none_or(|snapshot| !expired.contains(&snapshot))
+        });
+        let quarantined = control
+            .iter()
+            .filter_map(|object| layout::run_of_quarantined(table.dataset, &object.path));
+        let quarantined: HashSet<SnapshotId> = quarantined.map(|(snapshot, _)| snapshot).collect();
+        let has_log = state.log.version.is_some();
+        // The log has the files of current snapshots: most manifests need not be read.
+        let is_told =
+            |current: &CurrentSnapshot| has_log && !quarantined.contains(&current.snapshot);
         let overdue = |retired: &&RetiredSnapshot| is_overdue(table, retired);
         let (overdue, kept): (Vec<_>, Vec<_>) = state.latest.retired.iter().partition(overdue);
-        for snapshot in current.chain(kept.iter().map(|retired| &retired.was)) {
-            held.snapshots.insert(snapshot.snapshot.clone());
-            held.manifests.insert(snapshot.manifest.clone());
-            held.files
-                .extend(files_of(table.lake, &snapshot.manifest).await?);
+        let current = state.latest.snapshots.iter();
+        let (expired, current): (Vec<_>, Vec<_>) =
+            current.partition(|current| expired.contains(&current.snapshot));
+        let mut wanted = Vec::new();
+        for snapshot in current {
+            held.hold(snapshot);
+            wanted.extend((!is_told(snapshot)).then(|| (Fate::Held, snapshot.manifest.clone())));
+        }
+        for retired in kept {
+            held.hold(&retired.was);
+            wanted.push((Fate::Held, retired.was.manifest.clone()));
         }
         for retired in overdue {
-            let files = files_of(table.lake, &retired.was.manifest).await?;
-            held.retired_files.extend(files);
+            wanted.push((Fate::Retired, retired.was.manifest.clone()));
+        }
+        for expired in expired {
+            held.hold(expired);
+            wanted.push((Fate::Expired, expired.manifest.clone()));
+        }
+        let lake = table.lake;
+        let reads = wanted
+            .into_iter()
+            .map(|(fate, manifest)| async move { Ok((fate, files_of(lake, &manifest).await?)) });
+        let mut reads = stream::iter(reads).buffer_unordered(READS_AT_ONCE);
+        while let Some((fate, files)) = reads.try_next().await? {
+            match fate {
+                Fate::Held => held.files.extend(files),
+                Fate::Retired => held.retired_files.extend(files),
+                Fate::Expired => held.expired_files.extend(files),
+            }
         }
         for intent in under_way {
             let manifest = &intent.manifest;
@@ -164,6 +239,11 @@ impl Held {
         Ok(held)
     }
 
+    fn hold(&mut self, snapshot: &CurrentSnapshot) {
+        self.snapshots.insert(snapshot.snapshot.clone());
+        self.manifests.insert(snapshot.manifest.clone());
+    }
+
     /// Files of the table's folder that nothing holds.
     fn orphaned_files(&self, dataset: &str, files: Vec<ObjectInfo>) -> Vec<Orphan> {
         let log = format!("{}/", layout::delta_log(dataset));
@@ -171,9 +251,12 @@ impl Held {
             .into_iter()
             .filter(|file| !file.path.starts_with(&log) && !self.files.contains(&file.path));
         let orphans = files.map(|file| {
-            let kind = match self.retired_files.contains(&file.path) {
-                true => OrphanKind::Retired,
-                false => OrphanKind::Unlisted,
+            let kind = if self.expired_files.contains(&file.path) {
+                OrphanKind::Expired
+            } else if self.retired_files.contains(&file.path) {
+                OrphanKind::Retired
+            } else {
+                OrphanKind::Unlisted
             };
             orphan(file, kind)
         });
@@ -192,6 +275,12 @@ impl Held {
         if self.files.contains(&object.path) {
             return Ok(None);
         }
+        if self.expired_files.contains(&object.path) {
+            return Ok(Some(orphan(object, OrphanKind::Control)));
+        }
+        if reports::is_old(dataset, &object.path, table.now) {
+            return Ok(Some(orphan(object, OrphanKind::Report)));
+        }
         let kind = match layout::run_of_quarantined(dataset, &object.path) {
             Some((snapshot, run)) => {
                 let lease_time = table.lease_time();
@@ -206,14 +295,18 @@ impl Held {
     }
 }
 
+/// Whether the files of a snapshot stay.
+enum Fate {
+    Held,
+    Retired,
+    Expired,
+}
+
 /// The table's files of a snapshot, and those of its quarantined records.
 async fn files_of(lake: &Lake, manifest: &str) -> Result<Vec<String>> {
-    let manifest = Manifest::read_at(lake, manifest).await?;
-    let Some(manifest) = manifest else {
-        return Ok(Vec::new());
-    };
-    let files = manifest.files.into_iter().map(|file| file.path);
-    Ok(files.chain(manifest.quarantine_files).collect())
+    let (mut files, quarantined) = manifest::paths_at(lake, manifest).await?;
+    files.extend(quarantined);
+    Ok(files)
 }
 
 /// Why a control document is there, if nothing holds it.
@@ -254,6 +347,13 @@ mod tests {
         committed, lakes, now, paths, snapshot, stage, staged, table, table_at, table_of,
     };
 
+    fn applied(apply: bool) -> VacuumOptions {
+        VacuumOptions {
+            apply,
+            shorten: false,
+        }
+    }
+
     #[tokio::test]
     async fn only_what_nothing_holds_is_found_and_only_deleted_when_asked() {
         let (_folder, lakes) = lakes();
@@ -269,14 +369,14 @@ mod tests {
                 .await
                 .unwrap();
             for apply in [false, true] {
-                let report = vacuum(&table(&lake), apply).await.unwrap();
+                let report = vacuum(&table(&lake), applied(apply)).await.unwrap();
                 assert_eq!(report.found.len(), 1, "{report:?}");
                 assert_eq!(report.found[0].path, stray.data.path);
                 assert_eq!(report.found[0].kind, OrphanKind::Unlisted);
                 assert_eq!(report.applied, apply);
             }
             assert_eq!(paths(&lake, "devices").await, before);
-            let report = vacuum(&table(&lake), true).await.unwrap();
+            let report = vacuum(&table(&lake), applied(true)).await.unwrap();
             assert_eq!(report.found, []);
         }
     }
@@ -291,13 +391,13 @@ mod tests {
                 let request = staged(&lake, &snapshot(26, hour), run_id, 5).await;
                 crate::publish(&keeping, &request).await.unwrap();
             }
-            let report = vacuum(&keeping, true).await.unwrap();
+            let report = vacuum(&keeping, applied(true)).await.unwrap();
             assert_eq!(report.found, []);
             let later = Table {
                 now: now() + Duration::from_secs(60),
                 ..keeping
             };
-            let report = vacuum(&later, true).await.unwrap();
+            let report = vacuum(&later, applied(true)).await.unwrap();
             let kinds: Vec<_> = report.found.iter().map(|orphan| orphan.kind).collect();
             assert_eq!(
                 kinds,
@@ -332,7 +432,7 @@ mod tests {
         let _guard = crate::begin_run(&lake, "devices", alive, table(&lake).lease_time())
             .await
             .unwrap();
-        let report = vacuum(&table(&lake), true).await.unwrap();
+        let report = vacuum(&table(&lake), applied(true)).await.unwrap();
         assert_eq!(report.found.len(), 1, "{report:?}");
         assert_eq!(report.found[0].path, stale);
         assert_eq!(lake.get(&stale).await.unwrap(), None);
@@ -353,10 +453,12 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let report = vacuum(&table(&lake), true).await.unwrap();
+        let report = vacuum(&table(&lake), applied(true)).await.unwrap();
         assert_eq!(report.found, []);
         let much_later = now() + Duration::from_secs(2 * 3600);
-        let report = vacuum(&table_at(&lake, much_later), true).await.unwrap();
+        let report = vacuum(&table_at(&lake, much_later), applied(true))
+            .await
+            .unwrap();
         assert_eq!(report.found.len(), 3, "{report:?}");
         assert!(paths(&lake, "devices").await.is_empty());
     }

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
+use crate::delta::log::FollowedLog;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::store::document::{parse, to_pretty_json};
@@ -33,6 +34,10 @@ pub struct Latest {
     /// Snapshots that were replaced and whose files may still be there, the last one replaced last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<RetiredSnapshot>,
+    /// The table's log, as far as the pointer follows it. `None`: the table has none, or an earlier version of this program wrote
+    /// the pointer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<FollowedLog>,
 }
 
 /// A snapshot that is no longer current. Its files are kept for a while.
@@ -101,8 +106,13 @@ impl Retirement {
 impl RetiredSnapshot {
     /// Until when its files are kept; `retire_after` decides where nothing was promised.
     pub(crate) fn kept_until(&self, retire_after: Duration) -> DateTime<Utc> {
-        let by_setting = || kept_until(self.retired_at, retire_after);
-        self.kept_until.unwrap_or_else(by_setting)
+        self.kept_until
+            .unwrap_or_else(|| self.kept_by_setting(retire_after))
+    }
+
+    /// Until when they would be kept if nothing had been promised.
+    pub(crate) fn kept_by_setting(&self, retire_after: Duration) -> DateTime<Utc> {
+        kept_until(self.retired_at, retire_after)
     }
 }
 
@@ -148,6 +158,7 @@ impl Latest {
                 dataset: dataset.to_owned(),
                 snapshots: Vec::new(),
                 retired: Vec::new(),
+                log: None,
             },
         };
         Ok((latest, version))

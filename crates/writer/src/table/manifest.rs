@@ -130,19 +130,23 @@ impl Manifest {
     }
 }
 
-/// Paths of the files of the manifest at a path, and nothing else of it; none if it is not there.
-pub(crate) async fn paths_at(lake: &Lake, path: &str) -> Result<Vec<String>> {
+/// Paths of the files of the manifest at a path, and of those of its quarantined records; none if it is not there. Nothing else of it
+/// is kept in memory.
+pub(crate) async fn paths_at(lake: &Lake, path: &str) -> Result<(Vec<String>, Vec<String>)> {
     #[derive(Deserialize)]
     struct Listed {
         files: Vec<ListedFile>,
+        #[serde(default)]
+        quarantine_files: Vec<String>,
     }
     #[derive(Deserialize)]
     struct ListedFile {
         path: String,
     }
     let Some(content) = lake.get(path).await? else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     };
     let listed: Listed = parse(&content, path, VERSION)?;
-    Ok(listed.files.into_iter().map(|file| file.path).collect())
+    let files = listed.files.into_iter().map(|file| file.path).collect();
+    Ok((files, listed.quarantine_files))
 }

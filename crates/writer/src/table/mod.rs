@@ -6,5 +6,6 @@ pub(crate) mod intent;
 pub(crate) mod latest;
 pub(crate) mod layout_version;
 pub(crate) mod manifest;
+pub(crate) mod rewritten;
 pub(crate) mod settings;
 pub(crate) mod state;

@@ -18,6 +18,8 @@ pub struct TableSettings {
     pub format: TableFormat,
     /// How long the files of a replaced snapshot are kept.
     pub retire_after: Duration,
+    /// How long whole days stay in the table. `None`: for good.
+    pub keep: Option<Duration>,
     /// How long a run may leave its lease unrenewed before it is taken for dead. Longer than clocks may differ.
     pub dead_after: Duration,
     /// Whether nobody else writes to this lake: nothing is then written under a condition.

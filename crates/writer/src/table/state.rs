@@ -21,6 +21,7 @@ use crate::table::intent::Intent;
 use crate::table::latest::{CurrentSnapshot, Latest, Retirement};
 use crate::table::layout_version::{self, SeenLayout};
 use crate::table::manifest::Manifest;
+use crate::table::rewritten;
 use crate::table::settings::{TableFormat, TableSettings};
 
 /// Reads of the table that may be overtaken by commits before reading gives up.
@@ -47,6 +48,18 @@ pub(crate) struct CommitLock {
     pub(crate) layout: SeenLayout,
 }
 
+/// What is known of a log before it is read.
+#[derive(Debug, Default)]
+enum Known {
+    /// Nothing: it is to be read.
+    #[default]
+    Nothing,
+    /// What the pointer tells, if it follows the log to its end.
+    Pointer,
+    /// What it said before.
+    Log(LogState),
+}
+
 /// What a table holds.
 #[derive(Debug)]
 pub(crate) struct TableState {
@@ -58,6 +71,19 @@ pub(crate) struct TableState {
     pub(crate) is_behind: bool,
     /// What the log says; empty if there is none.
     pub(crate) log: LogState,
+    /// Manifests that the pointer is to name and that are not there yet: of snapshots that maintenance rewrote.
+    pub(crate) rewritten: Vec<Manifest>,
+}
+
+impl TableState {
+    /// Writes the pointer, and before it the manifests that it is the first to name.
+    pub(crate) async fn swap(&self, table: &Table<'_>) -> Result<ConditionalPut> {
+        for manifest in &self.rewritten {
+            manifest.write(table.lake).await?;
+        }
+        let alone = table.settings.single_writer;
+        self.latest.swap(table.lake, &self.seen, alone).await
+    }
 }
 
 impl<'a> Table<'a> {
@@ -91,12 +117,21 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// What the table holds now.
+    /// What the table holds now, with the files that its log has.
     ///
     /// # Errors
     /// [`Error::HasDeltaLog`] if it has a log that the settings do not know of; what the store answers.
     pub(crate) async fn read(&self) -> Result<TableState> {
-        self.read_again(LogState::default(), None).await
+        self.read_until_whole(Known::Nothing, None).await
+    }
+
+    /// What the table holds now. Where the pointer follows the log to its end, the log's files are not read: with years of history
+    /// that takes longer than all else.
+    ///
+    /// # Errors
+    /// Those of [`Table::read`].
+    pub(crate) async fn read_pointer(&self) -> Result<TableState> {
+        self.read_until_whole(Known::Pointer, None).await
     }
 
     /// What the table holds now; `known` is what its log said before, and `own` a manifest that need not be read: with
@@ -106,7 +141,23 @@ impl<'a> Table<'a> {
     /// Those of [`Table::read`].
     pub(crate) async fn read_again(
         &self,
-        mut known: LogState,
+        known: LogState,
+        own: Option<&Manifest>,
+    ) -> Result<TableState> {
+        self.read_until_whole(Known::Log(known), own).await
+    }
+
+    /// The same state with the files that the log has.
+    pub(crate) async fn with_files(&self, state: TableState) -> Result<TableState> {
+        match state.log.has_files() {
+            true => Ok(state),
+            false => self.read().await,
+        }
+    }
+
+    async fn read_until_whole(
+        &self,
+        mut known: Known,
         own: Option<&Manifest>,
     ) -> Result<TableState> {
         for attempt in 1..READ_ATTEMPTS {
@@ -119,13 +170,15 @@ impl<'a> Table<'a> {
         self.read_once(known, own).await
     }
 
-    async fn read_once(&self, known: LogState, own: Option<&Manifest>) -> Result<TableState> {
+    async fn read_once(&self, known: Known, own: Option<&Manifest>) -> Result<TableState> {
         // The pointer first: a swap that succeeds then follows a log at least as new as that of any swap before.
         let (stored, seen) = Latest::read_versioned(self.lake, self.dataset).await?;
+        let mut rewritten = Vec::new();
         let (log, latest) = match self.settings.format {
             TableFormat::Delta => {
-                let log = self.log.read(known).await?;
-                let latest = self.following(&stored, &log, own).await?;
+                let log = self.read_log(known, &stored, own).await?;
+                rewritten = rewritten::manifests(self.lake, &stored, &log).await?;
+                let latest = self.following(&stored, &log, own, &rewritten).await?;
                 (log, latest)
             }
             TableFormat::Parquet if self.log.exists().await? => {
@@ -139,7 +192,39 @@ impl<'a> Table<'a> {
             latest,
             seen,
             log,
+            rewritten,
         })
+    }
+
+    /// The log as it is now; not read again where what is known of it still holds.
+    async fn read_log(
+        &self,
+        known: Known,
+        stored: &Latest,
+        own: Option<&Manifest>,
+    ) -> Result<LogState> {
+        let pointer = stored.log.as_ref();
+        match (known, pointer) {
+            (Known::Pointer, Some(pointer)) => {
+                if let Some(followed) = self.log.followed_by(pointer).await? {
+                    return Ok(followed);
+                }
+            }
+            (Known::Log(known), pointer) => {
+                let pointed = pointer.map(|pointer| pointer.version);
+                // All that can have happened since is what this run published.
+                let is_before_own = pointed == known.trusts() && own.is_some();
+                let is_pointed = known.has_files()
+                    || (pointed.is_some() && (pointed == known.version || is_before_own));
+                if is_pointed && !self.log.goes_on_after(&known).await? {
+                    return Ok(known);
+                }
+            }
+            _ => {}
+        }
+        let mut log = self.log.read(pointer).await?;
+        rewritten::take_over(&self.log, &mut log, self.lake, stored).await?;
+        Ok(log)
     }
 
     /// The pointer as the log has it.
@@ -148,17 +233,46 @@ impl<'a> Table<'a> {
         stored: &Latest,
         log: &LogState,
         own: Option<&Manifest>,
+        rewritten: &[Manifest],
+    ) -> Result<Latest> {
+        let mut latest = match log.has_files() {
+            true => self.following_files(stored, log, own, rewritten).await?,
+            false => self.following_own(stored, log, own),
+        };
+        latest.log = log.followed();
+        Ok(latest)
+    }
+
+    /// The same where the files are not known: all that can have happened since is that this run published.
+    fn following_own(&self, stored: &Latest, log: &LogState, own: Option<&Manifest>) -> Latest {
+        let mut latest = stored.clone();
+        let is_ahead = log.version != stored.log.as_ref().map(|pointer| pointer.version);
+        if let Some(own) = own.filter(|_| is_ahead) {
+            latest.put(own.into(), self.retirement());
+        }
+        latest
+    }
+
+    async fn following_files(
+        &self,
+        stored: &Latest,
+        log: &LogState,
+        own: Option<&Manifest>,
+        rewritten: &[Manifest],
     ) -> Result<Latest> {
         let mut latest = stored.clone();
+        for manifest in rewritten {
+            latest.put(manifest.into(), self.retirement());
+        }
         let Some(last) = log.version else {
             return Ok(latest);
         };
         // Grouped once: with years of history there are thousands of snapshots, and tens of thousands of files.
-        let in_log = log.paths_by_snapshot();
-        let listed: HashMap<&SnapshotId, u64> = stored
+        let in_log = log.paths_by_snapshot()?;
+        let listed: HashMap<SnapshotId, u64> = latest
             .snapshots
             .iter()
-            .map(|current| (&current.snapshot, current.files))
+            .map(|current| (current.snapshot.clone(), current.files))
             .collect();
         let retirement = self.retirement();
         // What other runs published and the pointer does not show yet.
@@ -240,8 +354,7 @@ impl<'a> Table<'a> {
             if !state.is_behind {
                 return Ok(state);
             }
-            let alone = self.settings.single_writer;
-            match state.latest.swap(self.lake, &state.seen, alone).await? {
+            match state.swap(self).await? {
                 ConditionalPut::Done => {
                     state.is_behind = false;
                     return Ok(state);

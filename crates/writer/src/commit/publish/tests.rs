@@ -428,6 +428,56 @@ async fn a_silent_run_that_has_begun_to_commit_is_not_disturbed() {
     }
 }
 
+const APPLY: crate::VacuumOptions = crate::VacuumOptions {
+    apply: true,
+    shorten: false,
+};
+
+#[tokio::test]
+async fn a_log_that_the_pointer_follows_is_not_read() {
+    let (_folder, [disk, memory, ..]) = lakes();
+    for lake in [disk, memory] {
+        let days = [24, 25, 26];
+        for day in days {
+            committed(&lake, &snapshot(day, 10), &format!("run {day}"), 5).await;
+        }
+        // Whoever reads these fails.
+        let entry = |version: u64| format!("devices/_delta_log/{version:020}.json");
+        let mut entries = Vec::new();
+        for version in 0..3 {
+            entries.push(lake.get(&entry(version)).await.unwrap().unwrap());
+            lake.put(&entry(version), "no entry".into()).await.unwrap();
+        }
+        committed(&lake, &snapshot(26, 11), "a replacement", 5).await;
+        committed(&lake, &snapshot(27, 10), "another day", 5).await;
+        for (version, content) in (0..).zip(entries) {
+            lake.put(&entry(version), content).await.unwrap();
+        }
+        // What the entries tell together is what was published.
+        let read = table(&lake).read().await.unwrap();
+        assert!(!read.is_behind);
+        let held: Vec<_> = read
+            .latest
+            .snapshots
+            .iter()
+            .map(|now| now.snapshot.clone())
+            .collect();
+        let expected = [(24, 10), (25, 10), (26, 11), (27, 10)];
+        assert_eq!(held, expected.map(|(day, hour)| snapshot(day, hour).id()));
+        // A pointer that does not tell it is brought up, and the log is read for it.
+        let mut old = read.latest.clone();
+        old.log = None;
+        let path = layout::latest("devices");
+        lake.put(&path, serde_json::to_vec(&old).unwrap().into())
+            .await
+            .unwrap();
+        committed(&lake, &snapshot(28, 10), "after an earlier version", 5).await;
+        let read = table(&lake).read().await.unwrap();
+        assert!(!read.is_behind);
+        assert_eq!(read.latest.log.unwrap().version, 5);
+    }
+}
+
 #[tokio::test]
 async fn the_log_is_read_again_only_when_there_is_a_later_entry() {
     let (_folder, [disk, memory, ..]) = lakes();
@@ -435,21 +485,27 @@ async fn the_log_is_read_again_only_when_there_is_a_later_entry() {
         committed(&lake, &snapshot(26, 10), "first", 5).await;
         let table = table(&lake);
         let known = table.read().await.unwrap().log;
-        let (version, files) = (known.version, known.paths().count());
+        let (version, files) = (known.version, known.paths().unwrap().count());
         let same = table.read_again(known, None).await.unwrap().log;
-        assert_eq!((same.version, same.paths().count()), (version, files));
+        assert_eq!(
+            (same.version, same.paths().unwrap().count()),
+            (version, files)
+        );
         // What was read before is what is given: the entry is not looked at.
         let entry = "devices/_delta_log/00000000000000000000.json";
         let content = lake.get(entry).await.unwrap().unwrap();
         lake.put(entry, "no entry".into()).await.unwrap();
         let same = table.read_again(same, None).await.unwrap().log;
-        assert_eq!((same.version, same.paths().count()), (version, files));
+        assert_eq!(
+            (same.version, same.paths().unwrap().count()),
+            (version, files)
+        );
         lake.put(entry, content).await.unwrap();
 
         committed(&lake, &snapshot(27, 10), "second", 5).await;
         let later = table.read_again(same, None).await.unwrap().log;
         assert_eq!((version, later.version), (Some(0), Some(1)));
-        assert_eq!(later.paths().count(), 2 * files);
+        assert_eq!(later.paths().unwrap().count(), 2 * files);
     }
 }
 
@@ -577,7 +633,7 @@ async fn a_lake_of_a_later_layout_is_refused_by_every_writer() {
             crate::rollback(&table, &current.id(), "back")
                 .await
                 .map(drop),
-            crate::vacuum(&table, true).await.map(drop),
+            crate::vacuum(&table, APPLY).await.map(drop),
         ];
         for refused in errors {
             let error = refused.unwrap_err();

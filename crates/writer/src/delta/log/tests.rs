@@ -8,7 +8,7 @@ type Told = (Option<u64>, BTreeSet<String>, Option<Value>, Option<i64>);
 
 /// What a state tells: version, files with partition and size, columns, and the last transaction.
 async fn told(log: &DeltaLog, state: &LogState) -> Told {
-    let files = state.files.iter();
+    let files = state.files().unwrap().iter();
     let files = files.map(|file| format!("{} {} {}", file.path, file.partition, file.size));
     let metadata = state.table.as_ref();
     let metadata = metadata.map(|table| log.in_json(&table.metadata).unwrap());
@@ -25,8 +25,10 @@ fn entry<'a>(
     LogEntry {
         columns: Some(columns),
         retire_after: Duration::ZERO,
+        of: Some(add.snapshot.clone()),
         add: add.files.iter().collect(),
         remove,
+        removed: Vec::new(),
         transaction: Some(("app".to_owned(), transaction)),
         operation: "WRITE",
         info: Map::new(),
@@ -66,11 +68,15 @@ async fn the_state_after_an_entry_is_what_reading_the_log_gives() {
                 (written, state.version),
                 (ConditionalPut::Done, Some(version))
             );
-            let read = log.read(LogState::default()).await.unwrap();
+            let read = log.read(None).await.unwrap();
             assert_eq!(told(&log, &state).await, told(&log, &read).await);
         }
         assert_eq!(
-            state.paths_by_snapshot().into_keys().collect::<Vec<_>>(),
+            state
+                .paths_by_snapshot()
+                .unwrap()
+                .into_keys()
+                .collect::<Vec<_>>(),
             [&second.snapshot]
         );
     }
@@ -116,7 +122,7 @@ async fn a_checkpoint_tells_what_its_entries_told() {
         let log = table(&lake).log;
         let kept_for = json!({"delta.logRetentionDuration": "interval 0 seconds"});
         let [in_table, _] = ten_entries(&lake, &log, kept_for).await;
-        let before = log.read(LogState::default()).await.unwrap();
+        let before = log.read(None).await.unwrap();
         let before = told(&log, &before).await;
         let before_checkpoint = names(&lake, &log).await;
         log.maintain(Some(8)).await;
@@ -128,7 +134,7 @@ async fn a_checkpoint_tells_what_its_entries_told() {
             names(&lake, &log).await,
             expected.map(str::to_owned).into_iter().collect()
         );
-        let after = log.read(LogState::default()).await.unwrap();
+        let after = log.read(None).await.unwrap();
         assert_eq!(told(&log, &after).await, before);
 
         let folder = layout::delta_log(&log.dataset);
@@ -195,12 +201,12 @@ async fn a_table_of_an_earlier_version_gets_its_statistics_columns() {
     let log = table(&lake).log;
     let theirs = json!({"delta.logRetentionDuration": "interval 1 day"});
     let [first, second] = ten_entries(&lake, &log, theirs.clone()).await;
-    let mut state = log.read(LogState::default()).await.unwrap();
+    let mut state = log.read(None).await.unwrap();
     let columns = dataset();
     let entry = entry(&columns, &second, vec![first.snapshot.clone()], 10);
     let written = log.commit(&mut state, entry).await.unwrap();
     assert_eq!(written, ConditionalPut::Done);
-    let state = log.read(LogState::default()).await.unwrap();
+    let state = log.read(None).await.unwrap();
     let metadata = log.in_json(&state.table.unwrap().metadata).unwrap();
     let mut expected = theirs;
     expected[STATISTICS_COLUMNS] = json!("device_id,count,seen_time,birthday,generated_time");
@@ -274,7 +280,7 @@ async fn a_table_that_asks_for_more_of_its_writers_is_refused() {
             "",
         ),
     ] {
-        let mut state = log.read(LogState::default()).await.unwrap();
+        let mut state = log.read(None).await.unwrap();
         let table = state.table.as_mut().unwrap();
         table.protocol = serde_json::from_value(protocol).unwrap();
         let mut changed = serde_json::to_value(&table.metadata).unwrap();
@@ -326,4 +332,19 @@ fn bounds_are_widened_to_milliseconds_and_stay_within_year_9999() {
     );
     assert_eq!(dates(0, 2_932_897), None);
     assert_eq!(dates(i32::MIN, 0), None);
+}
+
+#[test]
+fn checkpoints_of_long_logs_are_further_apart() {
+    let due_after = |last: u64| {
+        (last + 1..)
+            .find(|version| is_due(*version, Some(last)))
+            .unwrap()
+            - last
+    };
+    assert!(is_due(9, None));
+    assert_eq!(
+        [9, 199, 399, 999, 9_999].map(due_after),
+        [10, 10, 19, 49, 50]
+    );
 }

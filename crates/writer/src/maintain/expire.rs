@@ -1,0 +1,217 @@
+//! Whole days that a table no longer keeps: found by `lake.keep`, taken out of the table in one entry of its log.
+//!
+//! Their snapshots are then retired as replaced ones are, so that readers under way read on. Deletes no file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Duration, NaiveDate};
+use dataset::{OrgId, SnapshotId};
+use serde_json::{Map, json};
+
+use crate::delta::log::LogEntry;
+use crate::error::Result;
+use crate::layout;
+use crate::store::contention::Contention;
+use crate::store::remote::ConditionalPut;
+use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::table::state::{Table, TableState};
+
+/// The first date that the table keeps, now. `None`: it keeps all.
+pub(crate) fn kept_from(table: &Table<'_>) -> Option<NaiveDate> {
+    let keep = Duration::from_std(table.settings.keep?).ok()?;
+    table
+        .now
+        .checked_sub_signed(keep)
+        .map(|from: DateTime<_>| from.date_naive())
+}
+
+/// Current snapshots of days that the table no longer keeps. The latest one of an organisation is kept, however old.
+pub(crate) fn expired<'a>(table: &Table<'_>, latest: &'a Latest) -> Vec<&'a CurrentSnapshot> {
+    let Some(kept_from) = kept_from(table) else {
+        return Vec::new();
+    };
+    let mut newest: BTreeMap<&OrgId, &CurrentSnapshot> = BTreeMap::new();
+    for current in &latest.snapshots {
+        let of_org = newest.entry(&current.org_id).or_insert(current);
+        if current.generated_time > of_org.generated_time {
+            *of_org = current;
+        }
+    }
+    let newest: BTreeSet<&SnapshotId> = newest.values().map(|newest| &newest.snapshot).collect();
+    let is_expired = |current: &&CurrentSnapshot| {
+        current.generated_date < kept_from && !newest.contains(&current.snapshot)
+    };
+    latest.snapshots.iter().filter(is_expired).collect()
+}
+
+/// Takes expired days out of the table.
+///
+/// # Errors
+/// [`crate::Error::PutRefused`] if others keep committing first; what the store answers.
+pub(crate) async fn expire(table: &Table<'_>, mut state: TableState) -> Result<TableState> {
+    let mut contention = Contention::new();
+    loop {
+        let remove: Vec<SnapshotId> = expired(table, &state.latest)
+            .into_iter()
+            .map(|expired| expired.snapshot.clone())
+            .collect();
+        if remove.is_empty() {
+            return Ok(state);
+        }
+        let mut put = ConditionalPut::Done;
+        if state.log.version.is_some() {
+            put = remove_from_log(table, &mut state, remove.clone()).await?;
+        }
+        if put == ConditionalPut::Done {
+            state = table.read_again(state.log, None).await?;
+            let is_kept = |current: &CurrentSnapshot| !remove.contains(&current.snapshot);
+            state.latest.keep_current(is_kept, table.retirement());
+            put = state.swap(table).await?;
+        }
+        if let ConditionalPut::Refused(why) = put
+            && !contention.refused(why).await
+        {
+            return Err(contention.error(layout::latest(table.dataset)));
+        }
+        state = table.read().await?;
+    }
+}
+
+async fn remove_from_log(
+    table: &Table<'_>,
+    state: &mut TableState,
+    remove: Vec<SnapshotId>,
+) -> Result<ConditionalPut> {
+    let mut info = Map::new();
+    info.insert("expired".to_owned(), json!(remove));
+    let entry = LogEntry {
+        columns: None,
+        retire_after: table.settings.retire_after,
+        of: None,
+        add: Vec::new(),
+        remove,
+        removed: Vec::new(),
+        transaction: None,
+        operation: "DELETE",
+        info,
+        committed_at: table.now,
+    };
+    table.log.commit(&mut state.log, entry).await
+}
+
+/// Ends what was promised to replaced snapshots for longer than the settings of now keep them.
+///
+/// # Errors
+/// [`crate::Error::PutRefused`] if others keep writing the pointer first; what the store answers.
+pub(crate) async fn shorten(table: &Table<'_>, mut state: TableState) -> Result<TableState> {
+    let mut contention = Contention::new();
+    while shorten_promises(table, &mut state.latest) {
+        let put = state.swap(table).await?;
+        if let ConditionalPut::Refused(why) = put
+            && !contention.refused(why).await
+        {
+            return Err(contention.error(layout::latest(table.dataset)));
+        }
+        state = table.read().await?;
+    }
+    Ok(state)
+}
+
+/// Whether there was anything to shorten.
+pub(crate) fn shorten_promises(table: &Table<'_>, latest: &mut Latest) -> bool {
+    let mut is_changed = false;
+    for retired in &mut latest.retired {
+        let promised = retired.kept_until(table.settings.retire_after);
+        let by_setting = retired.kept_by_setting(table.settings.retire_after);
+        if by_setting < promised {
+            retired.kept_until = Some(by_setting);
+            is_changed = true;
+        }
+    }
+    is_changed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::fixtures::{committed, lakes, now, paths, snapshot, table, table_of};
+    use crate::maintain::vacuum::{OrphanKind, VacuumOptions, vacuum};
+    use crate::{publish, snapshots};
+
+    const APPLY: VacuumOptions = VacuumOptions {
+        apply: true,
+        shorten: false,
+    };
+
+    #[tokio::test]
+    async fn days_past_their_time_leave_the_table_and_the_latest_stays() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            for day in [20, 24, 25] {
+                committed(&lake, &snapshot(day, 10), &format!("run {day}"), 5).await;
+            }
+            let settings = table(&lake).settings;
+            let keeping = |days: u64, later: u64| {
+                let mut table = table_of(&lake, settings.format, Duration::ZERO);
+                table.settings.keep = Some(Duration::from_secs(days * 86_400));
+                table.now = now() + Duration::from_secs(later * 86_400);
+                table
+            };
+            let dry = VacuumOptions::default();
+            let found = vacuum(&keeping(1_258, 0), dry).await.unwrap().found;
+            assert!(!found.is_empty());
+            assert!(
+                found
+                    .iter()
+                    .all(|orphan| orphan.kind == OrphanKind::Expired),
+                "{found:?}"
+            );
+            assert_eq!(snapshots(&keeping(1_258, 0)).await.unwrap().len(), 3);
+            let deleted = vacuum(&keeping(1_258, 0), APPLY).await.unwrap().found;
+            assert_eq!(deleted, found);
+            assert_eq!(snapshots(&keeping(1_258, 0)).await.unwrap().len(), 2);
+            assert_eq!(
+                paths(&lake, "devices/generated_date=2022-07-20").await,
+                [""; 0]
+            );
+            assert_eq!(vacuum(&keeping(1_258, 0), APPLY).await.unwrap().found, []);
+            vacuum(&keeping(1_258, 1_000), APPLY).await.unwrap();
+            let left = snapshots(&keeping(1_258, 1_000)).await.unwrap();
+            assert_eq!(left.len(), 1);
+            assert_eq!(left[0].snapshot.snapshot, snapshot(25, 10).id());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_promise_is_shortened_only_when_asked_for() {
+        let (_folder, lakes) = lakes();
+        for lake in lakes {
+            let format = table(&lake).settings.format;
+            let long = table_of(&lake, format, Duration::from_secs(86_400));
+            for hour in [10, 11] {
+                let request =
+                    crate::fixtures::staged(&lake, &snapshot(26, hour), &format!("run {hour}"), 5)
+                        .await;
+                publish(&long, &request).await.unwrap();
+            }
+            let short = table_of(&lake, format, Duration::ZERO);
+            assert_eq!(vacuum(&short, APPLY).await.unwrap().found, []);
+            assert_eq!(snapshots(&short).await.unwrap().len(), 2);
+            for apply in [false, true] {
+                let options = VacuumOptions {
+                    apply,
+                    shorten: true,
+                };
+                let found = vacuum(&short, options).await.unwrap().found;
+                assert!(
+                    found
+                        .iter()
+                        .any(|orphan| orphan.kind == OrphanKind::Retired),
+                    "{found:?}"
+                );
+            }
+            assert_eq!(snapshots(&short).await.unwrap().len(), 1);
+        }
+    }
+}
