@@ -6,8 +6,6 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use flate2::Compression;
@@ -31,13 +29,9 @@ const GOOD: &[u8] = b"{\"DeviceId\":\"good\"}\n";
 #[track_caller]
 fn run_within_memory(pipeline: &Pipeline, arguments: &[&str]) -> Ran {
     let running = pipeline.start("run", &[&["--json"], arguments].concat());
-    let mut peak = 0;
-    while let Some(memory) = running.peak_memory() {
-        peak = peak.max(memory);
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert!(peak > 0 && peak < MEMORY, "{peak} bytes at its peak");
-    running.wait()
+    let (ran, peak) = running.wait_with_peak_memory();
+    assert!(peak < MEMORY, "{peak} bytes at its peak");
+    ran
 }
 
 /// One member of `count` times `block`.
@@ -234,12 +228,7 @@ fn redirects_are_followed_nowhere() {
         "http://{}/hidden?sig=hidden",
         listener.local_addr().unwrap()
     );
-    for at in [
-        "\"token\"",
-        "\"listings\"",
-        "{ heads = \"*\" }",
-        "{ blobs = \"*\" }",
-    ] {
+    for at in ["\"token\"", "\"listings\"", "{ blobs = \"*\" }"] {
         let lake = Lake::on_disk();
         let script =
             format!("[[fault]]\nat = {at}\nwhat = {{ redirect = {{ to = {elsewhere:?} }} }}");
@@ -252,13 +241,13 @@ fn redirects_are_followed_nowhere() {
 }
 
 #[test]
-fn an_answer_of_100_mb_is_refused_and_not_held() {
+fn an_answer_of_600_mb_is_refused_and_not_held() {
     let (blobs, lake) = (Blobs::of_lines(Some(7), GOOD), Lake::on_disk());
-    let script = "[[fault]]\nat = \"listings\"\nwhat = { huge = { mebibytes = 100 } }";
+    let script = "[[fault]]\nat = \"listings\"\nwhat = { huge = { mebibytes = 600 } }";
     let api = Api::faulty(&blobs, script);
     let pipeline = Pipeline::from_faulty_api(&api, &lake);
     let ran = run_within_memory(&pipeline, &[]);
-    is_refused(ran, &lake, &["longer than"]);
+    is_refused(ran, &lake, &["longer than 512 MiB", "source.api"]);
 }
 
 #[test]

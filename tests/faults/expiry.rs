@@ -154,6 +154,9 @@ fn downloads_go_on_when_a_listing_takes_their_container_away() {
     assert_eq!(api.counters().api_calls, 2, "{}", ran.stderr);
 }
 
+/// For the second blob to be asked for when the first has taken longer than the URLs live.
+const ONE_BY_ONE: [&str; 2] = ["--set", "work.downloads=1"];
+
 fn a_new_snapshot_under_way(newer: &Blobs) -> String {
     format!(
         r#"{FIRST_URLS_END_SOON}
@@ -173,7 +176,7 @@ fn a_new_snapshot_under_way(newer: &Blobs) -> String {
 fn a_snapshot_that_appears_under_way_is_not_mixed_in() {
     let (blobs, newer, lake) = (few_blobs(), tomorrow(), Lake::on_disk());
     let api = Api::faulty(&blobs, &a_new_snapshot_under_way(&newer));
-    let report = Pipeline::from_faulty_api(&api, &lake).run();
+    let report = Pipeline::from_faulty_api(&api, &lake).run_with(&ONE_BY_ONE);
     assert_eq!(report["outcome"], "committed");
     assert!(
         report["snapshot"]
@@ -193,7 +196,7 @@ fn a_run_that_shall_stop_at_a_new_snapshot_exits_1_and_says_so() {
     fails_with(
         &blobs,
         &script,
-        &["--set", "source.on_new_snapshot=stop"],
+        &[&ONE_BY_ONE[..], &["--set", "source.on_new_snapshot=stop"]].concat(),
         &["snapshot", "replaced"],
     );
 }
@@ -214,7 +217,7 @@ fn a_listing_that_lost_a_blob_under_way_is_another_snapshot() {
     fails_with(
         &few_blobs(),
         &script,
-        &["--set", "source.on_new_snapshot=stop"],
+        &[&ONE_BY_ONE[..], &["--set", "source.on_new_snapshot=stop"]].concat(),
         &["snapshot"],
     );
 }

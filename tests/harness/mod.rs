@@ -8,6 +8,7 @@
 //! Nothing here uses the program's own crates but `dataset`, for the names and wire paths of columns.
 
 pub(crate) mod api;
+pub(crate) mod bare_service;
 pub(crate) mod blobs;
 pub(crate) mod imports;
 pub(crate) mod lake;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::api::Api;
+use super::bare_service::BareService;
 use super::blobs::Blobs;
 use super::lake::Lake;
 use super::program::{Ran, Running};
@@ -35,14 +36,23 @@ impl<'a> Pipeline<'a> {
              client_secret = \"${{AZURE_CLIENT_SECRET}}\"\nauthority = \"{}\"\n",
             api.url()
         );
-        Self::of(&api_source(api, &auth), lake, Api::credentials())
+        Self::of(&api_source(api.url(), &auth), lake, Api::credentials())
     }
 
     /// From the API, with a token that somebody else got.
     pub(crate) fn from_api_with_token(api: &Api, token: &str, lake: &'a Lake) -> Self {
+        Self::from_url_with_token(api.url(), token, lake)
+    }
+
+    /// From a service that takes every token.
+    pub(crate) fn from_bare_service(service: &BareService, lake: &'a Lake) -> Self {
+        Self::from_url_with_token(&service.url, "any", lake)
+    }
+
+    fn from_url_with_token(url: &str, token: &str, lake: &'a Lake) -> Self {
         let auth = "kind = \"token\"\ntoken = \"${DEFENDER_LAKE_TOKEN}\"\n";
         let environment = vec![("DEFENDER_LAKE_TOKEN".to_owned(), token.to_owned())];
-        Self::of(&api_source(api, auth), lake, environment)
+        Self::of(&api_source(url, auth), lake, environment)
     }
 
     /// From an API that fails: the waits are those of a test.
@@ -179,10 +189,9 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-fn api_source(api: &Api, auth: &str) -> String {
+fn api_source(url: &str, auth: &str) -> String {
     format!(
-        "[source]\napi = \"{}\"\nblob_hosts = [\"127.0.0.1\"]\nstate_dir = \"state\"\ncalls_per_minute = 1000\n\
-         calls_per_hour = 1000\n\n[source.auth]\n{auth}",
-        api.url()
+        "[source]\napi = \"{url}\"\nblob_hosts = [\"127.0.0.1\"]\nstate_dir = \"state\"\ncalls_per_minute = 1000\n\
+         calls_per_hour = 1000\n\n[source.auth]\n{auth}"
     )
 }

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -98,6 +100,18 @@ impl Running {
             .find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
         Some(kibibytes * 1024)
+    }
+
+    /// Waits for its end, watching; the most memory that it held, bytes.
+    #[track_caller]
+    pub(crate) fn wait_with_peak_memory(self) -> (Ran, u64) {
+        let mut peak = 0;
+        while let Some(memory) = self.peak_memory() {
+            peak = peak.max(memory);
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(peak > 0);
+        (self.wait(), peak)
     }
 
     /// The process itself, which is then not killed when dropped.

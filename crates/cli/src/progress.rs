@@ -82,10 +82,14 @@ impl Bars {
         Self {
             status,
             doing: Mutex::default(),
-            blobs: bar("blobs", "  {prefix:5} {bar:32} {human_pos}/{human_len}"),
+            // How many bytes there are is seldom known before they are read: how far a run is, its blobs say.
+            blobs: bar(
+                "blobs",
+                "  {prefix:5} {bar:32} {human_pos}/{human_len}, {eta} left",
+            ),
             bytes: bar(
                 "bytes",
-                "  {prefix:5} {bar:32} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+                "  {prefix:5} {binary_bytes}, {binary_bytes_per_sec}",
             ),
             rows: bar("rows", "  {prefix:5} {human_pos}, {human_per_sec}"),
             multi: multi.clone(),
@@ -101,15 +105,12 @@ impl Bars {
         match event {
             Event::Listing => self.doing(format!("{}: listing blobs", job.dataset)),
             Event::Planned {
-                snapshot,
-                blobs,
-                parts,
-                bytes,
+                snapshot, blobs, ..
             } => {
-                self.doing(format!("{snapshot}: {blobs} blobs into {parts} parts"));
+                self.doing(format!("{snapshot}: {blobs} blobs"));
                 for (bar, length) in [
                     (&self.blobs, Some(*blobs)),
-                    (&self.bytes, Some(*bytes)),
+                    (&self.bytes, None),
                     (&self.rows, None),
                 ] {
                     let bar = self.multi.add(bar.clone());
@@ -191,11 +192,10 @@ impl Lines {
             Event::Planned {
                 snapshot,
                 blobs,
-                parts,
                 bytes,
             } => {
                 self.blobs.store(*blobs, Ordering::Relaxed);
-                tracing::info!(%snapshot, blobs, parts, bytes, "planned");
+                tracing::info!(%snapshot, blobs, bytes, "planned");
             }
             Event::Unchanged { snapshot } => {
                 tracing::info!(%snapshot, "the lake holds this snapshot already");

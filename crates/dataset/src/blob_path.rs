@@ -5,6 +5,7 @@
 //! A segment that is present but malformed is an error: it would otherwise be guessed at.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use percent_encoding::percent_decode_str;
@@ -13,10 +14,13 @@ use thiserror::Error;
 
 use crate::snapshot::{OrgId, OrgIdError};
 
-/// A parsed blob path. In JSON a string: its identity.
+/// A parsed blob path, cheap to clone: a listing may have a hundred thousand. In JSON a string: its identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct BlobPath {
+pub struct BlobPath(Arc<Parsed>);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Parsed {
     identity: String,
     generated_time: Option<DateTime<Utc>>,
     export_name: Option<String>,
@@ -88,7 +92,7 @@ impl TryFrom<String> for BlobPath {
 
 impl From<BlobPath> for String {
     fn from(path: BlobPath) -> Self {
-        path.identity
+        path.0.identity.clone()
     }
 }
 
@@ -114,7 +118,7 @@ impl BlobPath {
             return Err(BlobPathError::Empty);
         }
 
-        let mut parsed = Self {
+        let mut parsed = Parsed {
             identity: segments.join("/"),
             generated_time: None,
             export_name: None,
@@ -160,43 +164,43 @@ impl BlobPath {
         ) {
             parsed.generated_time = Some(date.and_time(time).and_utc());
         }
-        Ok(parsed)
+        Ok(Self(Arc::new(parsed)))
     }
 
     /// Stable identity of the blob: the path from the date on, decoded. A later listing of the same snapshot has the same.
     pub fn as_str(&self) -> &str {
-        &self.identity
+        &self.0.identity
     }
 
     /// Snapshot time of the path's date and `HHmm`, UTC.
     pub fn generated_time(&self) -> Option<DateTime<Utc>> {
-        self.generated_time
+        self.0.generated_time
     }
 
     /// Name of the export, such as `InfoGatheringExport`.
     pub fn export_name(&self) -> Option<&str> {
-        self.export_name.as_deref()
+        self.0.export_name.as_deref()
     }
 
     /// The organisation.
     pub fn org_id(&self) -> Option<&OrgId> {
-        self.org_id.as_ref()
+        self.0.org_id.as_ref()
     }
 
     /// The device group whose records the blob holds.
     pub fn rbac_group_id(&self) -> Option<i64> {
-        self.rbac_group_id
+        self.0.rbac_group_id
     }
 
     /// The file name's parts.
     pub fn part_name(&self) -> Option<&PartName> {
-        self.part_name.as_ref()
+        self.0.part_name.as_ref()
     }
 }
 
 impl fmt::Display for BlobPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.identity)
+        f.write_str(&self.0.identity)
     }
 }
 

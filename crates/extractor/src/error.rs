@@ -144,7 +144,15 @@ pub enum ExtractorError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The API's answer is longer than a listing may be.
+    /// The listing is longer than any that is read.
+    #[error("listing of {url} is longer than {} MiB, the most that is read", limit >> 20)]
+    ListingTooLong {
+        /// The call.
+        url: String,
+        /// The limit, bytes.
+        limit: u64,
+    },
+    /// An answer is longer than its kind may be.
     #[error("answer of {url} is longer than {limit} bytes")]
     AnswerTooLarge {
         /// The call.

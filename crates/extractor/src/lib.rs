@@ -23,8 +23,8 @@ pub use api::{
     SignedUrl, TokenSource, Wait, WaitObserver, prepare_state_folder,
 };
 pub use blobs::{
-    BlobHead, BlobSource, BlobStoreClient, LocalBlob, Progress, Spool, SpoolBudget, SpoolReader,
-    UrlSource, discover,
+    BlobSource, BlobStoreClient, LocalBlob, Progress, Spool, SpoolBudget, SpoolReader, UrlSource,
+    discover,
 };
 pub use error::ExtractorError;
 pub use http::{Clock, HttpClient, RetryPolicy};

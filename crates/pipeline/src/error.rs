@@ -310,6 +310,9 @@ impl PipelineError {
 /// What the user can do about the API, its blobs or files.
 fn source_advice(error: &ExtractorError) -> Option<&'static str> {
     Some(match error {
+        ExtractorError::ListingTooLong { .. } => {
+            "no export is known to be a tenth as long: look whether something else than the export API answers at source.api; if not, report it"
+        }
         ExtractorError::HostNotAllowed { .. } => "source.blob_hosts is the list of further hosts",
         ExtractorError::SnapshotReplaced { .. } => "run again: the new snapshot will be taken",
         ExtractorError::RateBudgetExhausted { .. } => {

@@ -42,10 +42,8 @@ pub enum Event {
         snapshot: SnapshotId,
         /// Number of blobs.
         blobs: u64,
-        /// Number of parts.
-        parts: u64,
-        /// Compressed bytes of all blobs.
-        bytes: u64,
+        /// Compressed bytes of all blobs, where they are known before they are read.
+        bytes: Option<u64>,
     },
     /// The lake holds this snapshot already: nothing will be done.
     Unchanged {

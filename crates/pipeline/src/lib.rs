@@ -1,7 +1,7 @@
 //! plan -> work -> gate -> commit: the pipeline file, the run and its report, progress events.
 //!
 //! ```text
-//! settings -> source (listing, sizes) -> plan (parts, segments) -> work (fetch, decode, encode, stage) -> gate -> commit
+//! settings -> source (listing) -> plan (blobs in order) -> work (fetch, divide, decode, encode, stage) -> gate -> commit
 //! ```
 //! Joins the extractor, the transformer and the writer, which know nothing of each other. Prints nothing: a run reports by
 //! events, a report and an error.
@@ -31,7 +31,7 @@ pub use error_kind::ErrorKind;
 pub use lake::history::{RolledBack, rollback, snapshots, vacuum};
 pub use lake::snippet;
 pub use lake::verify::{Verification, VerifiedSnapshot, Which, verify};
-pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob};
+pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob, SizedBlob};
 pub use quarantine::browse::{Quarantine, QuarantinedSnapshot};
 pub use quarantine::replay::Replayed;
 pub use refusal::{LostColumn, Refusal};

@@ -1,13 +1,15 @@
-//! What a run will do: the snapshot's blobs, divided into parts and segments. Holds no secret and touches nothing.
+//! What a run will do: the snapshot's blobs in the order in which they are read, and how they are divided into parts and segments.
+//! Holds no secret and touches nothing.
 //!
 //! ```text
 //! part      one Parquet file: blobs of one partition, together about the target size
 //!   segment   what one CPU job decodes and encodes at a time: blobs of a part, together about the segment size
 //!     blob      never split
 //! ```
-//! The plan is a pure function of blobs, sizes and settings: the same snapshot always gives the same files.
-
-use std::collections::BTreeMap;
+//! Where a part ends follows from the sizes of its blobs. A listing has none, and a request a blob would be a hundred thousand before
+//! the first byte of data: a run learns each from its download's own answer, and divides as they come ([`Divider`]). The division
+//! looks at one blob after the other in the plan's order, whatever order they arrive in: it is a pure function of blobs, sizes
+//! and settings, and the same snapshot always gives the same files.
 
 use dataset::{BlobPath, Snapshot};
 use serde::de::Error;
@@ -16,34 +18,48 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::PipelineError;
 
 /// Version of the plan's form.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Parquet bytes that a byte of gzip becomes, about: 0.43 measured on InfoGathering records, with some room.
 const PARQUET_OF_GZIP: f64 = 0.5;
 
-/// A snapshot and its parts. Does not change: a plan with other parts is another plan.
+/// A snapshot, its blobs, and how they are divided. Does not change: a plan with other blobs is another plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     #[serde(deserialize_with = "known_version")]
     version: u32,
     snapshot: Snapshot,
-    parts: Vec<Part>,
+    /// Compressed bytes of a part, about.
+    part_bytes: u64,
+    /// Compressed bytes of a segment, about.
+    segment_bytes: u64,
+    /// By device group and path: the order of the rows.
+    blobs: Vec<PlannedBlob>,
+}
+
+/// A blob to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedBlob {
+    /// Blob path.
+    pub path: BlobPath,
+    /// Compressed bytes, where they are known before it is read.
+    pub bytes: Option<u64>,
 }
 
 /// One Parquet file to be made; of blobs whose path names no device group, one in each group's partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
     /// Its number, from 0.
     pub number: u32,
     /// The device group in the blobs' paths.
     pub rbac_group_id: Option<i64>,
     /// Its segments, in the order of the rows.
-    pub segments: Vec<Vec<PlannedBlob>>,
+    pub segments: Vec<Vec<SizedBlob>>,
 }
 
-/// A blob to be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedBlob {
+/// A blob whose size is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SizedBlob {
     /// Blob path.
     pub path: BlobPath,
     /// Compressed bytes.
@@ -52,48 +68,32 @@ pub struct PlannedBlob {
 
 impl Part {
     /// Its blobs, in the order of the rows.
-    pub fn blobs(&self) -> impl Iterator<Item = &PlannedBlob> {
+    pub fn blobs(&self) -> impl Iterator<Item = &SizedBlob> {
         self.segments.iter().flatten()
     }
 }
 
 impl Plan {
-    /// Divides blobs into parts of about `target_file_bytes` of Parquet and segments of about `segment_bytes` of gzip.
+    /// Blobs that are to be divided into parts of about `target_file_bytes` of Parquet and segments of about `segment_bytes` of
+    /// gzip.
     pub fn new(
         snapshot: Snapshot,
         mut blobs: Vec<PlannedBlob>,
         target_file_bytes: u64,
         segment_bytes: u64,
     ) -> Result<Self, PipelineError> {
-        blobs.sort_by(|a, b| a.path.cmp(&b.path));
+        let key = |blob: &PlannedBlob| (blob.path.rbac_group_id(), blob.path.clone());
+        blobs.sort_by_cached_key(key);
         if let Some(pair) = blobs.windows(2).find(|pair| pair[0].path == pair[1].path) {
             let blob = pair[0].path.to_string();
             return Err(PipelineError::ListedTwice { blob });
         }
-        let mut groups: BTreeMap<Option<i64>, Vec<PlannedBlob>> = BTreeMap::new();
-        for blob in blobs {
-            groups
-                .entry(blob.path.rbac_group_id())
-                .or_default()
-                .push(blob);
-        }
-        let part_bytes = (target_file_bytes as f64 / PARQUET_OF_GZIP) as u64;
-        let mut parts = Vec::new();
-        for (rbac_group_id, blobs) in groups {
-            // Rows of several partitions are sorted in memory, segment by segment: a part of them is one segment.
-            let part_bytes = rbac_group_id.map_or(segment_bytes, |_| part_bytes);
-            for blobs in divided(blobs, part_bytes) {
-                parts.push(Part {
-                    number: u32::try_from(parts.len()).unwrap_or(u32::MAX),
-                    rbac_group_id,
-                    segments: divided(blobs, segment_bytes),
-                });
-            }
-        }
         Ok(Self {
             version: PLAN_VERSION,
             snapshot,
-            parts,
+            part_bytes: (target_file_bytes as f64 / PARQUET_OF_GZIP) as u64,
+            segment_bytes,
+            blobs,
         })
     }
 
@@ -102,28 +102,130 @@ impl Plan {
         &self.snapshot
     }
 
-    /// The parts, by number.
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
+    /// All blobs, in the order of the rows.
+    pub fn blobs(&self) -> &[PlannedBlob] {
+        &self.blobs
     }
 
-    /// The plan with this part in the place of the one of its number.
-    pub(crate) fn with_part(mut self, part: Part) -> Self {
-        let mut planned = self.parts.iter_mut();
-        if let Some(planned) = planned.find(|planned| planned.number == part.number) {
-            *planned = part;
+    /// Compressed bytes of all blobs, if they are known.
+    pub fn bytes(&self) -> Option<u64> {
+        self.blobs.iter().map(|blob| blob.bytes).sum()
+    }
+
+    /// The parts, by number, if the sizes of all blobs are known.
+    pub fn parts(&self) -> Option<Vec<Part>> {
+        let mut divider = self.divider();
+        let mut parts: Vec<Part> = Vec::new();
+        for blob in &self.blobs {
+            let blob = SizedBlob {
+                path: blob.path.clone(),
+                bytes: blob.bytes?,
+            };
+            let place = divider.place(&blob);
+            if let Place::NewPart(number) = place {
+                parts.push(Part::new(number, blob.path.rbac_group_id()));
+            }
+            if let Some(part) = parts.last_mut() {
+                part.add(blob, place);
+            }
         }
-        self
+        Some(parts)
     }
 
-    /// All blobs, by part.
-    pub fn blobs(&self) -> impl Iterator<Item = &PlannedBlob> {
-        self.parts.iter().flat_map(Part::blobs)
+    /// Divides the plan's blobs, from the first one on.
+    pub(crate) fn divider(&self) -> Divider {
+        Divider {
+            part_bytes: self.part_bytes,
+            segment_bytes: self.segment_bytes,
+            parts: 0,
+            current: None,
+        }
+    }
+}
+
+/// Where a blob is to be read, after the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    SameSegment,
+    NewSegment,
+    /// In the first segment of the part with this number.
+    NewPart(u32),
+}
+
+/// Divides blobs, given in the plan's order, each once its size is known.
+#[derive(Debug)]
+pub(crate) struct Divider {
+    part_bytes: u64,
+    segment_bytes: u64,
+    parts: u32,
+    current: Option<Filled>,
+}
+
+/// The part that is being filled, and its last segment.
+#[derive(Debug)]
+struct Filled {
+    rbac_group_id: Option<i64>,
+    part: u64,
+    segment: u64,
+}
+
+impl Divider {
+    /// Each part and segment takes blobs up to its size, or one that is larger.
+    pub(crate) fn place(&mut self, blob: &SizedBlob) -> Place {
+        let rbac_group_id = blob.path.rbac_group_id();
+        // Rows of several partitions are sorted in memory, segment by segment: a part of them is one segment.
+        let part_bytes = rbac_group_id.map_or(self.segment_bytes, |_| self.part_bytes);
+        let current = self.current.take().filter(|filled| {
+            filled.rbac_group_id == rbac_group_id
+                && filled.part.saturating_add(blob.bytes) <= part_bytes
+        });
+        let (filled, place) = match current {
+            None => {
+                let number = self.parts;
+                self.parts = number.saturating_add(1);
+                let filled = Filled {
+                    rbac_group_id,
+                    part: blob.bytes,
+                    segment: blob.bytes,
+                };
+                (filled, Place::NewPart(number))
+            }
+            Some(filled) => {
+                let part = filled.part.saturating_add(blob.bytes);
+                let segment = filled.segment.saturating_add(blob.bytes);
+                let (segment, place) = match segment <= self.segment_bytes {
+                    true => (segment, Place::SameSegment),
+                    false => (blob.bytes, Place::NewSegment),
+                };
+                let filled = Filled {
+                    part,
+                    segment,
+                    ..filled
+                };
+                (filled, place)
+            }
+        };
+        self.current = Some(filled);
+        place
+    }
+}
+
+impl Part {
+    /// One without blobs yet.
+    pub(crate) fn new(number: u32, rbac_group_id: Option<i64>) -> Self {
+        Self {
+            number,
+            rbac_group_id,
+            segments: Vec::new(),
+        }
     }
 
-    /// Compressed bytes of all blobs.
-    pub fn bytes(&self) -> u64 {
-        self.blobs().map(|blob| blob.bytes).sum()
+    /// Adds what comes next.
+    pub(crate) fn add(&mut self, blob: SizedBlob, place: Place) {
+        match self.segments.last_mut() {
+            Some(segment) if place == Place::SameSegment => segment.push(blob),
+            _ => self.segments.push(vec![blob]),
+        }
     }
 }
 
@@ -137,25 +239,6 @@ fn known_version<'de, D: Deserializer<'de>>(wire: D) -> Result<u32, D::Error> {
     }
 }
 
-/// Runs of blobs, in order, each of at most `limit` bytes or of one blob.
-fn divided(blobs: Vec<PlannedBlob>, limit: u64) -> Vec<Vec<PlannedBlob>> {
-    let mut runs: Vec<Vec<PlannedBlob>> = Vec::new();
-    let mut filled = 0;
-    for blob in blobs {
-        match runs.last_mut() {
-            Some(run) if filled + blob.bytes <= limit => {
-                filled += blob.bytes;
-                run.push(blob);
-            }
-            _ => {
-                filled = blob.bytes;
-                runs.push(vec![blob]);
-            }
-        }
-    }
-    runs
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
@@ -167,7 +250,7 @@ mod tests {
         let path = format!("{}{name}", group.unwrap_or_default());
         PlannedBlob {
             path: BlobPath::parse(&path).unwrap(),
-            bytes,
+            bytes: Some(bytes),
         }
     }
 
@@ -180,31 +263,23 @@ mod tests {
         Plan::new(snapshot, blobs, 50, 30)
     }
 
-    fn shape(plan: &Plan) -> Vec<(Option<i64>, Vec<Vec<&str>>)> {
-        let names = |segment: &'_ Vec<PlannedBlob>| {
-            segment
-                .iter()
-                .filter_map(|blob| blob.path.as_str().rsplit('/').next().map(str::to_owned))
-                .collect()
-        };
-        let parts = plan.parts.iter();
-        let owned: Vec<(Option<i64>, Vec<Vec<String>>)> = parts
+    /// Each part as its group and its blobs' names, with a bar between segments.
+    fn shape(plan: &Plan) -> Vec<(Option<i64>, String)> {
+        let name = |blob: &SizedBlob| blob.path.as_str().rsplit('/').next().unwrap().to_owned();
+        let segment = |blobs: &Vec<SizedBlob>| blobs.iter().map(name).collect::<Vec<_>>().join(" ");
+        let parts = plan.parts().unwrap().into_iter();
+        parts
             .map(|part| {
-                (
-                    part.rbac_group_id,
-                    part.segments.iter().map(names).collect(),
-                )
+                let segments: Vec<String> = part.segments.iter().map(segment).collect();
+                (part.rbac_group_id, segments.join(" | "))
             })
-            .collect();
-        let leak = |name: String| -> &'static str { Box::leak(name.into_boxed_str()) };
-        owned
-            .into_iter()
-            .map(|(group, segments)| {
-                let segments = segments
-                    .into_iter()
-                    .map(|s| s.into_iter().map(leak).collect());
-                (group, segments.collect())
-            })
+            .collect()
+    }
+
+    fn shapes(expected: &[(Option<i64>, &str)]) -> Vec<(Option<i64>, String)> {
+        let expected = expected.iter();
+        expected
+            .map(|(group, blobs)| (*group, (*blobs).to_owned()))
             .collect()
     }
 
@@ -220,12 +295,12 @@ mod tests {
         ];
         assert_eq!(
             shape(&plan(blobs).unwrap()),
-            [
-                (Some(1), vec![vec!["a", "b"], vec!["c"]]),
-                (Some(1), vec![vec!["d"]]),
-                (Some(2), vec![vec!["e"]]),
-                (Some(2), vec![vec!["f"]]),
-            ]
+            shapes(&[
+                (Some(1), "a b | c"),
+                (Some(1), "d"),
+                (Some(2), "e"),
+                (Some(2), "f")
+            ])
         );
     }
 
@@ -237,17 +312,28 @@ mod tests {
             blob("c", 5, None),
         ])
         .unwrap();
-        assert_eq!(
-            shape(&plan),
-            [(None, vec![vec!["a"]]), (None, vec![vec!["b", "c"]])]
-        );
-        assert_eq!(
-            plan.parts
-                .iter()
-                .map(|part| part.number)
-                .collect::<Vec<_>>(),
-            [0, 1]
-        );
+        assert_eq!(shape(&plan), shapes(&[(None, "a"), (None, "b c")]));
+        let numbers = plan.parts().unwrap().into_iter().map(|part| part.number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn parts_are_not_known_before_all_sizes_are() {
+        let unknown = PlannedBlob {
+            bytes: None,
+            ..blob("a", 0, Some(1))
+        };
+        let some = plan(vec![unknown, blob("b", 20, Some(1))]).unwrap();
+        assert_eq!((some.parts(), some.bytes()), (None, None));
+        let none = plan(Vec::new()).unwrap();
+        assert_eq!((none.parts(), none.bytes()), (Some(Vec::new()), Some(0)));
+    }
+
+    #[test]
+    fn sizes_beyond_all_reason_are_parts_of_their_own() {
+        let blobs = vec![blob("a", u64::MAX, Some(1)), blob("b", 5, Some(1))];
+        let plan = plan(blobs).unwrap();
+        assert_eq!(shape(&plan), shapes(&[(Some(1), "a"), (Some(1), "b")]));
     }
 
     #[test]
@@ -259,7 +345,7 @@ mod tests {
         let blobs = vec![
             PlannedBlob {
                 path: url.blob_path().clone(),
-                bytes: 70,
+                bytes: None,
             },
             blob("a", 20, None),
             blob("b", 20, Some(-1)),
@@ -271,19 +357,9 @@ mod tests {
             "{json}"
         );
         assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
-        let later = json.replace("\"version\":1", "\"version\":2");
+        let later = json.replace("\"version\":2", "\"version\":3");
         let error = serde_json::from_str::<Plan>(&later).unwrap_err();
-        assert!(error.to_string().contains("version 2"), "{error}");
-    }
-
-    #[test]
-    fn a_plan_with_another_part_keeps_all_its_other_parts() {
-        let before = plan(vec![blob("a", 70, Some(1)), blob("b", 70, Some(1))]).unwrap();
-        let mut part = before.parts()[1].clone();
-        part.segments[0][0].bytes = 71;
-        let after = before.clone().with_part(part.clone());
-        assert_eq!(after.parts(), [before.parts()[0].clone(), part]);
-        assert_eq!((before.bytes(), after.bytes()), (140, 141));
+        assert!(error.to_string().contains("version 3"), "{error}");
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct RunReport {
     pub elapsed_seconds: f64,
     /// Blobs in the listing.
     pub blobs: u64,
-    /// Parts in the plan.
+    /// Parts that were made; none if not all were.
     pub parts: u64,
     /// Parquet files written.
     pub files: u64,

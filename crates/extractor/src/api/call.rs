@@ -25,13 +25,13 @@ use crate::error::ExtractorError;
 use crate::http::client::HttpClient;
 use crate::http::clock::Clock;
 use crate::http::headers::{date, retry_after};
-use crate::http::response::{bounded_body, redirected, refusal, transport_error};
+use crate::http::response::{redirected, refusal, transport_error};
 use crate::http::retry::{Attempts, RetryPolicy, Setback, can_pass};
 use crate::http::safe_url::{bare, origin, secure_base};
 use crate::service_answer::scrub;
 
-/// The longest listing that is read, bytes: some 50,000 blobs.
-const MAX_LISTING: usize = 32 * 1024 * 1024;
+/// The longest wait for a whole listing: 512 MiB at 1 MB a second.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// The documented maximum of `sasValidHours` (older documents said 24).
 const SAS_VALID_HOURS: u32 = 6;
 /// The wait after a 429 that names none: the shorter of the service's two windows.
@@ -166,7 +166,8 @@ impl ExportApi {
         let asked_at = self.clock.now();
         let response = self
             .http
-            .short_request(Method::GET, url)?
+            .blob_request(Method::GET, url)?
+            .timeout(LISTING_TIMEOUT)
             .header(AUTHORIZATION, bearer(token)?)
             .send()
             .await
@@ -187,9 +188,7 @@ impl ExportApi {
                 "the service's clock is ahead of this machine's (behind, if negative)"
             );
         }
-        let body = bounded_body(url, response, MAX_LISTING).await?;
-        let listing = listing::parse(url, &body, &self.blob_hosts, answered_at, skew)?;
-        Ok(listing)
+        Ok(listing::read(url, response, &self.blob_hosts, answered_at, skew).await?)
     }
 
     async fn refused(

@@ -1,17 +1,31 @@
 //! One answer of the export API: signed URLs and the time of the snapshot. Parses and checks; makes no request.
 //!
 //! Wire form (`ExportFilesResponse`): `exportFiles`, a nullable collection of strings, and `generatedTime`, a nullable
-//! `DateTimeOffset`. No paging, sizes or hashes. An empty collection is an answer, not an error.
+//! `DateTimeOffset`. No paging, sizes or hashes. An empty collection is an answer, not an error. A listing may have a hundred
+//! thousand URLs of 850 bytes: it is parsed as it arrives, and what is kept of it is the URLs.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{BufReader, Read};
 
+use bytes::{Buf, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Deserializer};
+use dataset::BlobPath;
+use reqwest::Response;
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::api::signed_url::SignedUrl;
 use crate::error::ExtractorError;
+use crate::http::response::transport_error;
 use crate::http::safe_url::{bare, is_loopback};
+
+/// The longest listing that is read, bytes: some 600,000 blobs.
+const MAX_LISTING: u64 = 512 << 20;
+/// Pieces of an answer that wait for the parser.
+const PIECES_WAITING: usize = 4;
 
 /// Where the service keeps exported blobs: commercial, US government and China clouds.
 const BLOB_HOSTS: [&str; 3] = [
@@ -37,8 +51,7 @@ impl Listing {
     /// The snapshot's time: `generatedTime`, else the date and time of the blob paths if they agree on one.
     pub fn snapshot_time(&self) -> Option<DateTime<Utc>> {
         self.generated_time.or_else(|| {
-            let paths = self.blobs.iter();
-            let times: BTreeSet<_> = paths.map(|url| url.blob_path().generated_time()).collect();
+            let times: BTreeSet<_> = self.paths().map(BlobPath::generated_time).collect();
             if times.len() == 1 {
                 times.into_iter().next()?
             } else {
@@ -47,15 +60,20 @@ impl Listing {
         })
     }
 
-    /// Whether both listings are of the same snapshot: same time, same blob paths.
+    /// The same with one URL a blob path, in the order of the paths, for which it can be searched.
+    pub(crate) fn by_path(mut self) -> Self {
+        self.blobs.sort_by(|a, b| a.blob_path().cmp(b.blob_path()));
+        self.blobs.dedup_by(|a, b| a.blob_path() == b.blob_path());
+        self
+    }
+
+    /// Whether both listings, each by path, are of the same snapshot: same time, same blob paths.
     pub(crate) fn same_snapshot(&self, other: &Self) -> bool {
-        let paths = |listing: &Self| -> BTreeSet<String> {
-            let blobs = listing.blobs.iter();
-            blobs
-                .map(|url| url.blob_path().as_str().to_owned())
-                .collect()
-        };
-        self.snapshot_time() == other.snapshot_time() && paths(self) == paths(other)
+        self.snapshot_time() == other.snapshot_time() && self.paths().eq(other.paths())
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &BlobPath> {
+        self.blobs.iter().map(SignedUrl::blob_path)
     }
 }
 
@@ -100,55 +118,218 @@ impl BlobHosts {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireListing {
-    #[serde(deserialize_with = "present")]
-    export_files: Option<Vec<Option<String>>>,
-    generated_time: Option<DateTime<Utc>>,
-}
-
-/// A nullable field that must be there.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(wire: D) -> Result<Option<T>, D::Error> {
-    Option::deserialize(wire)
-}
-
 /// Reads the body of the answer of `call`. Every URL is checked: one bad URL refuses the listing.
-pub(crate) fn parse(
+pub(crate) async fn read(
     call: &Url,
-    body: &[u8],
+    response: Response,
     hosts: &BlobHosts,
     listed_at: DateTime<Utc>,
     clock_skew: TimeDelta,
 ) -> Result<Listing, ExtractorError> {
-    let malformed = |reason: String| ExtractorError::ListingMalformed {
-        url: bare(call),
-        reason,
+    let (pieces, waiting) = mpsc::channel(PIECES_WAITING);
+    let parsing = {
+        let (call, hosts) = (call.clone(), hosts.clone());
+        // Waits for pieces, and so for the network: no job for the CPU pool.
+        tokio::task::spawn_blocking(move || {
+            let body = BodyReader {
+                pieces: waiting,
+                piece: Bytes::new(),
+            };
+            parse(&call, body, &hosts, listed_at, clock_skew)
+        })
     };
-    // The message of the JSON error is left out: it may quote a signed URL.
-    let wire: WireListing = serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        malformed(format!(
-            "not the expected JSON ({:?} error at line {line}, column {column} of {} bytes)",
-            error.classify(),
-            body.len()
-        ))
-    })?;
-    let files = wire.export_files.unwrap_or_default();
-    let mut blobs = Vec::with_capacity(files.len());
-    for (index, file) in files.into_iter().enumerate() {
-        let file =
-            file.ok_or_else(|| malformed(format!("entry {index} of exportFiles is null")))?;
-        let url = SignedUrl::parse(&file, listed_at)?;
-        hosts.check(url.expose())?;
-        blobs.push(url);
+    let passed_on = pass_on(call, response, pieces).await;
+    let parsed = parsing.await;
+    // Where the body broke off, that is the reason, and not that its JSON ends early.
+    passed_on?;
+    parsed.map_err(|error| ExtractorError::ListingMalformed {
+        url: bare(call),
+        reason: error.to_string(),
+    })?
+}
+
+/// Gives the parser what arrives, until it has ended.
+async fn pass_on(
+    call: &Url,
+    mut response: Response,
+    pieces: mpsc::Sender<Bytes>,
+) -> Result<(), ExtractorError> {
+    let too_long = || ExtractorError::ListingTooLong {
+        url: bare(call),
+        limit: MAX_LISTING,
+    };
+    let announced = response.content_length();
+    if announced.is_some_and(|length| length > MAX_LISTING) {
+        return Err(too_long());
     }
-    Ok(Listing {
-        generated_time: wire.generated_time,
-        blobs,
+    let mut received = 0;
+    loop {
+        let piece = response.chunk().await;
+        let Some(piece) = piece.map_err(|error| transport_error(call, &error))? else {
+            return Ok(());
+        };
+        received += piece.len() as u64;
+        if received > MAX_LISTING {
+            return Err(too_long());
+        }
+        if pieces.send(piece).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// A body that arrives piece by piece, for a thread that may wait.
+struct BodyReader {
+    pieces: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+fn parse(
+    call: &Url,
+    body: impl Read,
+    hosts: &BlobHosts,
+    listed_at: DateTime<Utc>,
+    clock_skew: TimeDelta,
+) -> Result<Listing, ExtractorError> {
+    let mut urls = Urls {
+        hosts,
         listed_at,
-        clock_skew,
-    })
+        blobs: Vec::new(),
+        refused: None,
+    };
+    let mut json = serde_json::Deserializer::from_reader(BufReader::new(body));
+    let parsed = WireListing(&mut urls).deserialize(&mut json);
+    let parsed = parsed.and_then(|generated_time| json.end().map(|()| generated_time));
+    match (parsed, urls.refused) {
+        (Ok(generated_time), _) => Ok(Listing {
+            generated_time,
+            blobs: urls.blobs,
+            listed_at,
+            clock_skew,
+        }),
+        (Err(_), Some(refused)) => Err(refused),
+        // The message of the JSON error is left out: it may quote a signed URL.
+        (Err(error), None) => Err(ExtractorError::ListingMalformed {
+            url: bare(call),
+            reason: format!(
+                "not the expected JSON ({:?} error at line {}, column {})",
+                error.classify(),
+                error.line(),
+                error.column()
+            ),
+        }),
+    }
+}
+
+/// The URLs of a listing so far.
+struct Urls<'a> {
+    hosts: &'a BlobHosts,
+    listed_at: DateTime<Utc>,
+    blobs: Vec<SignedUrl>,
+    /// Why one of them cannot be used, which ends the listing.
+    refused: Option<ExtractorError>,
+}
+
+impl Urls<'_> {
+    fn add(&mut self, text: &str) -> Result<(), ExtractorError> {
+        let url = SignedUrl::parse(text, self.listed_at)?;
+        self.hosts.check(url.expose())?;
+        self.blobs.push(url);
+        Ok(())
+    }
+}
+
+/// The answer's object: gives `generatedTime`, and the URLs to what it holds.
+struct WireListing<'a, 'b>(&'a mut Urls<'b>);
+
+impl<'de> DeserializeSeed<'de> for WireListing<'_, '_> {
+    type Value = Option<DateTime<Utc>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, wire: D) -> Result<Self::Value, D::Error> {
+        wire.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for WireListing<'_, '_> {
+    type Value = Option<DateTime<Utc>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a listing")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut generated_time = None;
+        let mut has_files = false;
+        while let Some(key) = members.next_key::<String>()? {
+            match key.as_str() {
+                "exportFiles" if has_files => return Err(A::Error::duplicate_field("exportFiles")),
+                "exportFiles" => {
+                    members.next_value_seed(WireFiles(&mut *self.0))?;
+                    has_files = true;
+                }
+                "generatedTime" if generated_time.is_some() => {
+                    return Err(A::Error::duplicate_field("generatedTime"));
+                }
+                "generatedTime" => generated_time = members.next_value()?,
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        match has_files {
+            true => Ok(generated_time),
+            false => Err(A::Error::missing_field("exportFiles")),
+        }
+    }
+}
+
+/// The collection of URLs, or null.
+struct WireFiles<'a, 'b>(&'a mut Urls<'b>);
+
+impl<'de> DeserializeSeed<'de> for WireFiles<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, wire: D) -> Result<(), D::Error> {
+        wire.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for WireFiles<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("URLs")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, wire: D) -> Result<(), D::Error> {
+        wire.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<(), A::Error> {
+        while let Some(file) = files.next_element::<String>()? {
+            if let Err(error) = self.0.add(&file) {
+                self.0.refused = Some(error);
+                return Err(A::Error::custom("a URL that cannot be used"));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! | bytes, another container or no `ETag`, MD5 of the whole | `Range` from the last byte; the MD5 must be the same |
 //! | bytes, neither | the whole body again |
 //!
-//! A body is whole when its length is the announced one. Damage on the way is found by the transformer, which reads every gzip
+//! A body is whole when its length is the announced one, or where it comes in chunks, with the last of them. One that ends with its
+//! connection could be cut anywhere: its size is asked for by a request of its own. Damage on the way is found by the transformer, which reads every gzip
 //! stream to its CRC-32 and length. Only a body that is put together without an `ETag` is hashed here: parts of two versions,
 //! each of whole gzip members, would pass there.
 
@@ -17,7 +18,9 @@ use reqwest::Response;
 use reqwest::header::{IF_MATCH, RANGE};
 
 use crate::api::signed_url::SignedUrl;
-use crate::blobs::head::{BlobHead, content_length, content_range, head_of, require_content};
+use crate::blobs::head::{
+    BlobHead, content_length, content_range, head_of, is_chunked, require_content,
+};
 use crate::blobs::spool::{Spool, SpoolWriter};
 use crate::blobs::store::{BlobStoreClient, unexpected};
 use crate::error::ExtractorError;
@@ -40,7 +43,6 @@ const NOTABLE_PROGRESS: u64 = 1024 * 1024;
 /// A download in progress. Survives a change of the signed URL.
 pub(crate) struct Transfer<'a> {
     blob: &'a BlobPath,
-    expected_size: Option<u64>,
     progress: &'a Progress<'a>,
     kept: Option<Kept>,
     failed_checks: u32,
@@ -56,14 +58,9 @@ struct Kept {
 }
 
 impl<'a> Transfer<'a> {
-    pub(crate) fn new(
-        blob: &'a BlobPath,
-        expected_size: Option<u64>,
-        progress: &'a Progress<'a>,
-    ) -> Self {
+    pub(crate) fn new(blob: &'a BlobPath, progress: &'a Progress<'a>) -> Self {
         Self {
             blob,
-            expected_size,
             progress,
             kept: None,
             failed_checks: 0,
@@ -120,7 +117,7 @@ impl<'a> Transfer<'a> {
             (self.progress)(-(kept.spool.len() as i64));
         }
         if let Some(kept) = &self.kept {
-            if kept.spool.len() == kept.head.size {
+            if kept.head.size == Some(kept.spool.len()) {
                 return self.check().await;
             }
             request = request.header(RANGE, format!("bytes={}-", kept.spool.len()));
@@ -136,12 +133,13 @@ impl<'a> Transfer<'a> {
         }
         let response = store.send(url, request).await?;
         match response.status().as_u16() {
-            200 => self.begin(store, url, &response)?,
+            200 => self.begin(store, url, &response).await?,
             206 if self.kept.is_some() => self.resume(url, &response, bound_by_etag)?,
             206 => return Err(unexpected(url, 206, "a range that was not asked for")),
             416 if self.kept.is_some() => {
                 return Err(self.failed_check(self.length_mismatch()));
             }
+            412 if self.kept.is_some() => return Err(self.failed_check(self.changed())),
             _ => return Err(store.refused(url, response).await),
         }
         self.receive(url, response).await?;
@@ -149,28 +147,24 @@ impl<'a> Transfer<'a> {
     }
 
     /// A whole body comes: what is at hand is thrown away.
-    fn begin(
+    async fn begin(
         &mut self,
         store: &BlobStoreClient,
         url: &SignedUrl,
         response: &Response,
     ) -> Result<(), Setback> {
         self.discard();
-        let announced = content_length(response.headers());
-        let Some(size) = announced.or(self.expected_size) else {
-            return Err(unexpected(url, 200, "no Content-Length"));
+        let headers = response.headers();
+        let size = match content_length(headers) {
+            _ if is_chunked(headers) => None,
+            Some(length) => Some(length),
+            None => Some(store.ask_size(url).await?.ok_or_else(|| {
+                let what = "no length of any kind: a cut could not be told from the end";
+                unexpected(url, 200, what)
+            })?),
         };
-        require_content(url, response.headers(), size)?;
-        if let Some(expected) = self.expected_size.filter(|expected| *expected != size) {
-            let blob = self.blob.to_string();
-            let error = ExtractorError::LengthMismatch {
-                blob,
-                expected,
-                received: size,
-            };
-            return Err(self.failed_check(error));
-        }
-        let head = head_of(response.headers(), size);
+        require_content(url, headers, size)?;
+        let head = head_of(headers, size);
         self.kept = Some(Kept {
             spool: store.spools.writer(size)?,
             head,
@@ -187,26 +181,25 @@ impl<'a> Transfer<'a> {
         response: &Response,
         bound_by_etag: bool,
     ) -> Result<(), Setback> {
-        let changed = || ExtractorError::BlobChanged {
-            blob: self.blob.to_string(),
-        };
         let Some(kept) = &mut self.kept else {
             return Ok(());
         };
-        let head = head_of(response.headers(), kept.head.size);
-        if bound_by_etag && head.etag.is_some() && head.etag != kept.head.etag {
-            return Err(Setback::Final(changed()));
-        }
+        let head = head_of(response.headers(), None);
         let same_version = if bound_by_etag {
-            head.etag.is_some()
+            head.etag.is_some() && head.etag == kept.head.etag
         } else {
             head.content_md5.is_some() && head.content_md5 == kept.head.content_md5
         };
-        let fits = content_range(response.headers()) == Some((kept.spool.len(), kept.head.size));
-        if !same_version || !fits {
-            let error = changed();
+        let size = content_range(response.headers())
+            .filter(|(first, size)| {
+                *first == kept.spool.len() && kept.head.size.is_none_or(|known| known == *size)
+            })
+            .map(|(_, size)| size);
+        if !same_version || size.is_none() {
+            let error = self.changed();
             return Err(self.failed_check(error));
         }
+        kept.head.size = size;
         kept.head.etag = head.etag;
         kept.location = url.location();
         kept.needs_md5 |= !bound_by_etag;
@@ -223,12 +216,17 @@ impl<'a> Transfer<'a> {
                 .chunk()
                 .await
                 .map_err(|error| transport_error(url.expose(), &error))?;
-            let Some(chunk) = chunk else { return Ok(()) };
-            if kept.spool.len() + chunk.len() as u64 > kept.head.size {
+            let Some(chunk) = chunk else {
+                // The last chunk is what ends a body of unknown size.
+                kept.head.size.get_or_insert(kept.spool.len());
+                return Ok(());
+            };
+            let received = kept.spool.len() + chunk.len() as u64;
+            if let Some(expected) = kept.head.size.filter(|size| received > *size) {
                 let error = ExtractorError::LengthMismatch {
                     blob: self.blob.to_string(),
-                    expected: kept.head.size,
-                    received: kept.spool.len() + chunk.len() as u64,
+                    expected,
+                    received,
                 };
                 return Err(self.failed_check(error));
             }
@@ -244,8 +242,15 @@ impl<'a> Transfer<'a> {
         let Some(kept) = &mut self.kept else {
             return Ok(());
         };
-        if kept.spool.len() < kept.head.size {
+        if kept.head.size != Some(kept.spool.len()) {
             return Err(Setback::passing(self.length_mismatch()));
+        }
+        if kept.spool.len() == 0 {
+            self.discard();
+            return Err(Setback::passing(ExtractorError::BlobEmpty {
+                blob: self.blob.to_string(),
+                copy_status: "none".to_owned(),
+            }));
         }
         if kept.needs_md5 && Some(kept.spool.md5().await?) != kept.head.content_md5 {
             let blob = self.blob.to_string();
@@ -254,11 +259,21 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
+    /// Fewer bytes than were announced, or where nothing was, than there are.
     fn length_mismatch(&self) -> ExtractorError {
-        ExtractorError::LengthMismatch {
+        match self.kept.as_ref().and_then(|kept| kept.head.size) {
+            Some(expected) => ExtractorError::LengthMismatch {
+                blob: self.blob.to_string(),
+                expected,
+                received: self.len(),
+            },
+            None => self.changed(),
+        }
+    }
+
+    fn changed(&self) -> ExtractorError {
+        ExtractorError::BlobChanged {
             blob: self.blob.to_string(),
-            expected: self.kept.as_ref().map_or(0, |kept| kept.head.size),
-            received: self.len(),
         }
     }
 

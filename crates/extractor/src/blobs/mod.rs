@@ -11,7 +11,6 @@ mod store;
 mod url_source;
 
 pub use download::Progress;
-pub use head::BlobHead;
 pub use local_files::{LocalBlob, discover};
 pub use source::BlobSource;
 pub use spool::{Spool, SpoolBudget, SpoolReader};

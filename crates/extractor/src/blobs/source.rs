@@ -39,17 +39,18 @@ impl BlobSource {
         Self::Files(Arc::new(by_path.collect()))
     }
 
-    /// Bytes of the blob's compressed body.
-    pub async fn size(&self, blob: &BlobPath) -> Result<u64, ExtractorError> {
+    /// Bytes of the blob's compressed body, by a request of its own; `None` if the blob store does not say. A download needs
+    /// none: its own answer says it.
+    pub async fn size(&self, blob: &BlobPath) -> Result<Option<u64>, ExtractorError> {
         let (store, urls) = match self {
             Self::Service { store, urls } => (store, urls),
-            Self::Files(files) => return Ok(Spool::open(file(files, blob)?)?.len()),
+            Self::Files(files) => return Ok(Some(Spool::open(file(files, blob)?)?.len())),
         };
         let mut fruitless = 0;
         loop {
             let current = urls.current(blob).await?;
-            match store.head(&current.url).await {
-                Ok(head) => return Ok(head.size),
+            match store.size(&current.url).await {
+                Ok(size) => return Ok(size),
                 Err(error) if fresh_url_helps(&error) && fruitless < MAX_FRUITLESS_URLS => {
                     fruitless += 1;
                     urls.refresh(current.generation).await?;
@@ -59,19 +60,17 @@ impl BlobSource {
         }
     }
 
-    /// The blob's compressed body, whole and checked. `expected_size` is what [`Self::size`] said, where it was asked:
-    /// a body of another size is fetched again, then an error.
+    /// The blob's compressed body, whole and checked.
     pub async fn fetch(
         &self,
         blob: &BlobPath,
-        expected_size: Option<u64>,
         progress: &Progress<'_>,
     ) -> Result<Spool, ExtractorError> {
         let (store, urls) = match self {
             Self::Service { store, urls } => (store, urls),
-            Self::Files(files) => return open(files, blob, expected_size, progress),
+            Self::Files(files) => return open(files, blob, progress),
         };
-        let mut transfer = Transfer::new(blob, expected_size, progress);
+        let mut transfer = Transfer::new(blob, progress);
         let mut fruitless = 0;
         loop {
             let before = transfer.len();
@@ -106,18 +105,9 @@ fn fresh_url_helps(error: &ExtractorError) -> bool {
 fn open(
     files: &HashMap<String, PathBuf>,
     blob: &BlobPath,
-    expected_size: Option<u64>,
     progress: &Progress<'_>,
 ) -> Result<Spool, ExtractorError> {
     let spool = Spool::open(file(files, blob)?)?;
-    if let Some(expected) = expected_size.filter(|expected| *expected != spool.len()) {
-        let (blob, received) = (blob.to_string(), spool.len());
-        return Err(ExtractorError::LengthMismatch {
-            blob,
-            expected,
-            received,
-        });
-    }
     progress(spool.len() as i64);
     Ok(spool)
 }

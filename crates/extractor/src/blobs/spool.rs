@@ -43,26 +43,30 @@ impl SpoolBudget {
         self.bytes.available_permits()
     }
 
-    /// An empty spool for a body of `size` bytes; it is in memory if they are free now, and never waits for them.
-    pub(crate) fn writer(&self, size: u64) -> Result<SpoolWriter, ExtractorError> {
-        let permit = u32::try_from(size)
-            .ok()
-            .and_then(|bytes| Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok());
-        let body = match permit {
+    /// An empty spool for a body of `size` bytes; it is in memory if they are free now, and never waits for them. One of unknown
+    /// size is in memory for as long as there is any.
+    pub(crate) fn writer(&self, size: Option<u64>) -> Result<SpoolWriter, ExtractorError> {
+        let body = match self.free_now(size.unwrap_or(0)) {
             Some(permit) => Unfinished::Memory {
                 pieces: VecDeque::new(),
                 permit,
             },
-            None => {
-                let file = tempfile::tempfile_in(&self.directory).map_err(|e| self.error(e))?;
-                Unfinished::File(Writer::Idle(file))
-            }
+            None => Unfinished::File(Writer::Idle(self.temporary_file()?)),
         };
         Ok(SpoolWriter {
             body,
             len: 0,
             budget: self.clone(),
         })
+    }
+
+    fn free_now(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()
+    }
+
+    fn temporary_file(&self) -> Result<File, ExtractorError> {
+        tempfile::tempfile_in(&self.directory).map_err(|error| self.error(error))
     }
 
     fn error(&self, source: io::Error) -> ExtractorError {
@@ -73,7 +77,7 @@ impl SpoolBudget {
     }
 }
 
-/// A spool that is being filled. The caller adds no more bytes than it announced.
+/// A spool that is being filled.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     body: Unfinished,
@@ -107,23 +111,40 @@ impl SpoolWriter {
 
     /// Adds what comes next.
     pub(crate) async fn write(&mut self, more: Vec<Bytes>) -> Result<(), ExtractorError> {
-        let len: usize = more.iter().map(Bytes::len).sum();
-        match &mut self.body {
-            // One without bytes would be taken for the end.
-            Unfinished::Memory { pieces, .. } => {
-                pieces.extend(more.into_iter().filter(|piece| !piece.is_empty()));
-            }
-            Unfinished::File(writer) => {
-                let file = writer.file().await.map_err(|e| self.budget.error(e))?;
-                *writer = Writer::Busy(spawn_blocking(move || {
-                    let mut pieces = more.iter();
-                    pieces.try_for_each(|piece| (&file).write_all(piece))?;
-                    Ok(file)
-                }));
-            }
+        self.len += more.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let more = match self.keep_in_memory(more) {
+            Ok(()) => return Ok(()),
+            Err(more) => more,
+        };
+        if let Unfinished::Memory { .. } = self.body {
+            self.body = Unfinished::File(Writer::Idle(self.budget.temporary_file()?));
         }
-        self.len += len as u64;
+        if let Unfinished::File(writer) = &mut self.body {
+            let file = writer.file().await.map_err(|e| self.budget.error(e))?;
+            *writer = Writer::Busy(spawn_blocking(move || {
+                let mut pieces = more.iter();
+                pieces.try_for_each(|piece| (&file).write_all(piece))?;
+                Ok(file)
+            }));
+        }
         Ok(())
+    }
+
+    /// Gives back what is to go to the file: with all that came before, if that was in memory and there is no more of it.
+    fn keep_in_memory(&mut self, more: Vec<Bytes>) -> Result<(), Vec<Bytes>> {
+        let Unfinished::Memory { pieces, permit } = &mut self.body else {
+            return Err(more);
+        };
+        // One without bytes would be taken for the end.
+        pieces.extend(more.into_iter().filter(|piece| !piece.is_empty()));
+        let unannounced = self.len.saturating_sub(permit.num_permits() as u64);
+        match self.budget.free_now(unannounced) {
+            Some(further) => {
+                permit.merge(further);
+                Ok(())
+            }
+            None => Err(std::mem::take(pieces).into()),
+        }
     }
 
     /// MD5 of all bytes so far, taken on a thread that may block.
@@ -299,7 +320,7 @@ mod tests {
     use super::*;
 
     async fn filled(budget: &SpoolBudget, body: &[u8]) -> Spool {
-        let mut writer = budget.writer(body.len() as u64).unwrap();
+        let mut writer = budget.writer(Some(body.len() as u64)).unwrap();
         for piece in body.chunks(3) {
             let piece = Bytes::copy_from_slice(piece);
             writer.write(vec![piece]).await.unwrap();
@@ -336,7 +357,7 @@ mod tests {
         drop(reader);
         assert_eq!(budget.available(), 10);
         assert_eq!(content(second), b"abcdefgh");
-        drop(budget.writer(10).unwrap());
+        drop(budget.writer(Some(10)).unwrap());
         assert_eq!(budget.available(), 10);
     }
 
@@ -346,7 +367,7 @@ mod tests {
         let body: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         for memory in [0, 1 << 20] {
             let budget = SpoolBudget::new(memory, folder.path());
-            let mut writer = budget.writer(body.len() as u64 + 1).unwrap();
+            let mut writer = budget.writer(Some(body.len() as u64 + 1)).unwrap();
             for pieces in body.chunks(100_007) {
                 let pieces = pieces.chunks(10_007).flat_map(|piece| [&[][..], piece]);
                 let pieces = pieces.map(Bytes::copy_from_slice).collect();
@@ -359,10 +380,33 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_body_of_unknown_size_is_in_memory_while_there_is_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = SpoolBudget::new(10, folder.path());
+        let mut writer = budget.writer(None).unwrap();
+        let pieces = [&b"1234"[..], b"5678", b"abcd", b"efgh"];
+        for (piece, free) in pieces.into_iter().zip([6, 2, 10, 10]) {
+            writer.write(vec![Bytes::from_static(piece)]).await.unwrap();
+            assert_eq!(budget.available(), free);
+        }
+        let spool = writer.finish().await.unwrap();
+        assert!(!spool.is_in_memory() && spool.len() == 16);
+        assert_eq!(content(spool), b"12345678abcdefgh");
+
+        let mut writer = budget.writer(None).unwrap();
+        writer.write(vec![Bytes::from_static(b"12")]).await.unwrap();
+        let spool = writer.finish().await.unwrap();
+        assert!(spool.is_in_memory());
+        let mut reader = spool.into_reader().unwrap();
+        reader.read_exact(&mut [0; 2]).unwrap();
+        assert_eq!(budget.available(), 10);
+    }
+
     #[test]
     fn a_missing_directory_is_an_error_that_names_it() {
         let budget = SpoolBudget::new(0, "/nonexistent/spool");
-        let error = budget.writer(1).unwrap_err().to_string();
+        let error = budget.writer(Some(1)).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/spool"), "{error}");
     }
 }

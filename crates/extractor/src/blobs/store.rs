@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 403 `AuthenticationFailed`, URL past its end | [`ExtractorError::UrlExpired`] |
 //! | 403 `AuthenticationFailed`, URL not past its end | the key's time may begin late: can pass, then as above |
+//! | 403 that says nothing, as of a proxy, URL past its end | [`ExtractorError::UrlExpired`] |
 //! | 403 otherwise, or a signature that did not match | [`ExtractorError::BlobRefused`] |
 //! | 404 in the first minute after the listing | the copy has not started: can pass |
 //! | 200 with no byte, or while `x-ms-copy-status` is `pending` | the copy has not ended: can pass |
@@ -11,10 +12,11 @@
 //! | 412, another `ETag` | [`ExtractorError::BlobChanged`] |
 
 use chrono::TimeDelta;
+use reqwest::header::RANGE;
 use reqwest::{Method, RequestBuilder, Response};
 
 use crate::api::signed_url::SignedUrl;
-use crate::blobs::head::{BlobHead, content_length, head_of, require_content};
+use crate::blobs::head::{content_length, require_content, size_of_whole};
 use crate::blobs::spool::SpoolBudget;
 use crate::error::ExtractorError;
 use crate::http::client::HttpClient;
@@ -48,29 +50,36 @@ impl BlobStoreClient {
         }
     }
 
-    /// Size, version and checksum of a blob. Waits for a copy that has not ended.
-    pub async fn head(&self, url: &SignedUrl) -> Result<BlobHead, ExtractorError> {
+    /// Compressed bytes of a blob; `None` if the store does not say. Waits for a copy that has not ended.
+    pub(crate) async fn size(&self, url: &SignedUrl) -> Result<Option<u64>, ExtractorError> {
         let mut attempts = Attempts::new(&self.retry);
         loop {
-            match self.ask_head(url).await {
-                Ok(head) => return Ok(head),
+            match self.ask_size(url).await {
+                Ok(size) => return Ok(size),
                 Err(setback) => tokio::time::sleep(attempts.after(setback)?).await,
             }
         }
     }
 
-    async fn ask_head(&self, url: &SignedUrl) -> Result<BlobHead, Setback> {
-        let response = self
-            .send(url, self.http.short_request(Method::HEAD, url.expose())?)
-            .await?;
-        if response.status().as_u16() != 200 {
-            return Err(self.refused(url, response).await);
-        }
-        let Some(size) = content_length(response.headers()) else {
-            return Err(unexpected(url, 200, "no Content-Length"));
+    /// Asks for the first byte alone.
+    pub(crate) async fn ask_size(&self, url: &SignedUrl) -> Result<Option<u64>, Setback> {
+        let request = self.http.short_request(Method::GET, url.expose())?;
+        let response = self.send(url, request.header(RANGE, "bytes=0-0")).await?;
+        let headers = response.headers();
+        let size = match response.status().as_u16() {
+            206 => size_of_whole(headers),
+            // The range is ignored, and the body not read.
+            200 => content_length(headers),
+            // There is no first byte.
+            416 => Some(0),
+            _ => return Err(self.refused(url, response).await),
         };
-        require_content(url, response.headers(), size)?;
-        Ok(head_of(response.headers(), size))
+        require_content(url, headers, size)?;
+        if content_length(headers) == Some(1) {
+            // For the connection to be used again.
+            let _ = response.bytes().await;
+        }
+        Ok(size)
     }
 
     /// A request for the body, to which the caller adds a range.
@@ -100,14 +109,14 @@ impl BlobStoreClient {
         let store_time = date(response.headers()).unwrap_or_else(|| self.clock.now());
         let answer = refusal(response, &[]).await;
         let blob = url.blob_path().to_string();
+        let expired = url.expires_at().is_none_or(|end| store_time >= end);
         match status {
             412 => Setback::Final(ExtractorError::BlobChanged { blob }),
             404 if self.clock.now() - url.listed_at() < COPY_GRACE => {
                 Setback::passing(ExtractorError::BlobMissing { blob })
             }
             404 => Setback::Final(ExtractorError::BlobMissing { blob }),
-            403 if may_be_expiry(&answer) => {
-                let expired = url.expires_at().is_none_or(|end| store_time >= end);
+            403 if may_be_expiry(&answer, expired) => {
                 let in_grace = self.clock.now() - url.listed_at() < COPY_GRACE;
                 let error = ExtractorError::UrlExpired { blob };
                 if in_grace && !expired {
@@ -132,10 +141,14 @@ impl BlobStoreClient {
     }
 }
 
-/// A 403 that another signature would cure. The answer to HEAD has a code at most.
-fn may_be_expiry(answer: &ServiceAnswer) -> bool {
-    matches!(answer.code.as_deref(), None | Some("AuthenticationFailed"))
-        && !answer.mentions("did not match")
+/// A 403 that another signature would cure: each costs a call of the API, so one that does not even say to be the store's counts
+/// only where the URL's own times agree.
+fn may_be_expiry(answer: &ServiceAnswer, expired: bool) -> bool {
+    match answer.code.as_deref() {
+        Some("AuthenticationFailed") => !answer.mentions("did not match"),
+        Some(_) => false,
+        None => expired,
+    }
 }
 
 pub(crate) fn unexpected(url: &SignedUrl, status: u16, what: &str) -> Setback {

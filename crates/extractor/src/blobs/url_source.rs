@@ -3,7 +3,6 @@
 //! URLs live an hour or so, runs may live longer. When a URL is about to expire, or was refused, the listing is fetched
 //! again: once, for all who wait. Blobs are matched by blob path: container and signature differ in every listing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +29,8 @@ pub struct UrlSource {
 #[derive(Debug)]
 struct Current {
     generation: u64,
+    /// By path.
     listing: Listing,
-    by_path: HashMap<String, usize>,
     /// Why the next listing could not be had: the error of all who ask for it from then on.
     failure: Option<ExtractorError>,
 }
@@ -60,8 +59,7 @@ impl UrlSource {
             refresh_before: TimeDelta::from_std(refresh_before).unwrap_or(TimeDelta::MAX),
             current: Mutex::new(Current {
                 generation: 0,
-                by_path: by_path(&listing),
-                listing,
+                listing: listing.by_path(),
                 failure: None,
             }),
         }
@@ -100,6 +98,7 @@ impl UrlSource {
         }
         tracing::info!("signed URLs expire: fetching the listing again");
         let listed = self.api.list(&self.request).await.and_then(|listing| {
+            let listing = listing.by_path();
             if listing.same_snapshot(&current.listing) {
                 Ok(listing)
             } else {
@@ -112,7 +111,6 @@ impl UrlSource {
         match listed {
             Ok(listing) => {
                 current.generation += 1;
-                current.by_path = by_path(&listing);
                 current.listing = listing;
                 Ok(())
             }
@@ -139,18 +137,12 @@ impl UrlSource {
 
 impl Current {
     fn find(&self, blob: &BlobPath) -> Result<SignedUrl, ExtractorError> {
-        match self.by_path.get(blob.as_str()) {
-            Some(&index) => Ok(self.listing.blobs[index].clone()),
-            None => Err(ExtractorError::BlobMissing {
+        let urls = &self.listing.blobs;
+        match urls.binary_search_by(|url| url.blob_path().cmp(blob)) {
+            Ok(index) => Ok(urls[index].clone()),
+            Err(_) => Err(ExtractorError::BlobMissing {
                 blob: blob.to_string(),
             }),
         }
     }
-}
-
-fn by_path(listing: &Listing) -> HashMap<String, usize> {
-    let blobs = listing.blobs.iter().enumerate();
-    blobs
-        .map(|(index, url)| (url.blob_path().as_str().to_owned(), index))
-        .collect()
 }

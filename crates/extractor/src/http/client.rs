@@ -45,7 +45,7 @@ impl HttpClient {
         }
     }
 
-    /// A request of a blob.
+    /// A request whose answer may be long, such as a blob: no limit to the time for all of it.
     pub(crate) fn blob_request(
         &self,
         method: Method,

@@ -9,7 +9,7 @@ use dataset::BlobPath;
 use extractor::{ExtractorError, HttpClient, Spool};
 
 use crate::fixture::{
-    ETAG, SIGNATURE, blob, body, http, http_that_waits, md5_of, source_listed, spools, store, url,
+    ETAG, SIGNATURE, blob, body, http, http_that_waits, md5_of, source_listed, spools, store,
 };
 use crate::server::{Answer, TestServer};
 
@@ -24,24 +24,23 @@ fn content(spool: Spool) -> Vec<u8> {
 }
 
 /// Downloads what was listed five minutes ago, and holds the promise about progress and memory on success and on failure.
-async fn download(base: &str, expected_size: Option<u64>) -> Result<Vec<u8>, ExtractorError> {
-    download_by(http(), TimeDelta::minutes(5), base, expected_size).await
+async fn download(base: &str) -> Result<Vec<u8>, ExtractorError> {
+    download_by(http(), TimeDelta::minutes(5), base).await
 }
 
 async fn download_right_after_listing(base: &str) -> Result<Vec<u8>, ExtractorError> {
-    download_by(http(), TimeDelta::zero(), base, None).await
+    download_by(http(), TimeDelta::zero(), base).await
 }
 
 async fn download_hastily(base: &str) -> Result<Vec<u8>, ExtractorError> {
     let http = http_that_waits(Duration::from_millis(200));
-    download_by(http, TimeDelta::minutes(5), base, None).await
+    download_by(http, TimeDelta::minutes(5), base).await
 }
 
 async fn download_by(
     http: HttpClient,
     listed_ago: TimeDelta,
     base: &str,
-    expected_size: Option<u64>,
 ) -> Result<Vec<u8>, ExtractorError> {
     let spools = spools();
     let reported = AtomicI64::new(0);
@@ -50,7 +49,7 @@ async fn download_by(
     };
     let source = source_listed(listed_ago, base, store(http, &spools)).await;
     let path = BlobPath::parse(&blob(1)).unwrap();
-    let result = source.fetch(&path, expected_size, &progress).await;
+    let result = source.fetch(&path, &progress).await;
     let len = result.as_ref().map_or(0, Spool::len) as i64;
     assert_eq!(
         reported.load(Ordering::Relaxed),
@@ -82,7 +81,7 @@ fn ranged(body: &[u8], from: usize) -> Answer {
 async fn the_signature_is_sent_byte_for_byte_and_no_token_with_it() {
     let body = body(1000);
     let server = TestServer::start(vec![Answer::whole(200, &[ETAG], &body)]).await;
-    assert_eq!(download(&server.url, Some(1000)).await.unwrap(), body);
+    assert_eq!(download(&server.url).await.unwrap(), body);
     let request = server.requests().remove(0);
     let line = request.lines().next().unwrap().to_owned();
     assert!(
@@ -138,7 +137,7 @@ async fn resumes_into_a_file_when_memory_is_short() {
         ranged(&body, 1 << 20),
     ])
     .await;
-    assert_eq!(download(&server.url, None).await.unwrap(), body);
+    assert_eq!(download(&server.url).await.unwrap(), body);
 }
 
 #[tokio::test]
@@ -156,7 +155,7 @@ async fn a_range_that_does_not_fit_is_not_appended() {
             Answer::whole(200, &[ETAG], &body),
         ])
         .await;
-        assert_eq!(download(&server.url, None).await.unwrap(), body, "{range}");
+        assert_eq!(download(&server.url).await.unwrap(), body, "{range}");
         assert!(
             !server.requests()[2].to_ascii_lowercase().contains("range:"),
             "{range}"
@@ -172,27 +171,32 @@ async fn a_server_that_ignores_ranges_starts_the_body_anew() {
         Answer::whole(200, &[ETAG], &body),
     ])
     .await;
-    assert_eq!(download(&server.url, None).await.unwrap(), body);
+    assert_eq!(download(&server.url).await.unwrap(), body);
 }
 
 #[tokio::test]
-async fn a_blob_that_changed_under_way_is_told() {
-    let body = body(5000);
+async fn a_blob_that_changed_under_way_is_fetched_again_and_not_for_ever() {
+    let (old, new) = (body(5000), body(6000));
     let range = ("Content-Range", "bytes 1200-4999/5000");
-    for answer in [
+    let cut = Answer::new(200, &[ETAG, ("Content-Length", "5000")]).body(&old[..1200]);
+    for changed in [
         Answer::whole(412, &[("x-ms-error-code", "ConditionNotMet")], ""),
-        Answer::whole(206, &[("ETag", "\"v2\""), range], &body[1200..]),
+        Answer::whole(206, &[("ETag", "\"v2\""), range], &old[1200..]),
     ] {
-        let server = TestServer::start(vec![
-            Answer::new(200, &[ETAG, ("Content-Length", "5000")]).body(&body[..1200]),
-            answer,
-        ])
-        .await;
-        let error = download(&server.url, None).await.unwrap_err();
+        let whole = Answer::whole(200, &[("ETag", "\"v2\"")], &new);
+        let server = TestServer::start(vec![cut.clone(), changed.clone(), whole]).await;
+        assert_eq!(download(&server.url).await.unwrap(), new);
+        assert!(!server.requests()[2].to_ascii_lowercase().contains("range:"));
+
+        let again = [cut.clone(), changed];
+        let answers = [&again[..], &again, &again].concat();
+        let server = TestServer::start(answers).await;
+        let error = download(&server.url).await.unwrap_err();
         assert!(
             matches!(error, ExtractorError::BlobChanged { .. }),
             "{error}"
         );
+        assert_eq!(server.requests().len(), 6);
     }
 }
 
@@ -210,7 +214,7 @@ async fn a_wrong_length_is_never_taken_for_the_whole() {
         }
     })
     .await;
-    let error = download(&too_long.url, None).await.unwrap_err();
+    let error = download(&too_long.url).await.unwrap_err();
     let told = ExtractorError::LengthMismatch {
         blob: String::new(),
         expected: 1500,
@@ -220,31 +224,81 @@ async fn a_wrong_length_is_never_taken_for_the_whole() {
         error.to_string().split(" has ").nth(1),
         told.to_string().split(" has ").nth(1)
     );
+}
 
-    let too_short = Answer::new(200, &[ETAG, ("Content-Length", "700")]).body(&body);
-    let md5 = [
-        ETAG,
-        ("Content-Length", "700"),
-        ("Content-MD5", &md5_of(&body)),
-    ];
-    let checked = Answer::new(200, &md5).body(&body);
-    let server =
-        TestServer::start(vec![too_short, checked, Answer::whole(200, &[ETAG], &body)]).await;
-    assert_eq!(download(&server.url, Some(1000)).await.unwrap(), body);
-    assert_eq!(server.requests().len(), 3);
+/// A body in chunks of 300 bytes; without the last one it is cut.
+fn chunked(headers: &[(&str, &str)], body: &[u8], whole: bool) -> Answer {
+    let mut wire = Vec::new();
+    for chunk in body.chunks(300) {
+        wire.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+        wire.extend(chunk);
+        wire.extend(b"\r\n");
+    }
+    if whole {
+        wire.extend(b"0\r\n\r\n");
+    }
+    let headers = [headers, &[ETAG, ("Transfer-Encoding", "chunked")]].concat();
+    Answer::new(200, &headers).body(wire)
 }
 
 #[tokio::test]
-async fn a_body_without_length_needs_a_known_size() {
+async fn a_body_in_chunks_needs_no_length_and_is_resumed_like_others() {
     let body = body(1000);
-    let server = TestServer::start(vec![Answer::new(200, &[ETAG]).body(&body)]).await;
-    assert_eq!(download(&server.url, Some(1000)).await.unwrap(), body);
-    let error = download(&server.url, None).await.unwrap_err();
+    let server = TestServer::start(vec![chunked(&[], &body, true)]).await;
+    assert_eq!(download(&server.url).await.unwrap(), body);
+    assert_eq!(server.requests().len(), 1);
+
+    let cut = chunked(&[], &body[..600], false);
+    for (rest, requests) in [
+        (ranged(&body, 600), 2),
+        // A server that ignores ranges.
+        (chunked(&[], &body, true), 2),
+    ] {
+        let server = TestServer::start(vec![cut.clone(), rest]).await;
+        assert_eq!(download(&server.url).await.unwrap(), body);
+        assert_eq!(server.requests().len(), requests);
+        assert!(has(&server.requests()[1], "range: bytes=600-"));
+    }
+
+    // Into a file when memory is short.
+    let long = self::body(3 << 20);
+    let server = TestServer::start(vec![chunked(&[], &long, true)]).await;
+    assert_eq!(download(&server.url).await.unwrap(), long);
+
+    let empty = chunked(&[], b"", true);
+    let server = TestServer::start(vec![empty.clone(), chunked(&[], &body, true)]).await;
+    assert_eq!(download(&server.url).await.unwrap(), body);
+    let server = TestServer::start(vec![empty]).await;
+    let error = download(&server.url).await.unwrap_err();
+    assert!(matches!(error, ExtractorError::BlobEmpty { .. }), "{error}");
+    let pending = chunked(&[("x-ms-copy-status", "pending")], &body, true);
+    let server = TestServer::start(vec![pending, chunked(&[], &body, true)]).await;
+    assert_eq!(download(&server.url).await.unwrap(), body);
+}
+
+#[tokio::test]
+async fn a_body_that_ends_with_its_connection_is_whole_by_a_size_asked_for() {
+    let body = body(1000);
+    let of_size = Answer::whole(206, &[ETAG, ("Content-Range", "bytes 0-0/1000")], "x");
+    let endless = Answer::new(200, &[ETAG]).body(&body);
+    let cut = Answer::new(200, &[ETAG]).body(&body[..700]);
+    let answers = vec![cut, of_size.clone(), ranged(&body, 700)];
+    let server = TestServer::start(answers).await;
+    assert_eq!(download(&server.url).await.unwrap(), body);
+    assert!(has(&server.requests()[1], "range: bytes=0-0"));
+    assert!(has(&server.requests()[2], "range: bytes=700-"));
+
+    let server = TestServer::start(vec![endless.clone(), of_size]).await;
+    assert_eq!(download(&server.url).await.unwrap(), body);
+
+    // Nobody knows whether it was cut.
+    let server = TestServer::start(vec![endless]).await;
+    let error = download(&server.url).await.unwrap_err();
     assert!(
-        matches!(error, ExtractorError::UnexpectedAnswer { .. }),
+        error.to_string().contains("no length of any kind"),
         "{error}"
     );
-    assert!(download(&server.url, Some(999)).await.is_err());
+    assert_eq!(server.requests().len(), 2);
 }
 
 /// A server without `ETag`, whose first body is cut after 1,200 bytes, of which it has damaged one at times.
@@ -267,13 +321,13 @@ async fn what_no_etag_holds_together_is_proven_by_its_md5() {
     for len in [5000, 3 << 20] {
         let body = body(len);
         let server = TestServer::start(cut_and_resumed_by_md5(&body, false)).await;
-        assert_eq!(download(&server.url, None).await.unwrap(), body);
+        assert_eq!(download(&server.url).await.unwrap(), body);
         assert_eq!(server.requests().len(), 2);
 
         let mut answers = cut_and_resumed_by_md5(&body, true);
         answers.push(Answer::whole(200, &[], &body));
         let server = TestServer::start(answers).await;
-        assert_eq!(download(&server.url, None).await.unwrap(), body);
+        assert_eq!(download(&server.url).await.unwrap(), body);
         let requests = server.requests();
         assert_eq!(requests.len(), 3);
         assert!(has(&requests[1], "range: bytes=1200-"));
@@ -285,7 +339,7 @@ async fn what_no_etag_holds_together_is_proven_by_its_md5() {
 async fn a_wrong_md5_time_after_time_is_an_error() {
     let answers = cut_and_resumed_by_md5(&body(5000), true);
     let server = TestServer::start([&answers[..], &answers, &answers].concat()).await;
-    let error = download(&server.url, None).await.unwrap_err();
+    let error = download(&server.url).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::ChecksumMismatch { .. }),
         "{error}"
@@ -299,17 +353,17 @@ async fn an_empty_body_is_waited_for_while_its_copy_is_pending() {
     let pending = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "pending")], "");
     let done = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "success")], &body);
     let server = TestServer::start(vec![pending.clone(), pending.clone(), done]).await;
-    assert_eq!(download(&server.url, None).await.unwrap(), body);
+    assert_eq!(download(&server.url).await.unwrap(), body);
 
     let server = TestServer::start(vec![pending]).await;
-    let error = download(&server.url, None).await.unwrap_err();
+    let error = download(&server.url).await.unwrap_err();
     assert!(
         matches!(&error, ExtractorError::BlobEmpty { copy_status, .. } if copy_status == "pending")
     );
     assert_eq!(server.requests().len(), 5);
     let failed = Answer::whole(200, &[ETAG, ("x-ms-copy-status", "failed")], "");
     let server = TestServer::start(vec![failed]).await;
-    assert!(download(&server.url, None).await.is_err());
+    assert!(download(&server.url).await.is_err());
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -323,7 +377,7 @@ async fn a_missing_blob_is_waited_for_only_right_after_the_listing() {
         body
     );
     let server = TestServer::start(vec![missing]).await;
-    let error = download(&server.url, None).await.unwrap_err();
+    let error = download(&server.url).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::BlobMissing { .. }),
         "{error}"
@@ -352,7 +406,7 @@ async fn refusals_of_the_blob_store_are_told_apart() {
     );
 
     let server = TestServer::start(vec![early]).await;
-    let error = download(&server.url, None).await.unwrap_err();
+    let error = download(&server.url).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::UrlExpired { .. }),
         "{error}"
@@ -365,9 +419,11 @@ async fn refusals_of_the_blob_store_are_told_apart() {
             "Signature did not match. String to sign used was r",
         ),
         forbidden("AuthorizationPermissionMismatch", ""),
+        // Not even the store's words: no sign that the URL has expired, which it has not by its own times.
+        Answer::whole(403, &[], "<html>blocked by policy</html>"),
     ] {
         let server = TestServer::start(vec![refused]).await;
-        let error = download(&server.url, None).await.unwrap_err();
+        let error = download(&server.url).await.unwrap_err();
         assert!(
             matches!(error, ExtractorError::BlobRefused { .. }),
             "{error}"
@@ -380,7 +436,7 @@ async fn refusals_of_the_blob_store_are_told_apart() {
 async fn redirects_are_errors_that_name_the_other_host_only() {
     let location = "https://evil.example/steal?sig=Top%2BSecret";
     let server = TestServer::start(vec![Answer::whole(302, &[("Location", location)], "")]).await;
-    let error = download(&server.url, None).await.unwrap_err();
+    let error = download(&server.url).await.unwrap_err();
     assert!(
         error
             .to_string()
@@ -392,7 +448,7 @@ async fn redirects_are_errors_that_name_the_other_host_only() {
 #[tokio::test]
 async fn a_server_that_never_gets_on_is_given_up() {
     let server = TestServer::start(vec![Answer::whole(500, &[], "<html>")]).await;
-    let error = download(&server.url, None).await.unwrap_err();
+    let error = download(&server.url).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::Unavailable { .. }),
         "{error}"
@@ -402,32 +458,56 @@ async fn a_server_that_never_gets_on_is_given_up() {
     let server = TestServer::start(vec![stalled]).await;
     let error = download_hastily(&server.url).await.unwrap_err();
     assert!(matches!(error, ExtractorError::Timeout { .. }), "{error}");
-    let error = download("http://127.0.0.1:1", None).await.unwrap_err();
+    let error = download("http://127.0.0.1:1").await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::Connection { .. }),
         "{error}"
     );
 }
 
+/// What the service says of the blob's size, and how many requests that took.
+async fn size(answers: Vec<Answer>) -> (Result<Option<u64>, ExtractorError>, usize) {
+    let server = TestServer::start(answers).await;
+    let source = source_listed(TimeDelta::minutes(5), &server.url, store(http(), &spools())).await;
+    let size = source.size(&BlobPath::parse(&blob(1)).unwrap()).await;
+    let requests = server.requests();
+    for request in &requests {
+        assert!(request.starts_with("GET /temp-1/2026-05-03/"), "{request}");
+        assert!(has(request, "range: bytes=0-0"), "{request}");
+    }
+    (size, requests.len())
+}
+
 #[tokio::test]
-async fn head_waits_for_the_copy_and_gives_size_and_checksum() {
-    let pending = Answer::new(
-        200,
-        &[("Content-Length", "0"), ("x-ms-copy-status", "pending")],
+async fn a_size_is_that_of_the_whole_in_the_answer_to_its_first_byte() {
+    let part = Answer::whole(206, &[ETAG, ("Content-Range", "bytes 0-0/4711")], "x");
+    // The body is not waited for.
+    let whole = Answer::new(200, &[ETAG, ("Content-Length", "4711")]);
+    let whole = whole.body("abc").stall(Duration::from_secs(60));
+    for answer in [part.clone(), whole] {
+        let (size, requests) = size(vec![answer]).await;
+        assert_eq!((size.unwrap(), requests), (Some(4711), 1));
+    }
+    let silent = Answer::whole(206, &[ETAG, ("Content-Range", "bytes 0-0/*")], "x");
+    for answer in [silent, chunked(&[], b"abc", true)] {
+        assert_eq!(size(vec![answer]).await.0.unwrap(), None);
+    }
+    let copying = ("x-ms-copy-status", "pending");
+    for pending in [
+        Answer::whole(416, &[("Content-Range", "bytes */0")], ""),
+        Answer::whole(200, &[copying], ""),
+        Answer::whole(206, &[copying, ("Content-Range", "bytes 0-0/4711")], "x"),
+    ] {
+        let (size, requests) = size(vec![pending, part.clone()]).await;
+        assert_eq!((size.unwrap(), requests), (Some(4711), 2));
+    }
+    let (size, requests) = size(vec![Answer::whole(403, &[], "<html>")]).await;
+    let error = size.unwrap_err();
+    assert!(
+        matches!(error, ExtractorError::BlobRefused { .. }),
+        "{error}"
     );
-    let md5 = md5_of(b"x");
-    let done = Answer::new(
-        200,
-        &[ETAG, ("Content-Length", "4711"), ("Content-MD5", &md5)],
-    );
-    let server = TestServer::start(vec![pending, done]).await;
-    let head = store(http(), &spools())
-        .head(&url(&server.url))
-        .await
-        .unwrap();
-    assert_eq!((head.size, head.etag.as_deref()), (4711, Some("\"v1\"")));
-    assert!(head.content_md5.is_some());
-    assert!(server.requests()[1].starts_with("HEAD /temp-1/2026-05-03/"));
+    assert_eq!(requests, 1, "a URL that is still valid is not replaced");
 }
 
 #[tokio::test]
@@ -473,10 +553,6 @@ async fn any_sequence_of_faults_yields_exactly_the_body() {
             }
         })
         .await;
-        assert_eq!(
-            download(&server.url, Some(20_000)).await.unwrap(),
-            truth,
-            "seed {seed}"
-        );
+        assert_eq!(download(&server.url).await.unwrap(), truth, "seed {seed}");
     }
 }

@@ -10,8 +10,8 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, ExtractorError,
-    HttpClient, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SignedUrl,
-    SpoolBudget, TokenSource, UrlSource,
+    HttpClient, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
+    TokenSource, UrlSource,
 };
 use md5::{Digest, Md5};
 
@@ -63,13 +63,6 @@ pub(crate) fn signed(base: &str, container: &str, number: u32, ends: DateTime<Ut
     let ends = ends.format("%Y-%m-%dT%H%%3A%M%%3A%SZ");
     let blob = blob(number);
     format!("{base}/{container}/{blob}?sv=2020-02-10&se={ends}&sr=b&sp=r&sig={SIGNATURE}")
-}
-
-/// A signed URL that was listed five minutes ago and is valid for an hour from now.
-pub(crate) fn url(base: &str) -> SignedUrl {
-    let (now, hour) = (Utc::now(), TimeDelta::hours(1));
-    let listed_at = now - TimeDelta::minutes(5);
-    SignedUrl::parse(&signed(base, "temp-1", 1, now + hour), listed_at).unwrap()
 }
 
 /// A source of one blob at `base`, of which every listing gives the same URL, by its own time `ago`.

@@ -74,7 +74,7 @@ async fn neither_logs_nor_errors_show_a_secret() {
     let store = store(http(), &spools());
     let path = BlobPath::parse(&blob(1)).unwrap();
     let closed = source_listed(TimeDelta::zero(), "http://127.0.0.1:9", store.clone()).await;
-    let closed = closed.fetch(&path, None, &|_| {}).await.unwrap_err();
+    let closed = closed.fetch(&path, &|_| {}).await.unwrap_err();
     let blobs = TestServer::serve(|request| {
         let echoed = request.lines().next().unwrap().to_owned();
         Answer::whole(
@@ -85,7 +85,7 @@ async fn neither_logs_nor_errors_show_a_secret() {
     })
     .await;
     let source = source_listed(TimeDelta::zero(), &blobs.url, store.clone()).await;
-    let echoed = source.fetch(&path, None, &|_| {}).await.unwrap_err();
+    let echoed = source.fetch(&path, &|_| {}).await.unwrap_err();
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(

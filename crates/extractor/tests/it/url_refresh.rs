@@ -52,7 +52,7 @@ async fn source(server: &TestServer) -> BlobSource {
 
 async fn fetch(source: &BlobSource, part: u32) -> Result<Vec<u8>, ExtractorError> {
     let path = BlobPath::parse(&blob(part)).unwrap();
-    let spool = source.fetch(&path, None, &|_| {}).await?;
+    let spool = source.fetch(&path, &|_| {}).await?;
     let mut content = Vec::new();
     spool
         .into_reader()
@@ -265,7 +265,7 @@ async fn a_source_tells_sizes_and_what_it_does_not_have() {
     .await;
     let source = source(&server).await;
     let path = BlobPath::parse(&blob(1)).unwrap();
-    assert_eq!(source.size(&path).await.unwrap(), 77);
+    assert_eq!(source.size(&path).await.unwrap(), Some(77));
     let error = fetch(&source, 999).await.unwrap_err();
     assert!(
         matches!(error, ExtractorError::BlobMissing { .. }),
@@ -281,7 +281,7 @@ async fn files_on_disk_are_a_source_too() {
     std::fs::write(&file, b"on disk").unwrap();
     let found = discover(folder.path().join("**/*.json.gz").to_str().unwrap()).unwrap();
     let source = BlobSource::files(&found);
-    assert_eq!(source.size(&found[0].path).await.unwrap(), 7);
+    assert_eq!(source.size(&found[0].path).await.unwrap(), Some(7));
     assert_eq!(fetch(&source, 1).await.unwrap(), b"on disk");
     assert!(matches!(
         fetch(&source, 2).await,

@@ -8,7 +8,7 @@ use transformer::{BlobCounts, QuarantinedRecord};
 use writer::KeyHashes;
 
 use crate::error::PipelineError;
-use crate::plan::PlannedBlob;
+use crate::plan::SizedBlob;
 use crate::work::quarantine_file::QuarantineEntry;
 use crate::work::row_groups::RowGroupBuilder;
 use crate::work::segment_context::{SegmentBuffers, SegmentContext};
@@ -37,7 +37,7 @@ pub(super) fn decode_again(
             let path = BlobPath::try_from(first.blob.clone())
                 .map_err(|error| PipelineError::Defect(format!("blob path: {error}")))?;
             decoder.set_group_source(context.group_source(&path));
-            let blob = PlannedBlob { path, bytes: 0 };
+            let blob = SizedBlob { path, bytes: 0 };
             let (mut counts, mut keys) = (BlobCounts::default(), KeyHashes::new(&context.keys));
             for batch in of_blob.chunks(context.limits.rows) {
                 channel.check_open()?;

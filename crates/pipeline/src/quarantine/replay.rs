@@ -33,6 +33,7 @@ use crate::version::PROGRAM_VERSION;
 use crate::work::part_assembler::PartAssembler;
 use crate::work::quarantine_file::{self, QuarantineEntry, QuarantineWriter};
 use crate::work::run_context::RunContext;
+use crate::work::segment_stream::PartInput;
 use crate::work::staged_part::StagedPart;
 
 /// Quarantine files that wait for the job.
@@ -179,7 +180,7 @@ impl SnapshotReplay<'_> {
     /// Reads the quarantine files and makes a part of what passes; what is cut goes into files of its own.
     async fn stage(&self) -> Result<(StagedPart, Cut), PipelineError> {
         let (to_job, files) = mpsc::channel(FILES_AHEAD);
-        let (to_part, segments) = mpsc::channel(1);
+        let (to_part, segments) = mpsc::unbounded_channel();
         let segment = self
             .context
             .start_segment(self.cancel, move |context, channel| {
@@ -187,12 +188,12 @@ impl SnapshotReplay<'_> {
             })
             .await?;
         // The receiver is here.
-        let _ = to_part.send(Ok(segment)).await;
-        drop(to_part);
+        let _ = to_part.send(PartInput::Segment(segment));
+        let _ = to_part.send(PartInput::End);
         let observer: JobObserver = Arc::new(|_| {});
         let (cut, staged) = tokio::join!(
             self.feed(to_job),
-            PartAssembler::new(self.context, self.part, 1, &observer).assemble(segments)
+            PartAssembler::new(self.context, self.part, &observer).assemble(segments)
         );
         let staged = staged?;
         match cut {

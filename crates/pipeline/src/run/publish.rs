@@ -126,22 +126,17 @@ async fn publish_plan(run: RunRequest<'_>, plan: Plan, source: BlobSource) -> Pu
         Ok(false) => return Published::ended(Ok(Committed::unchanged())),
         Err(error) => return Published::failed(error),
     }
-    let (blobs, parts) = (plan.blobs().count() as u64, plan.parts().len() as u64);
+    let blobs = plan.blobs().len() as u64;
     (run.observer)(Event::Planned {
         snapshot: plan.snapshot().id(),
         blobs,
-        parts,
         bytes: plan.bytes(),
     });
     let published = match work_on(run, plan, source).await {
         Ok((_lease, context, work)) => publish_work(run, &context, work).await,
         Err(error) => Published::failed(error),
     };
-    Published {
-        blobs,
-        parts,
-        ..published
-    }
+    Published { blobs, ..published }
 }
 
 /// Whether the lake lacks the snapshot.
@@ -202,7 +197,7 @@ pub(super) async fn publish_work(
     mut work: CompletedWork,
 ) -> Published {
     let counts = Counts::of(&work.parts);
-    let parts_restarted = work.restarted;
+    let (parts, parts_restarted) = (work.parts.len() as u64, work.restarted);
     let keys = work.parts.iter_mut().flat_map(StagedPart::take_keys);
     let mut warnings = Vec::new();
     let (duplicates, passed) = match context.find_duplicates(keys.collect()).await {
@@ -232,6 +227,7 @@ pub(super) async fn publish_work(
         }
     };
     Published {
+        parts,
         parts_restarted,
         counts,
         duplicates,

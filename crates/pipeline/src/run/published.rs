@@ -13,8 +13,9 @@ use crate::run::counts::Counts;
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) snapshot: Option<Snapshot>,
-    /// Blobs and parts of the plan.
+    /// Blobs of the plan.
     pub(super) blobs: u64,
+    /// Parts that were made of them.
     pub(super) parts: u64,
     /// Times that a part was made again.
     pub(super) parts_restarted: u64,

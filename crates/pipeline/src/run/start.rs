@@ -18,6 +18,7 @@ use crate::run::report::{RunStart, leaves_a_report, run_report, write_report};
 use crate::run::run_id::new_run_id;
 use crate::settings::Settings;
 use crate::source::list::list_source;
+use crate::source::sizes::sized;
 
 /// A run that is over.
 #[derive(Debug)]
@@ -28,7 +29,8 @@ pub struct Run {
     pub error: Option<PipelineError>,
 }
 
-/// What a run would do: calls the API or looks for files, and writes nothing.
+/// What a run would do: calls the API or looks for files, and writes nothing. The plan has the sizes of its blobs, as far as the
+/// blob store says them; of more than a thousand those of some, spread evenly.
 pub async fn plan(
     resources: &Resources,
     settings: &Settings,
@@ -36,7 +38,8 @@ pub async fn plan(
 ) -> Result<Plan, PipelineError> {
     let observer = job_observer(settings, new_run_id(Utc::now()), observer);
     observer(Event::Listing);
-    let listed = list_source(resources, settings, &observer).await?;
+    let mut listed = list_source(resources, settings, &observer).await?;
+    listed.blobs = sized(&listed.source, listed.blobs).await?;
     Ok(make_plan(settings, listed)?.0)
 }
 

@@ -1,6 +1,6 @@
-//! The export API as a source: one listing, within the rate budget, and the sizes of its blobs.
+//! The export API as a source: one listing, within the rate budget.
 //!
-//! The only part of the pipeline that calls the API. Downloads nothing.
+//! The only part of the pipeline that calls the API. Downloads nothing, and asks the blob store nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Credential, ExportApi, HttpClient, ListingRequest,
     RateBudgetSettings, RetryPolicy, UrlSource, Wait, WaitObserver, prepare_state_folder,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
@@ -21,13 +20,11 @@ use crate::settings::{ApiSource, Auth, Settings};
 use crate::source::listed::Listed;
 use crate::source::snapshots::{by_snapshot, checked_time, empty_snapshot};
 
-/// Blobs that are asked for their size at once.
-const SIZES_AT_ONCE: usize = 16;
 /// A signed URL is replaced this long before it expires.
 const REFRESH_BEFORE: Duration = Duration::from_secs(120);
 const RATE_BUDGET_FILE: &str = "rate-budget.json";
 
-/// Asks the API for the listing and the blob store for the sizes.
+/// Asks the API for the listing.
 pub(super) async fn list_api(
     resources: &Resources,
     settings: &Settings,
@@ -66,20 +63,12 @@ pub(super) async fn list_api(
             clock,
         )),
     };
-    let sizes = paths.into_iter().map(|path| {
-        let source = source.clone();
-        async move {
-            let bytes = source.size(&path).await?;
-            Ok::<_, PipelineError>(PlannedBlob { path, bytes })
-        }
-    });
-    let blobs: Vec<PlannedBlob> = stream::iter(sizes)
-        .buffered(SIZES_AT_ONCE)
-        .try_collect()
-        .await?;
+    let blobs = paths
+        .into_iter()
+        .map(|path| PlannedBlob { path, bytes: None });
     Ok(Listed {
         snapshot,
-        blobs,
+        blobs: blobs.collect(),
         source,
     })
 }

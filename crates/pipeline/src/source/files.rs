@@ -32,7 +32,7 @@ pub(super) fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, P
         (Some((snapshot, paths)), _) => {
             let blobs = paths.iter().map(|path| PlannedBlob {
                 path: path.clone(),
-                bytes: sizes.get(path.as_str()).copied().unwrap_or(0),
+                bytes: sizes.get(path.as_str()).copied(),
             });
             Ok(Listed {
                 snapshot,

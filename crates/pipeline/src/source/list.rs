@@ -8,7 +8,7 @@ use crate::source::api::list_api;
 use crate::source::files::list_files;
 use crate::source::listed::Listed;
 
-/// Finds the snapshot and the sizes of its blobs. Reports waits, then and whenever the source lists again.
+/// Finds the snapshot and its blobs. Reports waits, then and whenever the source lists again.
 pub(crate) async fn list_source(
     resources: &Resources,
     settings: &Settings,

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
-use crate::plan::Part;
 use crate::work::staged_part::StagedPart;
 
 /// A part that is under way, and what was reported of it.
 #[derive(Clone)]
 pub(crate) struct PartAttempt {
-    pub(crate) part: Arc<Part>,
+    /// The part's number.
+    pub(crate) part: u32,
     /// Counts progress, and passes it on.
     pub(crate) observer: JobObserver,
     pub(crate) progress: Arc<Progress>,
@@ -39,11 +39,11 @@ pub(crate) enum PartOutcome {
 }
 
 impl PartAttempt {
-    pub(crate) fn new(part: &Part, observer: &JobObserver) -> Self {
+    pub(crate) fn new(part: u32, observer: &JobObserver) -> Self {
         let progress = Arc::new(Progress::default());
         let (counted, observer) = (Arc::clone(&progress), Arc::clone(observer));
         Self {
-            part: Arc::new(part.clone()),
+            part,
             progress,
             observer: Arc::new(move |event| {
                 counted.count(&event);
@@ -54,11 +54,13 @@ impl PartAttempt {
 }
 
 impl Progress {
+    /// A blob of the part has arrived. Its bytes were reported before it was known to be of this part.
+    pub(crate) fn fetched(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes as i64, Ordering::Relaxed);
+    }
+
     fn count(&self, event: &Event) {
         match event {
-            Event::BytesRead { bytes } => {
-                self.bytes.fetch_add(*bytes, Ordering::Relaxed);
-            }
             Event::RecordsRead { records } => {
                 self.records.fetch_add(*records, Ordering::Relaxed);
             }

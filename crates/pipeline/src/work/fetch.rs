@@ -1,32 +1,27 @@
-//! Fetches the blobs of a segment, each spooled whole before it is decoded.
+//! Fetches blobs, each spooled whole before it is decoded.
 
+use dataset::BlobPath;
 use extractor::{BlobSource, Spool};
 
 use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
-use crate::plan::{Part, PlannedBlob};
+use crate::plan::SizedBlob;
 
-/// Fetches blobs, one after another.
-pub(crate) async fn fetch(
-    source: &BlobSource,
-    blobs: &[PlannedBlob],
-    observer: &JobObserver,
-) -> Result<Vec<(PlannedBlob, Spool)>, PipelineError> {
-    let progress = |bytes| observer(Event::BytesRead { bytes });
-    let mut fetched = Vec::with_capacity(blobs.len());
-    for blob in blobs {
-        let spool = source
-            .fetch(&blob.path, Some(blob.bytes), &progress)
-            .await?;
-        fetched.push((blob.clone(), spool));
-    }
-    Ok(fetched)
+/// A blob that has arrived.
+#[derive(Debug)]
+pub(crate) struct FetchedBlob {
+    pub(crate) blob: SizedBlob,
+    pub(crate) spool: Spool,
 }
 
-/// The part with the sizes that its blobs have now.
-pub(crate) async fn resized(source: &BlobSource, mut part: Part) -> Result<Part, PipelineError> {
-    for blob in part.segments.iter_mut().flatten() {
-        blob.bytes = source.size(&blob.path).await?;
-    }
-    Ok(part)
+pub(crate) async fn fetch(
+    source: &BlobSource,
+    path: BlobPath,
+    observer: &JobObserver,
+) -> Result<FetchedBlob, PipelineError> {
+    let progress = |bytes| observer(Event::BytesRead { bytes });
+    let spool = source.fetch(&path, &progress).await?;
+    let bytes = spool.len();
+    let blob = SizedBlob { path, bytes };
+    Ok(FetchedBlob { blob, spool })
 }

@@ -13,7 +13,7 @@ mod segment;
 pub(crate) mod segment_context;
 pub(crate) mod segment_output;
 pub(crate) mod segment_sink;
-mod segment_stream;
+pub(crate) mod segment_stream;
 pub(crate) mod staged_part;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::events::{Event, JobObserver};
 use crate::work::quarantine_file::QuarantineWriter;
 use crate::work::run_context::RunContext;
 use crate::work::segment_output::SegmentOutput;
-use crate::work::segment_stream::SegmentResult;
+use crate::work::segment_stream::PartInput;
 use crate::work::staged_part::StagedPart;
 
 /// A part and what is made of it so far.
@@ -21,8 +21,6 @@ pub(crate) struct PartAssembler<'a> {
     context: &'a RunContext,
     /// The part's number.
     number: u32,
-    /// How many segments it has.
-    segments: usize,
     observer: &'a JobObserver,
     /// Files under way, by device group.
     files: BTreeMap<i64, StagedFileWriter>,
@@ -30,16 +28,10 @@ pub(crate) struct PartAssembler<'a> {
 }
 
 impl<'a> PartAssembler<'a> {
-    pub(crate) fn new(
-        context: &'a RunContext,
-        number: u32,
-        segments: usize,
-        observer: &'a JobObserver,
-    ) -> Self {
+    pub(crate) fn new(context: &'a RunContext, number: u32, observer: &'a JobObserver) -> Self {
         Self {
             context,
             number,
-            segments,
             observer,
             files: BTreeMap::new(),
             staged: StagedPart::default(),
@@ -49,7 +41,7 @@ impl<'a> PartAssembler<'a> {
     /// Takes the outputs of the part's segments, in order, into the part's files. After an error nothing of it is left.
     pub(crate) async fn assemble(
         mut self,
-        segments: mpsc::Receiver<SegmentResult>,
+        segments: mpsc::UnboundedReceiver<PartInput>,
     ) -> Result<StagedPart, PipelineError> {
         let filled = self.fill(segments).await;
         let (part, observer) = (self.number, self.observer);
@@ -64,7 +56,7 @@ impl<'a> PartAssembler<'a> {
 
     async fn fill(
         &mut self,
-        mut segments: mpsc::Receiver<SegmentResult>,
+        mut segments: mpsc::UnboundedReceiver<PartInput>,
     ) -> Result<(), PipelineError> {
         let mut quarantine = QuarantineWriter::new(
             &self.context.lake,
@@ -73,11 +65,12 @@ impl<'a> PartAssembler<'a> {
             format!("part-{:05}", self.number),
             Arc::clone(&self.context.quarantine_files),
         );
-        for _ in 0..self.segments {
-            let Some(segment) = segments.recv().await else {
-                return Err(PipelineError::Cancelled);
+        loop {
+            let mut segment = match segments.recv().await {
+                Some(PartInput::Segment(segment)) => segment,
+                Some(PartInput::End) => break,
+                None => return Err(PipelineError::Cancelled),
             };
-            let mut segment = segment?;
             while let Some(output) = segment.next().await? {
                 self.add(output, &mut quarantine).await?;
             }

@@ -9,7 +9,7 @@ use transformer::{DecodedBatch, TransformError};
 use writer::{FileFormat, RowGroupEncoder};
 
 use crate::error::PipelineError;
-use crate::plan::PlannedBlob;
+use crate::plan::SizedBlob;
 use crate::work::segment_output::SegmentOutput;
 use crate::work::segment_sink::SegmentSink;
 
@@ -23,7 +23,7 @@ pub(crate) enum RowGroupError {
 }
 
 impl RowGroupError {
-    pub(crate) fn for_blob(self, blob: &PlannedBlob) -> PipelineError {
+    pub(crate) fn for_blob(self, blob: &SizedBlob) -> PipelineError {
         match self {
             Self::Arrow(error) => PipelineError::Transform {
                 blob: blob.path.to_string(),

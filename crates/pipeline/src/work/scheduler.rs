@@ -1,20 +1,23 @@
-//! Runs the parts of a plan: fetches segments in order, starts their jobs, and makes parts again that may pass.
+//! Runs a plan: fetches blobs in order, divides them into parts and segments as their sizes become known, starts the segments' jobs,
+//! and makes parts again that may pass.
 //!
 //! ```text
-//! segments, in order -> fetch (N at once, spooled) -> CPU job (one a thread) -> channel (1 output), disk -> part -> open upload
-//!                                                    \_______ at most two segments a thread _______/
+//! blobs, in order -> fetch (N at once, spooled) -> segment -> CPU job (one a thread) -> channel (1 output), disk -> part -> open upload
+//!                                                            \_______ at most two segments a thread _______/
 //! ```
-//! Segments are started in the plan's order and parts take their segments' outputs in that order, so that files are the same
-//! whatever the number of threads; and the first unfinished segment always has a thread, so that nothing waits in a circle.
+//! Blobs are taken in the plan's order, whatever order they arrive in, and parts take their segments' outputs in that order, so that
+//! files are the same whatever the network and the number of threads do; and the first unfinished segment always has a thread, so that
+//! nothing waits in a circle.
 //!
-//! A part whose blobs change under way, or arrive whole and broken, is discarded and made again from nothing once the others
-//! are done: the part is the unit of retry, so that no row is lost or doubled. If anything else fails, everything is stopped,
-//! and all that was staged is discarded.
+//! A part one of whose blobs arrived whole and broken is discarded and made again from nothing once the others are done, of the
+//! same blobs: the part is the unit of retry, so that no row is lost or doubled. If anything else fails, everything is stopped, and
+//! all that was staged is discarded.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use extractor::{BlobSource, ExtractorError, Spool};
+use dataset::BlobPath;
+use extractor::BlobSource;
 use futures::stream::{self, StreamExt};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -23,19 +26,19 @@ use transformer::TransformError;
 
 use crate::error::PipelineError;
 use crate::events::JobObserver;
-use crate::plan::{Part, Plan, PlannedBlob};
+use crate::plan::{Divider, Part, Place, Plan};
 use crate::settings::{Settings, SourceKind};
 use crate::work::attempt::{PartAttempt, PartOutcome, PartRetry};
-use crate::work::fetch;
+use crate::work::fetch::{self, FetchedBlob};
 use crate::work::part_assembler::PartAssembler;
 use crate::work::run_context::{RunContext, permit};
 use crate::work::segment;
-use crate::work::segment_stream::{SegmentResult, SegmentStream};
+use crate::work::segment_stream::PartInput;
 use crate::work::staged_part::StagedPart;
 
 /// Parts that are worked on at once: each keeps an upload open.
 const PARTS_IN_FLIGHT: usize = 16;
-/// Times that a part is made, from nothing, whose blobs change or arrive broken.
+/// Times that a part is made, from nothing, whose blobs arrive broken.
 const PART_ATTEMPTS: u32 = 3;
 /// Delay before the service's parts are made a second time; each further one doubles it.
 const PART_RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -45,7 +48,7 @@ const PART_RETRY_DELAY: Duration = Duration::from_millis(500);
 pub(crate) struct PartScheduler {
     context: RunContext,
     source: BlobSource,
-    downloads: usize,
+    pub(super) downloads: usize,
     pub(super) part_attempts: u32,
     /// Delay before parts are made a second time; each further one doubles it.
     retry_delay: Duration,
@@ -54,19 +57,90 @@ pub(crate) struct PartScheduler {
 /// The result of working on a plan.
 #[derive(Debug)]
 pub(crate) struct CompletedWork {
-    /// The plan, with the new sizes of blobs that changed.
     pub(crate) plan: Plan,
     pub(crate) parts: Vec<StagedPart>,
     /// Times that a part was made again.
     pub(crate) restarted: u64,
 }
 
+/// What a round reads, blob after blob.
+struct RoundBlob {
+    path: BlobPath,
+    /// Where it was the last time; in the first round its size decides.
+    place: Option<Place>,
+}
+
+/// A part that gets its blobs.
+struct OpenPart {
+    /// Its blobs so far.
+    part: Part,
+    attempt: PartAttempt,
+    /// The blobs of its last segment, which is not complete.
+    segment: Vec<FetchedBlob>,
+    /// Its task, once it has a complete segment.
+    task: Option<mpsc::UnboundedSender<PartInput>>,
+}
+
 /// The parts of a round: those that are under way, and the outcomes of the others.
 struct PartTasks<'a> {
+    is_last: bool,
+    observer: &'a JobObserver,
+    cancel: &'a CancellationToken,
+    /// Of parts that may be under way.
+    permits: Arc<Semaphore>,
     running: JoinSet<Result<PartOutcome, PipelineError>>,
+    /// All that have their blobs.
+    parts: Vec<Part>,
     staged: &'a mut Vec<StagedPart>,
     retries: Vec<PartRetry>,
     first_error: Option<PipelineError>,
+}
+
+impl RoundBlob {
+    fn all_of(plan: &Plan) -> Vec<Self> {
+        let blobs = plan.blobs().iter();
+        blobs
+            .map(|blob| Self {
+                path: blob.path.clone(),
+                place: None,
+            })
+            .collect()
+    }
+
+    fn again(parts: &[Part]) -> Vec<Self> {
+        let mut blobs = Vec::new();
+        for part in parts {
+            let mut place = Place::NewPart(part.number);
+            for segment in &part.segments {
+                for blob in segment {
+                    blobs.push(Self {
+                        path: blob.path.clone(),
+                        place: Some(place),
+                    });
+                    place = Place::SameSegment;
+                }
+                place = Place::NewSegment;
+            }
+        }
+        blobs
+    }
+}
+
+impl OpenPart {
+    fn new(number: u32, rbac_group_id: Option<i64>, observer: &JobObserver) -> Self {
+        Self {
+            part: Part::new(number, rbac_group_id),
+            attempt: PartAttempt::new(number, observer),
+            segment: Vec::new(),
+            task: None,
+        }
+    }
+
+    fn add(&mut self, fetched: FetchedBlob, place: Place) {
+        self.attempt.progress.fetched(fetched.blob.bytes);
+        self.part.add(fetched.blob.clone(), place);
+        self.segment.push(fetched);
+    }
 }
 
 impl PartTasks<'_> {
@@ -117,8 +191,8 @@ impl PartScheduler {
         cancel: &CancellationToken,
     ) -> Result<CompletedWork, PipelineError> {
         let mut parts = Vec::new();
-        match self.run_rounds(plan, &mut parts, observer, cancel).await {
-            Ok((plan, restarted)) => Ok(CompletedWork {
+        match self.run_rounds(&plan, &mut parts, observer, cancel).await {
+            Ok(restarted) => Ok(CompletedWork {
                 plan,
                 parts,
                 restarted,
@@ -131,89 +205,88 @@ impl PartScheduler {
         }
     }
 
-    /// Makes all parts, then those again that have to be, and so on. Gives the plan as it was followed in the end, and how many
-    /// parts were made again. What is staged is added to `staged` at once: after an error it has to be discarded.
+    /// Makes all parts, then those again that have to be, and so on. Gives how many parts were made again. What is staged is
+    /// added to `staged` at once: after an error it has to be discarded.
     async fn run_rounds(
         &self,
-        mut plan: Plan,
+        plan: &Plan,
         staged: &mut Vec<StagedPart>,
         observer: &JobObserver,
         cancel: &CancellationToken,
-    ) -> Result<(Plan, u64), PipelineError> {
+    ) -> Result<u64, PipelineError> {
         let mut restarted = 0;
-        let parts = plan.parts().iter();
-        let mut attempts: Vec<PartAttempt> =
-            parts.map(|part| PartAttempt::new(part, observer)).collect();
+        let mut divider = plan.divider();
+        let mut blobs = RoundBlob::all_of(plan);
         for attempt in 1.. {
             let is_last = attempt >= self.part_attempts;
-            let mut retries = self.run_round(&attempts, is_last, staged, cancel).await?;
-            if retries.is_empty() {
+            let round = self.run_round(blobs, &mut divider, is_last, staged, observer, cancel);
+            let again = round.await?;
+            if again.is_empty() {
                 break;
             }
-            retries.sort_by_key(|retry| retry.part);
-            restarted += retries.len() as u64;
+            restarted += again.len() as u64;
             let pause = self.retry_delay.saturating_mul(1 << (attempt - 1).min(10));
-            (plan, attempts) = tokio::select! {
+            tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(PipelineError::Cancelled),
-                prepared = self.prepare_retries(plan, retries, pause, observer) => prepared?,
-            };
+                () = tokio::time::sleep(pause) => {}
+            }
+            blobs = RoundBlob::again(&again);
         }
-        Ok((plan, restarted))
+        Ok(restarted)
     }
 
-    /// The next round, and the plan that it follows.
-    async fn prepare_retries(
-        &self,
-        mut plan: Plan,
-        retries: Vec<PartRetry>,
-        pause: Duration,
-        observer: &JobObserver,
-    ) -> Result<(Plan, Vec<PartAttempt>), PipelineError> {
-        tokio::time::sleep(pause).await;
-        let mut attempts = Vec::with_capacity(retries.len());
-        for retry in retries {
-            let part = self.prepare_retry(&plan, retry, observer).await?;
-            attempts.push(PartAttempt::new(&part, observer));
-            plan = plan.with_part(part);
-        }
-        Ok((plan, attempts))
-    }
-
-    /// Makes parts side by side. Gives those that are to be made again; any other failure stops all.
+    /// Makes parts side by side. Gives those that are to be made again, by number; any other failure stops all.
     async fn run_round(
         &self,
-        attempts: &[PartAttempt],
+        blobs: Vec<RoundBlob>,
+        divider: &mut Divider,
         is_last: bool,
         staged: &mut Vec<StagedPart>,
+        observer: &JobObserver,
         cancel: &CancellationToken,
-    ) -> Result<Vec<PartRetry>, PipelineError> {
+    ) -> Result<Vec<Part>, PipelineError> {
         let cancel = cancel.child_token();
-        let mut parts = PartTasks {
+        let mut tasks = PartTasks {
+            is_last,
+            observer,
+            cancel: &cancel,
+            permits: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             running: JoinSet::new(),
+            parts: Vec::new(),
             staged,
             retries: Vec::new(),
             first_error: None,
         };
-        if let Err(error) = self.start_all(attempts, is_last, &mut parts, &cancel).await {
+        if let Err(error) = self.start_all(blobs, divider, &mut tasks).await {
             cancel.cancel();
-            parts.failed(error);
+            tasks.failed(error);
         }
-        while let Some(part) = parts.running.join_next().await {
-            if parts.ended(part).is_err() {
+        while let Some(part) = tasks.running.join_next().await {
+            if tasks.ended(part).is_err() {
                 cancel.cancel();
             }
         }
-        parts.first_error.map_or(Ok(parts.retries), Err)
+        let PartTasks {
+            mut parts,
+            retries,
+            first_error,
+            ..
+        } = tasks;
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+        for retry in &retries {
+            tracing::warn!(part = retry.part, error = %retry.error, "making a part again from nothing");
+            observer(retry.event());
+        }
+        parts.retain(|part| retries.iter().any(|retry| retry.part == part.number));
+        Ok(parts)
     }
 
     /// Whether a part that failed so may succeed when it is made from nothing.
     fn may_pass(&self, error: &PipelineError) -> bool {
         match error {
-            PipelineError::Extract(error) => matches!(
-                error,
-                ExtractorError::BlobChanged { .. } | ExtractorError::LengthMismatch { .. }
-            ),
             // A file on disk stays as it is; a blob may have been damaged on its way, and then inflate to anything.
             PipelineError::Transform {
                 source: TransformError::Inflate { .. },
@@ -226,111 +299,78 @@ impl PartScheduler {
         }
     }
 
-    /// Takes back what was reported of a part and asks for the sizes of its blobs again: one of them may have changed.
-    async fn prepare_retry(
-        &self,
-        plan: &Plan,
-        retry: PartRetry,
-        observer: &JobObserver,
-    ) -> Result<Part, PipelineError> {
-        let mut parts = plan.parts().iter();
-        let Some(planned) = parts.find(|part| part.number == retry.part) else {
-            return Err(retry.error);
-        };
-        let part = fetch::resized(&self.source, planned.clone()).await?;
-        let is_length = matches!(
-            retry.error,
-            PipelineError::Extract(ExtractorError::LengthMismatch { .. })
-        );
-        if is_length && part == *planned {
-            // The length is wrong time after time, and not because the blob is another.
-            return Err(retry.error);
-        }
-        tracing::warn!(part = part.number, error = %retry.error, "making a part again from nothing");
-        observer(retry.event());
-        Ok(part)
-    }
-
-    /// Fetches and starts all segments in order, each part with a task of its own. When it ends, no download is under way.
+    /// Fetches all blobs and starts all parts, each with a task of its own. When it ends, no download is under way.
     async fn start_all(
         &self,
-        attempts: &[PartAttempt],
-        is_last: bool,
-        parts: &mut PartTasks<'_>,
-        cancel: &CancellationToken,
+        blobs: Vec<RoundBlob>,
+        divider: &mut Divider,
+        tasks: &mut PartTasks<'_>,
     ) -> Result<(), PipelineError> {
         let mut downloads = JoinSet::new();
-        let started = self
-            .start_fetched(attempts, is_last, &mut downloads, parts, cancel)
-            .await;
+        let started = self.start_fetched(blobs, divider, &mut downloads, tasks);
+        let started = started.await;
         downloads.shutdown().await;
         started
     }
 
     async fn start_fetched(
         &self,
-        attempts: &[PartAttempt],
-        is_last: bool,
+        blobs: Vec<RoundBlob>,
+        divider: &mut Divider,
         downloads: &mut JoinSet<()>,
-        parts: &mut PartTasks<'_>,
-        cancel: &CancellationToken,
+        tasks: &mut PartTasks<'_>,
     ) -> Result<(), PipelineError> {
+        let observer = tasks.observer;
         // Owned: with references in the stream, no task of another thread could await this.
-        let segments = attempts.iter().cloned().flat_map(|attempt| {
-            let segments = 0..attempt.part.segments.len();
-            segments.map(move |index| (attempt.clone(), index))
-        });
-        let mut fetched = stream::iter(segments)
-            .map(|(attempt, index)| {
-                let download = self.start_download(&attempt, index, downloads);
-                async move { (attempt, index, download.await) }
+        let mut fetched = stream::iter(blobs)
+            .map(|RoundBlob { path, place }| {
+                let download = self.start_download(path, observer, downloads);
+                async move { (place, download.await) }
             })
             .buffered(self.downloads);
-        let part_permits = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
-        let mut to_part: Option<mpsc::Sender<SegmentResult>> = None;
+        let mut open: Option<OpenPart> = None;
         loop {
             let next = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Err(PipelineError::Cancelled),
+                () = tasks.cancel.cancelled() => return Err(PipelineError::Cancelled),
                 next = fetched.next() => next,
             };
-            let Some((attempt, index, blobs)) = next else {
-                return Ok(());
-            };
-            let blobs = match blobs {
-                Err(error) if is_last || !self.may_pass(&error) => return Err(error),
-                blobs => blobs,
-            };
-            if index == 0 {
-                let part = self.start_part(&attempt, is_last, &part_permits, parts, cancel);
-                to_part = Some(part.await?);
+            let Some((place, blob)) = next else { break };
+            let blob = blob?;
+            let place = place.unwrap_or_else(|| divider.place(&blob.blob));
+            match (place, &mut open) {
+                (Place::NewPart(number), _) => {
+                    let group = blob.blob.path.rbac_group_id();
+                    let new = OpenPart::new(number, group, observer);
+                    if let Some(complete) = open.replace(new) {
+                        self.end_part(complete, tasks).await?;
+                    }
+                }
+                (Place::NewSegment, Some(part)) => self.start_segment(part, tasks).await?,
+                (Place::NewSegment | Place::SameSegment, _) => {}
             }
-            // A part that has failed takes no more; its error is met when it is joined.
-            let Some(to_part) = to_part.as_ref().filter(|part| !part.is_closed()) else {
-                continue;
-            };
-            let started = match blobs {
-                Ok(blobs) => Ok(self.start_segment(&attempt, blobs, cancel).await?),
-                Err(error) => Err(error),
-            };
-            let _ = to_part.send(started).await;
+            if let Some(part) = &mut open {
+                part.add(blob, place);
+            }
+        }
+        match open {
+            Some(complete) => self.end_part(complete, tasks).await,
+            None => Ok(()),
         }
     }
 
-    /// Starts the download of a segment, in a task of its own: it goes on while the loop waits for a thread, and on more than
-    /// one core.
+    /// Starts a download in a task of its own: it goes on while the loop waits for a thread, and on more than one core.
     fn start_download(
         &self,
-        attempt: &PartAttempt,
-        segment: usize,
+        path: BlobPath,
+        observer: &JobObserver,
         downloads: &mut JoinSet<()>,
-    ) -> impl Future<Output = Result<Vec<(PlannedBlob, Spool)>, PipelineError>> + use<> {
+    ) -> impl Future<Output = Result<FetchedBlob, PipelineError>> + use<> {
         while downloads.try_join_next().is_some() {}
-        let (source, attempt) = (self.source.clone(), attempt.clone());
+        let (source, observer) = (self.source.clone(), Arc::clone(observer));
         let (sender, fetched) = oneshot::channel();
         downloads.spawn(async move {
-            let blobs = &attempt.part.segments[segment];
-            let _ = sender.send(fetch::fetch(&source, blobs, &attempt.observer).await);
+            let _ = sender.send(fetch::fetch(&source, path, &observer).await);
         });
         async move {
             let ended = || PipelineError::Defect("a download ended without an answer".to_owned());
@@ -338,23 +378,60 @@ impl PartScheduler {
         }
     }
 
-    /// Starts the task of a part once it may be under way; the sender takes the part's segments.
+    /// Starts the segment whose blobs are complete, and before the first one, the part's task. A part that has failed takes no
+    /// more; its error is met when it is joined.
+    async fn start_segment(
+        &self,
+        open: &mut OpenPart,
+        tasks: &mut PartTasks<'_>,
+    ) -> Result<(), PipelineError> {
+        let blobs = std::mem::take(&mut open.segment);
+        if open.task.is_none() {
+            open.task = Some(self.start_part(&open.attempt, tasks).await?);
+        }
+        let Some(task) = open.task.as_ref().filter(|task| !task.is_closed()) else {
+            return Ok(());
+        };
+        let observer = Arc::clone(&open.attempt.observer);
+        let segment = self
+            .context
+            .start_segment(tasks.cancel, move |context, channel| {
+                segment::process(context, blobs, channel, &observer)
+            });
+        let _ = task.send(PartInput::Segment(segment.await?));
+        Ok(())
+    }
+
+    /// Starts the last segment of a part, and tells its task so.
+    async fn end_part(
+        &self,
+        mut open: OpenPart,
+        tasks: &mut PartTasks<'_>,
+    ) -> Result<(), PipelineError> {
+        self.start_segment(&mut open, tasks).await?;
+        if let Some(task) = open.task {
+            let _ = task.send(PartInput::End);
+        }
+        tasks.parts.push(open.part);
+        Ok(())
+    }
+
+    /// Starts the task of a part once it may be under way; the sender takes the part's segments, of which there are no more at a
+    /// time than may be under way.
     async fn start_part(
         &self,
         attempt: &PartAttempt,
-        is_last: bool,
-        permits: &Arc<Semaphore>,
-        parts: &mut PartTasks<'_>,
-        cancel: &CancellationToken,
-    ) -> Result<mpsc::Sender<SegmentResult>, PipelineError> {
-        let permit = permit(permits, cancel).await?;
-        let (to_part, segments) = mpsc::channel(attempt.part.segments.len().max(1));
+        tasks: &mut PartTasks<'_>,
+    ) -> Result<mpsc::UnboundedSender<PartInput>, PipelineError> {
+        let permit = permit(&tasks.permits, tasks.cancel).await?;
+        let (to_part, segments) = mpsc::unbounded_channel();
         // A task that has ended keeps its memory until it is joined, and there may be thousands.
-        while let Some(part) = parts.running.try_join_next() {
-            parts.ended(part)?;
+        while let Some(part) = tasks.running.try_join_next() {
+            tasks.ended(part)?;
         }
-        let (scheduler, attempt, cancel) = (self.clone(), attempt.clone(), cancel.clone());
-        parts.running.spawn(async move {
+        let (scheduler, attempt) = (self.clone(), attempt.clone());
+        let (is_last, cancel) = (tasks.is_last, tasks.cancel.clone());
+        tasks.running.spawn(async move {
             let outcome = scheduler.run_part(&attempt, segments, is_last).await;
             drop(permit);
             if outcome.is_err() {
@@ -365,34 +442,18 @@ impl PartScheduler {
         Ok(to_part)
     }
 
-    async fn start_segment(
-        &self,
-        attempt: &PartAttempt,
-        blobs: Vec<(PlannedBlob, Spool)>,
-        cancel: &CancellationToken,
-    ) -> Result<SegmentStream, PipelineError> {
-        let observer = Arc::clone(&attempt.observer);
-        self.context
-            .start_segment(cancel, move |context, channel| {
-                segment::process(context, blobs, channel, &observer)
-            })
-            .await
-    }
-
     /// Makes one part. After an error nothing of it is left.
     async fn run_part(
         &self,
         attempt: &PartAttempt,
-        segments: mpsc::Receiver<SegmentResult>,
+        segments: mpsc::UnboundedReceiver<PartInput>,
         is_last: bool,
     ) -> Result<PartOutcome, PipelineError> {
-        let (number, segment_count) = (attempt.part.number, attempt.part.segments.len());
-        let observer = &attempt.observer;
-        let assembler = PartAssembler::new(&self.context, number, segment_count, observer);
+        let assembler = PartAssembler::new(&self.context, attempt.part, &attempt.observer);
         match assembler.assemble(segments).await {
             Ok(staged) => Ok(PartOutcome::Staged(staged)),
             Err(error) if !is_last && self.may_pass(&error) => Ok(PartOutcome::Retry(PartRetry {
-                part: attempt.part.number,
+                part: attempt.part,
                 error,
                 progress: Arc::clone(&attempt.progress),
             })),

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use extractor::Spool;
 use transformer::{BatchLimits, Compression, GroupSource, TransformError, decode_blob};
 use writer::KeyHashes;
 
 use crate::error::PipelineError;
 use crate::events::{Event, JobObserver};
-use crate::plan::PlannedBlob;
+use crate::plan::SizedBlob;
+use crate::work::fetch::FetchedBlob;
 use crate::work::row_groups::RowGroupBuilder;
 use crate::work::segment_context::{SegmentBuffers, SegmentContext, inflate_limit};
 use crate::work::segment_output::SegmentOutput;
@@ -17,7 +17,7 @@ use crate::work::segment_sink::{CancellableReader, OutputChannel, SegmentSink};
 /// Decodes and encodes one segment. Returns the outputs that the channel had no room for.
 pub(crate) fn process(
     context: &SegmentContext,
-    blobs: Vec<(PlannedBlob, Spool)>,
+    blobs: Vec<FetchedBlob>,
     channel: &OutputChannel,
     observer: &JobObserver,
 ) -> Result<VecDeque<SegmentOutput>, PipelineError> {
@@ -29,7 +29,7 @@ pub(crate) fn process(
         encoder,
     } = &mut buffers;
     let mut rows = RowGroupBuilder::new(&context.format, encoder);
-    for (blob, spool) in blobs {
+    for FetchedBlob { blob, spool } in blobs {
         let group_source = context.group_source(&blob.path);
         // Rows of several groups are put together before they are sorted, for which their batches have to be of one type.
         decoder.allow_dictionaries(blob.path.rbac_group_id().is_some());
@@ -87,7 +87,7 @@ pub(crate) fn process(
 
 /// `rule` is the one that limits what the blob may inflate to; `compression` is not known of a file on disk.
 fn undecodable(
-    blob: &PlannedBlob,
+    blob: &SizedBlob,
     compression: Option<Compression>,
     rule: &'static str,
     source: TransformError,

@@ -3,7 +3,7 @@
 use transformer::{BlobCounts, QuarantinedRecord};
 use writer::{EncodedRowGroup, KeyHashes, SpooledRowGroup};
 
-use crate::plan::PlannedBlob;
+use crate::plan::SizedBlob;
 
 /// What a segment's job makes, in order.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) enum SegmentOutput {
     },
     /// A blob was read to its end.
     BlobDone {
-        blob: PlannedBlob,
+        blob: SizedBlob,
         counts: BlobCounts,
         keys: KeyHashes,
     },

@@ -23,8 +23,14 @@ pub(crate) struct SegmentStream {
 pub(crate) type SegmentJob =
     oneshot::Receiver<Result<Result<VecDeque<SegmentOutput>, PipelineError>, PipelineError>>;
 
-/// A segment that was started, or why its blobs could not be fetched.
-pub(crate) type SegmentResult = Result<SegmentStream, PipelineError>;
+/// What a part is given, in order.
+#[derive(Debug)]
+pub(crate) enum PartInput {
+    /// A segment that was started.
+    Segment(SegmentStream),
+    /// There are no more. A part that hears nothing of it was given up.
+    End,
+}
 
 impl SegmentStream {
     pub(crate) fn new(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use transformer::{BlobCounts, QuarantinedRecord};
 use writer::{KeyHashes, StagedFile};
 
-use crate::plan::PlannedBlob;
+use crate::plan::SizedBlob;
 use crate::report::{BlobReport, DriftKind, DriftReport, QuarantineExample};
 
 /// A part whose files are staged.
@@ -67,7 +67,7 @@ impl StagedPart {
         blobs.zip(std::mem::take(&mut self.keys))
     }
 
-    pub(crate) fn add_blob(&mut self, blob: &PlannedBlob, counts: BlobCounts, keys: KeyHashes) {
+    pub(crate) fn add_blob(&mut self, blob: &SizedBlob, counts: BlobCounts, keys: KeyHashes) {
         self.keys.push(keys);
         add_each(&mut self.column_nulls, &counts.column_nulls);
         for ((path, kind), records) in counts.drift {

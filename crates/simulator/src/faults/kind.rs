@@ -34,7 +34,7 @@ pub enum TimeFrame {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    // Of every body.
+    // Of every body; of HEAD, which has none, those of the length.
     /// The connection breaks after so many bytes of the body.
     Cut {
         /// Bytes that are sent.
@@ -59,6 +59,9 @@ pub enum FaultKind {
         /// Added to the true length.
         by: i64,
     },
+
+    /// Nothing says how long the body is: it comes in chunks.
+    NoLength,
 
     // In place of a body.
     /// A status; without a body of its own it has the one that the service gives errors.
@@ -118,6 +121,9 @@ pub enum FaultKind {
         resized: bool,
     },
 
+    /// A range that was asked for is not looked at: the answer is the whole blob.
+    RangeIgnored,
+
     // Of listings alone.
     /// The snapshot listed is the newest one of that folder.
     Snapshot(PathBuf),
@@ -149,6 +155,7 @@ impl FaultKind {
             Self::Stall { .. } => "stall",
             Self::Trickle { .. } => "trickle",
             Self::ContentLength { .. } => "content_length",
+            Self::NoLength => "no_length",
             Self::Answer { .. } => "answer",
             Self::Redirect { .. } => "redirect",
             Self::Expired { .. } => "expired",
@@ -158,6 +165,7 @@ impl FaultKind {
             Self::Truncate { .. } => "truncate",
             Self::Corrupt { .. } => "corrupt",
             Self::Changed { .. } => "changed",
+            Self::RangeIgnored => "range_ignored",
             Self::Snapshot(_) => "snapshot",
             Self::ContainersRemoved => "containers_removed",
             Self::UrlLifetime { .. } => "url_lifetime",
@@ -171,10 +179,10 @@ impl FaultKind {
     /// Whether it means something for requests of that target.
     pub(super) fn fits(&self, target: &Target) -> bool {
         match self {
-            Self::Cut { .. }
-            | Self::Stall { .. }
-            | Self::Trickle { .. }
-            | Self::ContentLength { .. } => !matches!(target, Target::Heads(_) | Target::Token),
+            Self::Cut { .. } | Self::Stall { .. } | Self::Trickle { .. } => {
+                !matches!(target, Target::Heads(_) | Target::Token)
+            }
+            Self::ContentLength { .. } | Self::NoLength => *target != Target::Token,
             Self::Answer { .. } | Self::Redirect { .. } => true,
             Self::Expired { .. }
             | Self::NotFound
@@ -182,7 +190,8 @@ impl FaultKind {
             | Self::Empty { .. }
             | Self::Truncate { .. }
             | Self::Corrupt { .. }
-            | Self::Changed { .. } => !matches!(target, Target::Listings | Target::Token),
+            | Self::Changed { .. }
+            | Self::RangeIgnored => !matches!(target, Target::Listings | Target::Token),
             Self::Snapshot(_)
             | Self::ContainersRemoved
             | Self::UrlLifetime { .. }

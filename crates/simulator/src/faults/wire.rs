@@ -11,6 +11,7 @@ pub(crate) struct Wire {
     pub(crate) stall: Option<(u64, Duration)>,
     pub(crate) trickle: Option<(u64, Duration)>,
     pub(crate) length_off_by: i64,
+    pub(crate) without_length: bool,
 }
 
 impl Wire {
@@ -32,6 +33,10 @@ impl Wire {
             },
             FaultKind::ContentLength { by } => Self {
                 length_off_by: by,
+                ..wire
+            },
+            FaultKind::NoLength => Self {
+                without_length: true,
                 ..wire
             },
             _ => return None,

@@ -109,11 +109,18 @@ async fn read(
     };
     let etag = site.faults.etag(&seen.etag, container);
     check_condition(headers, &etag)?;
-    let range = wanted_range(headers, seen.bytes)?;
+    let range = match fault {
+        Some(FaultKind::RangeIgnored) => None,
+        _ => wanted_range(headers, seen.bytes)?,
+    };
 
     let (first, length) = range.map_or((0, seen.bytes), |(first, last)| (first, last - first + 1));
     let wire = fault.as_ref().and_then(Wire::of);
-    let body = if !is_get {
+    let without_length = wire.is_some_and(|wire| wire.without_length);
+    let body = if !is_get && without_length {
+        // Of an empty body the server itself would tell the length.
+        Body::from_stream(stream::empty::<io::Result<Bytes>>())
+    } else if !is_get {
         Body::empty()
     } else if wire.is_some() || seen.content.is_some() {
         let content = match &seen.content {
@@ -136,6 +143,9 @@ async fn read(
         modified: blob.modified,
     };
     described.write_to(response.headers_mut());
+    if without_length {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }

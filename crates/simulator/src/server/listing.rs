@@ -197,9 +197,12 @@ fn list(
                 let text = answer.to_string();
                 let announced = (text.len() as u64).saturating_add_signed(wire.length_off_by);
                 *response.body_mut() = faulty::body(text.into(), wire, None);
-                response
-                    .headers_mut()
-                    .insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
+                if !wire.without_length {
+                    let announced = HeaderValue::from(announced);
+                    response
+                        .headers_mut()
+                        .insert(header::CONTENT_LENGTH, announced);
+                }
             }
         }
         None => {}

@@ -127,6 +127,44 @@ async fn a_wrong_content_length_cuts_or_shortens_the_body() {
 }
 
 #[tokio::test]
+async fn lengths_and_ranges_may_be_withheld_as_proxies_do() {
+    let (server, url) = with_blob_fault(When::Always, FaultKind::NoLength).await;
+    let reply = get(&url, &[]).await;
+    assert_eq!(header_of(&reply, "transfer-encoding"), "chunked");
+    assert_eq!(reply.content_length(), None);
+    let whole = reply.bytes().await.unwrap();
+    assert!(!whole.is_empty());
+    drop(server);
+
+    let (server, url) = with_blob_fault(When::Always, FaultKind::RangeIgnored).await;
+    let reply = get(&url, &[("range", "bytes=5-7")]).await;
+    assert_eq!(reply.status(), 200);
+    assert_eq!(reply.bytes().await.unwrap(), whole);
+    drop(server);
+
+    for (fault, by) in [
+        (FaultKind::NoLength, None),
+        (FaultKind::ContentLength { by: 9 }, Some(9)),
+    ] {
+        let heads = Target::Heads("*".to_owned());
+        let server = with(script(heads, When::Always, fault)).await;
+        let url = listing(&server).await.remove(0);
+        let head = Client::new().head(&url).send().await.unwrap();
+        let length = head.headers().get("content-length");
+        let length = length.map(|length| length.to_str().unwrap().parse::<u64>().unwrap());
+        let true_length = get(&url, &[]).await.content_length().unwrap();
+        assert_eq!(length, by.map(|by| true_length + by));
+    }
+
+    let server = with_listing_fault(When::Always, FaultKind::NoLength).await;
+    let reply = ask(&server).await;
+    assert_eq!(reply.content_length(), None);
+    let bytes = reply.bytes().await.unwrap();
+    let listing: Value = serde_json::from_slice(&bytes).unwrap();
+    assert!(listing["exportFiles"].is_array());
+}
+
+#[tokio::test]
 async fn a_truncated_blob_looks_whole_but_for_its_md5() {
     for (header, fits) in [
         (Md5Header::True, Some(false)),
