@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::{tool, workspace};
+
 /// What a run of the program left on its two streams, and its exit code.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -56,7 +58,31 @@ impl Running {
         environment: &[(String, String)],
         arguments: &[A],
     ) -> Self {
-        let child = Command::new(binary())
+        Self::spawn(Command::new(binary()), folder, environment, arguments)
+    }
+
+    /// The same where some system calls fail: `CALL:ERROR,…`, as `faults/without_calls.py` knows them.
+    pub(crate) fn start_without<A: AsRef<OsStr>>(
+        failures: &str,
+        folder: &Path,
+        environment: &[(String, String)],
+        arguments: &[A],
+    ) -> Self {
+        let mut command = Command::new(tool("readers/bin/python3"));
+        command
+            .arg(workspace().join("tests/faults/without_calls.py"))
+            .arg(failures)
+            .arg(binary());
+        Self::spawn(command, folder, environment, arguments)
+    }
+
+    fn spawn<A: AsRef<OsStr>>(
+        mut command: Command,
+        folder: &Path,
+        environment: &[(String, String)],
+        arguments: &[A],
+    ) -> Self {
+        let child = command
             .args(arguments)
             .current_dir(folder)
             .env_clear()

@@ -236,6 +236,7 @@ impl PipelineError {
                 | writer::Error::Stopped { .. }
                 | writer::Error::Store { .. }
                 | writer::Error::Denied { .. }
+                | writer::Error::DeleteDenied { .. }
                 | writer::Error::NotFound { .. }
         )
     }
@@ -261,6 +262,7 @@ impl PipelineError {
                     | writer::Error::ColumnType { .. }
                     | writer::Error::PartitionColumns { .. }
                     | writer::Error::NoConditionalPut { .. }
+                    | writer::Error::FileSystemLacks { .. }
             ),
             Self::NoDeltaLog { .. } => true,
             Self::SourceUnresolved
@@ -371,6 +373,12 @@ fn lake_advice(error: &writer::Error) -> Option<&'static str> {
     Some(match error {
         writer::Error::NoConditionalPut { .. } => {
             "use a store with conditional puts, or set lake.single_writer = true if no two runs ever write to this lake at once"
+        }
+        writer::Error::DeleteDenied { .. } => {
+            "a run deletes its own notes, what dead runs left, and replaced files: grant s3:DeleteObject, or in Azure a role or SAS with the right to delete, below lake.root; to read the lake (verify, snapshots, snippets) needs no such right"
+        }
+        writer::Error::FileSystemLacks { .. } => {
+            "set lake.single_writer = true if no two runs ever write to this lake at once, or keep the lake on a disk that has them"
         }
         writer::Error::ColumnType { .. } => {
             "give the column a new name in the schema, or write to a new lake"
