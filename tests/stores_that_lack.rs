@@ -1,12 +1,16 @@
-//! Stores without requests that delete many objects, without the right to delete, or without puts under a condition.
+//! Stores without requests that delete many objects, without the right to delete, or without puts under a condition; and what
+//! small files cost.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use serde_json::json;
 use simulator::SnapshotOptions;
 
 use crate::crashes::is_tidy;
-use crate::harness::blobs::Blobs;
+use crate::harness::blobs::{Blobs, gzip, path};
 use crate::harness::lake::{Lake, store_command};
 use crate::harness::pipeline::Pipeline;
 use crate::harness::proxy::{Request, Rule};
@@ -236,4 +240,61 @@ fn a_log_entry_that_is_denied_leaves_nothing_that_a_glob_sees() {
     ran.says(&["AccessDenied"]);
     let table = lake.on_this_machine().table_files();
     assert!(table.is_empty(), "{:?}", table.keys());
+}
+
+/// Requests by method and kind, of a run that publishes 40 groups of 50 rows.
+fn requests_of_small_files(lake: &Lake) -> BTreeMap<String, u32> {
+    let counts = Arc::new(Mutex::new(BTreeMap::new()));
+    let counting = lake.by_way_of({
+        let counts = Arc::clone(&counts);
+        move |request| {
+            let kind = match request.target.contains(".parquet") {
+                true => "of table files",
+                false => "others",
+            };
+            let kind = format!("{} {kind}", request.method);
+            *counts.lock().unwrap().entry(kind).or_insert(0) += 1;
+            Rule::Pass
+        }
+    });
+    let blobs = Blobs::none();
+    for group in 0..40 {
+        let records: String = (0..50)
+            .map(|device| format!("{{\"DeviceId\":\"{group:020}{device:020}\"}}\n"))
+            .collect();
+        blobs.add(&path(Some(group), 0), &gzip(records.as_bytes()));
+    }
+    let pipeline = Pipeline::from_files(&blobs, &counting);
+    let report = pipeline.run();
+    assert_eq!(
+        (&report["files"], &report["rows_written"]),
+        (&json!(40), &json!(2000))
+    );
+    let counted = counts.lock().unwrap().clone();
+    println!("{}: {counted:?}", lake.root());
+    Pipeline::from_files(&blobs, lake)
+        .command("verify", &["--all"])
+        .exits_with(0);
+    assert!(lake.open_uploads().is_empty());
+    counted
+}
+
+fn a_small_file_is_one_request(lake: &Lake) {
+    let counts = requests_of_small_files(lake);
+    let of_files: Vec<_> = counts
+        .iter()
+        .filter(|(kind, _)| kind.ends_with("of table files"))
+        .collect();
+    assert_eq!(of_files, [(&"PUT of table files".to_owned(), &40)]);
+    assert!(counts.values().sum::<u32>() < 100, "{counts:?}");
+}
+
+#[test]
+fn a_small_file_is_one_request_to_s3() {
+    a_small_file_is_one_request(&Lake::in_moto());
+}
+
+#[test]
+fn a_small_file_is_one_request_to_azure() {
+    a_small_file_is_one_request(&Lake::in_azurite());
 }

@@ -21,6 +21,7 @@ pub(crate) mod options;
 pub(crate) mod part_buffer;
 pub(crate) mod patience;
 pub(crate) mod remote;
+pub(crate) mod small_files;
 pub(crate) mod sorted_folder;
 pub(crate) mod text_flaw;
 pub(crate) mod upload;
