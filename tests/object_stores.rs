@@ -124,7 +124,7 @@ fn the_credentials_of_the_api_do_not_stand_in_the_way_of_a_sas() {
     assert_eq!(pipeline.run()["outcome"], "committed");
     assert_eq!(api.counters().token_calls, 1);
 
-    // Azurite refuses to delete many objects by a SAS, so it is for the commands that read.
+    // The commands that read; `stores_that_lack.rs` publishes by one.
     pipeline.replace("account_key = \"${LAKE_ACCOUNT_KEY}\"\n", "");
     let store = azurite::store();
     let sas = store_command(store, &["sas", store.bucket]);

@@ -277,8 +277,9 @@ fn a_signal_ends_a_wait_for_a_store_that_never_answers() {
 #[test]
 fn a_signal_ends_a_wait_for_an_upload_that_never_ends() {
     let lake = Lake::in_azurite();
-    let is_part = |request: &Request| request.target.contains("comp=block&");
-    stops_in_time(&lake, is_part).exits_with(5);
+    let is_file =
+        |request: &Request| request.method == "PUT" && request.target.contains(".parquet");
+    stops_in_time(&lake, is_file).exits_with(5);
 }
 
 #[test]

@@ -163,6 +163,23 @@ impl<'a> Pipeline<'a> {
         Running::start(self.folder(), &self.environment, &all)
     }
 
+    /// Runs a command of the program on the pipeline file where some system calls fail.
+    #[track_caller]
+    pub(crate) fn command_without(&self, failures: &str, command: &str, arguments: &[&str]) -> Ran {
+        self.start_without(failures, command, arguments).wait()
+    }
+
+    /// Starts a command of the program on the pipeline file where some system calls fail.
+    pub(crate) fn start_without(
+        &self,
+        failures: &str,
+        command: &str,
+        arguments: &[&str],
+    ) -> Running {
+        let all = [&[command, "pipeline.toml"], arguments].concat();
+        Running::start_without(failures, self.folder(), &self.environment, &all)
+    }
+
     /// Runs a command of the program with just these arguments.
     #[track_caller]
     pub(crate) fn plain(&self, command: &str, arguments: &[&str]) -> Ran {

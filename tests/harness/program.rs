@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::{tool, workspace};
+
 /// What a run of the program left on its two streams, and its exit code.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -58,7 +60,8 @@ impl Running {
         environment: &[(String, String)],
         arguments: &[A],
     ) -> Self {
-        Self::start_to(Stdio::piped(), folder, environment, arguments)
+        let command = Command::new(binary());
+        Self::spawn(command, Stdio::piped(), folder, environment, arguments)
     }
 
     /// The same with another standard output.
@@ -68,7 +71,33 @@ impl Running {
         environment: &[(String, String)],
         arguments: &[A],
     ) -> Self {
-        let child = Command::new(binary())
+        let command = Command::new(binary());
+        Self::spawn(command, stdout, folder, environment, arguments)
+    }
+
+    /// The same where some system calls fail: `CALL:ERROR,…`, as `faults/without_calls.py` knows them.
+    pub(crate) fn start_without<A: AsRef<OsStr>>(
+        failures: &str,
+        folder: &Path,
+        environment: &[(String, String)],
+        arguments: &[A],
+    ) -> Self {
+        let mut command = Command::new(tool("readers/bin/python3"));
+        command
+            .arg(workspace().join("tests/faults/without_calls.py"))
+            .arg(failures)
+            .arg(binary());
+        Self::spawn(command, Stdio::piped(), folder, environment, arguments)
+    }
+
+    fn spawn<A: AsRef<OsStr>>(
+        mut command: Command,
+        stdout: Stdio,
+        folder: &Path,
+        environment: &[(String, String)],
+        arguments: &[A],
+    ) -> Self {
+        let child = command
             .args(arguments)
             .current_dir(folder)
             .env_clear()

@@ -4,7 +4,7 @@
     store.py download PATH FOLDER    copies all objects below PATH (NAME/PREFIX) into FOLDER
     store.py uploads PATH            prints the keys of the uploads below PATH that were begun and neither completed nor
                                      aborted, one a line; S3 only
-    store.py sas NAME                prints a shared access signature for everything in the account; Azure only
+    store.py sas NAME [RIGHTS]       prints a shared access signature for the account, by default with all rights; Azure only
 
 The environment variable STORE holds as JSON: kind (`s3` or `azure`), endpoint (host:port), id, secret and region.
 """
@@ -55,8 +55,8 @@ def open_uploads(store: dict, path: str) -> list[str]:
     return [upload["Key"] for page in pages for upload in page.get("Uploads", [])]
 
 
-def sas(store: dict) -> str:
-    terms = {"sp": "rwdlacup", "ss": "b", "srt": "sco", "st": "", "se": "2099-01-01T00:00:00Z"}
+def sas(store: dict, rights: str = "rwdlacup") -> str:
+    terms = {"sp": rights, "ss": "b", "srt": "sco", "st": "", "se": "2099-01-01T00:00:00Z"}
     terms |= {"sip": "", "spr": "", "sv": "2019-12-12"}
     signed = "".join(f"{term}\n" for term in [store["id"], *terms.values()])
     key = base64.b64decode(store["secret"])
@@ -73,7 +73,7 @@ def main() -> None:
             print(key)
         return
     if verb == "sas":
-        print(sas(store))
+        print(sas(store, *folder))
         return
     filesystem = connect(store)
     if verb == "create":

@@ -238,6 +238,7 @@ impl PipelineError {
                 | writer::Error::Rejected { .. }
                 | writer::Error::Disk { .. }
                 | writer::Error::Denied { .. }
+                | writer::Error::DeleteDenied { .. }
                 | writer::Error::NotFound { .. }
         )
     }
@@ -327,6 +328,12 @@ fn lake_advice(error: &writer::Error) -> Option<&'static str> {
     Some(match error {
         writer::Error::NoConditionalPut { .. } => {
             "use a store with conditional puts, or set lake.single_writer = true if no two runs ever write to this lake at once"
+        }
+        writer::Error::DeleteDenied { .. } => {
+            "a run deletes its own notes, what dead runs left, and replaced files: grant s3:DeleteObject, or in Azure a role or SAS with the right to delete, below lake.root; to read the lake (verify, snapshots, snippets) needs no such right"
+        }
+        writer::Error::FileSystemLacks { .. } => {
+            "set lake.single_writer = true if no two runs ever write to this lake at once, or keep the lake on a disk that has them"
         }
         writer::Error::ColumnType { .. } => {
             "give the column a new name in the schema, or write to a new lake"

@@ -105,10 +105,12 @@ fn kind_of_lake(error: &writer::Error) -> ErrorKind {
         | writer::Error::HasDeltaLog { .. }
         | writer::Error::ColumnType { .. }
         | writer::Error::PartitionColumns { .. }
-        | writer::Error::NoConditionalPut { .. } => ErrorKind::Configuration,
+        | writer::Error::NoConditionalPut { .. }
+        | writer::Error::FileSystemLacks { .. } => ErrorKind::Configuration,
         writer::Error::Store { .. } | writer::Error::Stopped { .. } => ErrorKind::RetryLater,
         writer::Error::Undecided { .. } => ErrorKind::Undecided,
         writer::Error::Denied { .. }
+        | writer::Error::DeleteDenied { .. }
         | writer::Error::NotFound { .. }
         | writer::Error::Rejected { .. }
         | writer::Error::Disk { .. }

@@ -29,6 +29,14 @@ pub enum Error {
         /// The store's words, without secrets.
         message: String,
     },
+    /// The store lets this identity read and write, perhaps, and not delete.
+    #[error("delete `{path}`: the store does not let this identity delete objects: {message}")]
+    DeleteDenied {
+        /// Path in the lake.
+        path: String,
+        /// The store's words, without secrets.
+        message: String,
+    },
     /// The store has no such object although one was named by a manifest, a pointer or an upload.
     #[error("{action} `{path}`: not found: {message}")]
     NotFound {
@@ -47,6 +55,19 @@ pub enum Error {
         /// Path in the lake.
         path: String,
         /// The store's words, without secrets.
+        message: String,
+    },
+    /// The file system of the lake lacks an operation that keeps two runs apart, and the lake was not declared to have a single
+    /// writer.
+    #[error(
+        "`{path}`: the file system has no {operation}, so two runs could overwrite each other: {message}"
+    )]
+    FileSystemLacks {
+        /// What it lacks, in the plural.
+        operation: &'static str,
+        /// Path in the lake.
+        path: String,
+        /// The operating system's words.
         message: String,
     },
     /// The store failed after the retries that its client makes, or a disk in the network did: later it may not.
@@ -222,13 +243,16 @@ impl Error {
                 path,
                 message,
             },
+            object_store::Error::PermissionDenied { .. } if action == DELETE => {
+                Self::DeleteDenied { path, message }
+            }
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied {
                 action,
                 path,
                 message,
             },
-            object_store::Error::NotImplemented { .. } if action == "replace" => {
+            error if action == REPLACE && is_not_implemented(error) => {
                 Self::NoConditionalPut { path, message }
             }
             _ if refuses_for_good(&message) => Self::Rejected {
@@ -247,6 +271,14 @@ impl Error {
     /// A local disk's error.
     pub(crate) fn disk(action: &'static str, path: &str, error: &std::io::Error) -> Self {
         let path = path.to_owned();
+        let inner = error.get_ref();
+        if let Some(missing) = inner.and_then(|inner| inner.downcast_ref::<MissingOperation>()) {
+            return Self::FileSystemLacks {
+                operation: missing.operation,
+                path,
+                message: missing.source.to_string(),
+            };
+        }
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::NotFound {
                 action,
@@ -311,6 +343,43 @@ fn refuses_for_good(message: &str) -> bool {
     status.is_some_and(|status: u16| {
         (400..500).contains(&status) && ![408, 409, 425, 429].contains(&status)
     })
+}
+
+/// A put under a condition, as errors of stores name it.
+pub(crate) const REPLACE: &str = "replace";
+/// A deletion.
+pub(crate) const DELETE: &str = "delete";
+
+/// A store's answer that it does not know what it was asked.
+#[derive(Debug, Error)]
+#[error("501 Not Implemented: {message}")]
+pub(crate) struct NotImplemented {
+    /// The store's words.
+    pub(crate) message: String,
+}
+
+/// An operation that a file system does not have, inside an [`std::io::Error`].
+#[derive(Debug, Error)]
+#[error("the file system has no {operation}: {source}")]
+pub(crate) struct MissingOperation {
+    /// In the plural.
+    pub(crate) operation: &'static str,
+    pub(crate) source: std::io::Error,
+}
+
+/// Whether the store, or its client, does not know the request.
+fn is_not_implemented(error: &object_store::Error) -> bool {
+    if matches!(error, object_store::Error::NotImplemented { .. }) {
+        return true;
+    }
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        if error.is::<NotImplemented>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// An object store's words, without secrets.

@@ -21,8 +21,8 @@ use crate::store::local_disk::LocalDisk;
 use crate::store::remote::Remote;
 use crate::{
     BlobCounts, FileFormat, Lake, Manifest, ParquetSettings, PublishOutcome, PublishRequest,
-    RowGroupEncoder, StagedFile, StagedFileWriter, Table, TableFormat, TableSettings, Verifier,
-    VerifyReport,
+    RowGroupEncoder, SmallFileSpool, StagedFile, StagedFileWriter, Table, TableFormat,
+    TableSettings, Verifier, VerifyReport,
 };
 
 pub(crate) const ORG: &str = "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa";
@@ -205,8 +205,15 @@ pub(crate) async fn stage(
     devices: Range<u64>,
 ) -> Option<StagedFile> {
     let format = format(snapshot);
-    let mut file =
-        StagedFileWriter::new(lake, &format, run_id, partition(snapshot, group), number).unwrap();
+    let mut file = StagedFileWriter::new(
+        lake,
+        &format,
+        run_id,
+        partition(snapshot, group),
+        number,
+        &small_files(),
+    )
+    .unwrap();
     for start in devices.clone().step_by(ROW_GROUP_ROWS) {
         let mut row_group = RowGroupEncoder::new(&format).unwrap();
         row_group
@@ -222,6 +229,11 @@ pub(crate) async fn stage(
         lease(lake, run_id).await;
     }
     staged
+}
+
+/// In the folder for temporary files.
+pub(crate) fn small_files() -> Arc<SmallFileSpool> {
+    Arc::new(SmallFileSpool::new(&std::env::temp_dir()))
 }
 
 /// The run's lease, where lakes have such.

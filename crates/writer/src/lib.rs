@@ -45,8 +45,9 @@ pub use stage::key_hashes::{
 };
 pub use stage::staged_file::{StagedFile, StagedFileWriter};
 pub use store::lake::Lake;
-pub use store::lease::{RunGuard, begin_run, probe_conditional_put};
+pub use store::lease::{RunGuard, begin_run, probe_store};
 pub use store::object::ObjectInfo;
+pub use store::small_files::{SmallFile, SmallFileSpool};
 pub use store::text_flaw::TextFlaw;
 pub use store::upload::OpenUpload;
 pub use table::latest::{CurrentSnapshot, Latest, RetiredSnapshot, read_manifest};

@@ -117,6 +117,8 @@ async fn replay_snapshot(
     let run_id = new_run_id(Utc::now());
     let identity = published.identity();
     let context = RunContext::new(resources, settings, &identity, lake.clone(), run_id)?;
+    let single_writer = settings.lake.single_writer;
+    writer::probe_store(lake, &dataset.name, &context.run_id, single_writer).await?;
     let lease_time = settings.table(lake).lease_time();
     let _staging = writer::begin_run(lake, &dataset.name, &context.run_id, lease_time).await?;
     let replay = SnapshotReplay {

@@ -177,9 +177,8 @@ pub(super) async fn work_on(
     source: BlobSource,
 ) -> Result<(RunGuard, RunContext, CompletedWork), PipelineError> {
     let (lake, dataset) = (run.lake, &plan.snapshot().dataset);
-    if !run.settings.lake.single_writer {
-        writer::probe_conditional_put(lake, dataset, run.run_id).await?;
-    }
+    let single_writer = run.settings.lake.single_writer;
+    writer::probe_store(lake, dataset, run.run_id, single_writer).await?;
     let lease_time = run.settings.table(lake).lease_time();
     let lease = writer::begin_run(lake, dataset, run.run_id, lease_time).await?;
     let run_id = run.run_id.to_owned();

@@ -294,7 +294,7 @@ pub const KEYS: &[Key] = &[
         "lake.single_writer",
         Kind::Bool,
         "false",
-        "Nobody else writes to this lake: needed for stores without conditional puts.",
+        "Nobody else writes to this lake: needed for stores without conditional puts, and disks without links or locks.",
     )
     .such_as("true"),
     optional(

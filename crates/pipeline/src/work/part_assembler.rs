@@ -132,6 +132,7 @@ impl<'a> PartAssembler<'a> {
             &self.context.run_id,
             partition,
             self.number,
+            &segments.small_files,
         )?))
     }
 

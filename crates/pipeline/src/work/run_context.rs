@@ -7,7 +7,9 @@ use dataset::Snapshot;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use transformer::{BatchLimits, Compression};
-use writer::{Duplicates, FileFormat, KeyHashes, KeySpool, Lake, ParquetSettings, StagedFile};
+use writer::{
+    Duplicates, FileFormat, KeyHashes, KeySpool, Lake, ParquetSettings, SmallFileSpool, StagedFile,
+};
 
 use crate::cpu_pool::CpuPool;
 use crate::error::PipelineError;
@@ -71,6 +73,7 @@ impl RunContext {
             },
             fallback_group: settings.source.rbac_group_id,
             keys: Arc::new(KeySpool::new(&work.spool_directory())?),
+            small_files: Arc::new(SmallFileSpool::new(&work.spool_directory())),
             spool_directory: work.spool_directory(),
             buffers: BufferPool::default(),
         };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dataset::{BlobPath, Dataset, Snapshot};
 use transformer::{BatchLimits, Compression, GroupSource, RecordDecoder};
-use writer::{FileFormat, KeyHasher, KeySpool, RowGroupEncoder};
+use writer::{FileFormat, KeyHasher, KeySpool, RowGroupEncoder, SmallFileSpool};
 
 use crate::error::PipelineError;
 
@@ -52,6 +52,8 @@ pub(crate) struct SegmentContext {
     pub(crate) fallback_group: Option<i64>,
     /// Where the hashes of unique keys go.
     pub(crate) keys: Arc<KeySpool>,
+    /// Where files wait for the commit that are too small for an upload in parts.
+    pub(crate) small_files: Arc<SmallFileSpool>,
     /// Where row groups go that wait for their part.
     pub(crate) spool_directory: PathBuf,
     pub(crate) buffers: BufferPool,

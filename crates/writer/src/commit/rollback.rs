@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::SnapshotState;
     use crate::fixtures::{lakes, now, paths, snapshot, staged, table, table_of};
-    use crate::probe_conditional_put;
+    use crate::probe_store;
     use crate::publish;
     use crate::read_manifest;
     use crate::snapshots;
@@ -435,9 +435,7 @@ mod tests {
     async fn stores_that_keep_conditions_pass_the_probe_without_a_trace() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            probe_conditional_put(&lake, "devices", "run")
-                .await
-                .unwrap();
+            probe_store(&lake, "devices", "run", false).await.unwrap();
             assert!(paths(&lake, "_lake").await.is_empty());
         }
     }

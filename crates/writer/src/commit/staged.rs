@@ -4,7 +4,7 @@ use crate::commit::decide::{Decided, Request, decide};
 use crate::commit::followers::{Decision, Followed, follow};
 use crate::commit::recover::roll_back;
 use crate::commit::uploads::{abort, complete_uploads};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stage::staged_file::StagedFile;
 use crate::store::contention::Contention;
 use crate::store::{failpoint, lease, leftovers};
@@ -64,7 +64,15 @@ pub(crate) async fn commit_staged<R: Request>(
         return refused.map(Ended::Refused).ok_or(error);
     }
     failpoint::reached("uploads-completed");
-    let ended = match decide(table, request, Some(intent), state).await? {
+    let decided = decide(table, request, Some(intent), state).await;
+    if let Err(error) = &decided
+        && lock.is_alone
+        && !matches!(error, Error::Undecided { .. })
+    {
+        // It was not written. What a glob sees must not count twice until the next run.
+        roll_back_quietly(table, intent).await;
+    }
+    let ended = match decided? {
         Decided::Recorded(state, replaced) => {
             let decision = Decision {
                 current: request.current(replaced.as_ref()),
@@ -99,6 +107,14 @@ pub(crate) async fn commit_staged<R: Request>(
 async fn clear_quietly(table: &Table<'_>, run_id: &str) {
     if let Err(error) = leftovers::clear(table.lake, table.dataset, run_id).await {
         tracing::warn!(%error, "what the run staged could not be deleted");
+    }
+}
+
+/// Takes back what a commit that was not written has published. That it could not is a warning: the next run does it.
+async fn roll_back_quietly(table: &Table<'_>, intent: &Intent) {
+    let rolled_back = async { roll_back(table, intent, &table.read().await?).await };
+    if let Err(error) = rolled_back.await {
+        tracing::warn!(%error, "what the commit has published could not be taken back");
     }
 }
 

@@ -21,7 +21,8 @@ use crate::store::failpoint;
 use crate::store::lake::Lake;
 use crate::store::object::hexadecimal;
 use crate::store::part_buffer::OpenPart;
-use crate::store::upload::{OpenUpload, Upload};
+use crate::store::small_files::SmallFileSpool;
+use crate::store::upload::{OpenUpload, Upload, keep_whole};
 
 /// A Parquet file that the store has whole and that no reader sees yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,7 @@ struct PartSender {
     lake: Lake,
     path: String,
     staging_path: String,
+    small_files: Arc<SmallFileSpool>,
     open: OpenPart,
     upload: Option<Upload>,
     bytes: u64,
@@ -58,7 +60,7 @@ pub struct StagedFileWriter {
 
 impl StagedFileWriter {
     /// Begins file `number` of the snapshot, in `partition`. Contacts no store yet. `run_id` names the run's
-    /// staging folder.
+    /// staging folder; a file that stays small is kept in `small_files`, unless the lake is on local disk.
     ///
     /// # Errors
     /// [`Error::Parquet`]; [`Error::Malformed`] for a run id that is no file name.
@@ -68,6 +70,7 @@ impl StagedFileWriter {
         run_id: &str,
         partition: Partition,
         number: u32,
+        small_files: &Arc<SmallFileSpool>,
     ) -> Result<Self> {
         if run_id.contains('/') || !layout::is_within_lake(run_id) {
             let message = "run id is not a file name".to_owned();
@@ -82,6 +85,7 @@ impl StagedFileWriter {
                 lake: lake.clone(),
                 path: layout::part(dataset, &partition, &snapshot, number),
                 staging_path: layout::staged_part(dataset, run_id, &partition, &snapshot, number),
+                small_files: Arc::clone(small_files),
                 open: OpenPart::in_lake(lake),
                 upload: None,
                 bytes: 0,
@@ -176,6 +180,12 @@ impl PartSender {
     async fn finish(&mut self, end: Bytes) -> Result<OpenUpload> {
         self.add(end).await?;
         let rest = self.open.take_rest();
+        if self.upload.is_none()
+            && let Some(kept) = keep_whole(&self.lake, &self.small_files, &rest).await?
+        {
+            self.count(&rest);
+            return Ok(kept);
+        }
         if !rest.is_empty() {
             self.send(rest).await?;
         }
@@ -188,13 +198,17 @@ impl PartSender {
     }
 
     async fn send(&mut self, part: Bytes) -> Result<()> {
-        self.sha256.update(&part);
-        self.bytes += part.len() as u64;
+        self.count(&part);
         let upload = match &mut self.upload {
             Some(upload) => upload,
             none => none.insert(Upload::open(&self.lake, &self.path, &self.staging_path).await?),
         };
         upload.send(part).await
+    }
+
+    fn count(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
     }
 
     async fn abort(self) -> Result<()> {
@@ -216,9 +230,10 @@ mod tests {
     use parquet::file::serialized_reader::ReadOptionsBuilder;
 
     use super::*;
-    use crate::fixtures::{batch, format, lakes, partition, paths, snapshot, stage};
+    use crate::fixtures::{batch, format, lakes, partition, paths, small_files, snapshot, stage};
     use crate::parquet::row_group::RowGroupEncoder;
     use crate::parquet::statistics::{Bounds, StringBounds};
+    use crate::store::leftovers;
     use crate::store::part_buffer::PART_BYTES;
 
     async fn published(lake: &Lake, file: &StagedFile) -> Bytes {
@@ -362,8 +377,9 @@ mod tests {
                 })
             })
             .collect();
+        let partition = partition(&snapshot, 7);
         let mut file =
-            StagedFileWriter::new(&lake, &format, "run 2", partition(&snapshot, 7), 3).unwrap();
+            StagedFileWriter::new(&lake, &format, "run 2", partition, 3, &small_files()).unwrap();
         for encoder in encoders {
             file.append(encoder.join().unwrap()).await.unwrap();
         }
@@ -402,6 +418,10 @@ mod tests {
             let snapshot = snapshot(26, 10);
             let staged = stage(&lake, &snapshot, "run", 7, 3, 0..10).await.unwrap();
             assert!(paths(&lake, "devices").await.is_empty());
+            if let OpenUpload::Whole { .. } = staged.upload {
+                // The store has nothing of it.
+                assert!(paths(&lake, "_lake").await.is_empty());
+            }
             crate::abort(&lake, "devices", "run", std::slice::from_ref(&staged))
                 .await
                 .unwrap();
@@ -411,41 +431,54 @@ mod tests {
                     // The store in memory, unlike S3, knows no second abort.
                     assert!(lake.to_string().starts_with("memory"), "{error}");
                 });
-            assert!(
-                staged
-                    .upload
-                    .complete(&lake, &staged.data.path, &staged.data.sha256)
-                    .await
-                    .is_err()
-            );
+            let is_on_disk = matches!(staged.upload, OpenUpload::File { .. });
+            let (path, sha256) = (&staged.data.path, &staged.data.sha256);
+            assert!(!is_on_disk || staged.upload.complete(&lake, path, sha256).await.is_err());
             assert!(paths(&lake, "_lake").await.is_empty());
         }
         assert!(!folder.path().join("lake/devices").exists());
     }
 
     #[tokio::test]
+    async fn uploads_in_parts_are_aborted_with_their_notes() {
+        let (_folder, [_, lake, ..]) = lakes();
+        let mut upload = Upload::open(&lake, "t/x", "_lake/devices/staging/run/x")
+            .await
+            .unwrap();
+        upload.send(Bytes::from_static(b"x")).await.unwrap();
+        let open = upload.finish().await.unwrap();
+        assert_eq!(paths(&lake, "_lake/devices/staging").await.len(), 1);
+        open.abort(&lake, "t/x").await.unwrap();
+        leftovers::clear(&lake, "devices", "run").await.unwrap();
+        assert!(open.complete(&lake, "t/x", "").await.is_err());
+        assert!(paths(&lake, "_lake").await.is_empty());
+    }
+
+    #[tokio::test]
     async fn an_upload_is_data_that_another_process_can_complete_twice() {
-        let (_folder, [lake, ..]) = lakes();
-        let staged = stage(&lake, &snapshot(26, 10), "run", 7, 3, 0..10)
-            .await
-            .unwrap();
-        let json = serde_json::to_string(&staged).unwrap();
-        let other: StagedFile = serde_json::from_str(&json).unwrap();
-        assert_eq!(other, staged);
-        other
-            .upload
-            .complete(&lake, &other.data.path, &other.data.sha256)
-            .await
-            .unwrap();
-        staged
-            .upload
-            .complete(&lake, &staged.data.path, &staged.data.sha256)
-            .await
-            .unwrap();
-        assert_eq!(
-            lake.checksum(&staged.data.path).await.unwrap(),
-            staged.data.sha256
-        );
+        let (_folder, [local, memory, ..]) = lakes();
+        for lake in [local, memory] {
+            let staged = stage(&lake, &snapshot(26, 10), "run", 7, 3, 0..10)
+                .await
+                .unwrap();
+            let json = serde_json::to_string(&staged).unwrap();
+            let other: StagedFile = serde_json::from_str(&json).unwrap();
+            assert_eq!(other, staged);
+            other
+                .upload
+                .complete(&lake, &other.data.path, &other.data.sha256)
+                .await
+                .unwrap();
+            staged
+                .upload
+                .complete(&lake, &staged.data.path, &staged.data.sha256)
+                .await
+                .unwrap();
+            assert_eq!(
+                lake.checksum(&staged.data.path).await.unwrap(),
+                staged.data.sha256
+            );
+        }
     }
 
     #[tokio::test]
@@ -505,6 +538,7 @@ mod tests {
                 run_id,
                 partition(&snapshot, 7),
                 3,
+                &small_files(),
             );
             assert!(matches!(file, Err(Error::Malformed { .. })), "{run_id}");
         }

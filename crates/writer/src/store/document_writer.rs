@@ -80,13 +80,22 @@ impl DocumentWriter {
         }
     }
 
-    /// Puts the document where none may be, durably. A single writer's store need not know puts under a condition.
+    /// Puts the document where none may be, durably. A single writer's store need not know puts under a condition, and its file
+    /// system no links.
     pub(crate) async fn create(self, path: &str, single_writer: bool) -> Result<ConditionalPut> {
         let taken = || ConditionalPut::Refused("there is one already".to_owned());
         match self.kept {
             Kept::OnDisk(disk, file) => {
                 let created = blocking(&disk, "write", path, move |disk, path| {
-                    disk.create_new(path, file.into_inner()?)
+                    let file = file.into_inner()?;
+                    if !single_writer {
+                        return disk.create_new(path, file);
+                    }
+                    let is_free = !disk.exists(path)?;
+                    if is_free {
+                        disk.replace(path, file)?;
+                    }
+                    Ok(is_free)
                 });
                 Ok(match created.await? {
                     true => ConditionalPut::Done,

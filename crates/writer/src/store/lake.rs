@@ -300,15 +300,14 @@ impl Lake {
         }
     }
 
-    /// Tries on the object at `path` whether the store keeps conditions, and deletes it. On local disk a lock and links do.
-    pub(crate) async fn probe_conditional_put(&self, path: &str) -> Result<()> {
+    /// Tries on the object at `path`, which is not there, what a run will need of the store: to delete and, unless there is a
+    /// single writer, not to overwrite what a condition protects. Local disk is tried by a run that has its lock.
+    pub(crate) async fn probe(&self, path: &str, single_writer: bool) -> Result<()> {
         layout::check(path)?;
-        let Store::Remote(remote) = &self.store else {
-            return Ok(());
-        };
-        let probed = remote.probe_conditional_put(path).await;
-        remote.delete(&[path.to_owned()]).await?;
-        probed
+        match &self.store {
+            Store::Local(_) => Ok(()),
+            Store::Remote(remote) => remote.probe(path, !single_writer).await,
+        }
     }
 
     /// Copies an object into an unnamed temporary file, which stands at its end afterwards.
@@ -358,14 +357,20 @@ impl Lake {
             .map_err(|error| Error::disk("spool", path, &error))
     }
 
-    /// On local disk, waits until no other commit to the dataset runs and keeps others out; elsewhere nothing.
-    pub(crate) async fn lock_commits(&self, dataset: &str) -> Result<Option<FileLock>> {
+    /// On local disk, waits until no other commit to the dataset runs and keeps others out; elsewhere nothing. A single writer
+    /// needs no locks from the file system.
+    pub(crate) async fn lock_commits(
+        &self,
+        dataset: &str,
+        single_writer: bool,
+    ) -> Result<Option<FileLock>> {
         match &self.store {
             Store::Local(disk) => {
                 let path = layout::commit_lock(dataset);
-                blocking(disk, "lock", &path, LocalDisk::lock)
-                    .await
-                    .map(Some)
+                let lock = blocking(disk, "lock", &path, move |disk, path| {
+                    disk.lock(path, single_writer)
+                });
+                lock.await.map(Some)
             }
             Store::Remote(_) => Ok(None),
         }

@@ -6,7 +6,8 @@
 //! | S3 | a note of each open upload | it has not renewed its lease beside the folder, or has none |
 //! | Azure | nothing: uncommitted blocks expire after a week | likewise |
 //!
-//! A lake with a single writer has no leases (`dead_after` is `None`): whatever is there is of a dead run. A run that was taken for dead and only
+//! A lake with a single writer has no leases (`dead_after` is `None`), and needs no locks where a file system has none: whatever is
+//! there is of a dead run. A run that was taken for dead and only
 //! slept finds its uploads aborted, and its lease gone when it asks for it before it commits ([`may_commit`]).
 
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ impl Drop for RunGuard {
 /// `dead_after`; `None`: nobody else writes to this lake, and there are no leases.
 ///
 /// # Errors
-/// What the disk or the store answers.
+/// [`crate::Error::FileSystemLacks`] if two runs could overwrite each other on this disk; what else the disk or the store answers.
 pub async fn begin_run(
     lake: &Lake,
     dataset: &str,
@@ -62,8 +63,19 @@ pub async fn begin_run(
     let (mut lock, mut renewal) = (None, None);
     match (&lake.store, dead_after) {
         (Store::Local(disk), _) => {
-            let held = blocking(disk, "lock", &path, LocalDisk::lock).await?;
+            let single_writer = dead_after.is_none();
+            let held = blocking(disk, "lock", &path, move |disk, path| {
+                disk.lock(path, single_writer)
+            });
+            let held = held.await?;
             lock = Some((held, disk.file(&path)));
+            if !single_writer {
+                let folder = layout::staging(dataset, run_id);
+                if let Err(error) = blocking(disk, "write", &folder, LocalDisk::probe).await {
+                    drop(RunGuard { lock, renewal });
+                    return Err(error);
+                }
+            }
         }
         (Store::Remote(_), None) => {}
         (Store::Remote(_), Some(dead_after)) => {
@@ -148,7 +160,13 @@ pub(crate) async fn is_dead(
 ) -> Result<bool> {
     let path = layout::run_lock(dataset, run_id);
     match (&lake.store, dead_after) {
-        (Store::Local(disk), _) => blocking(disk, "lock", &path, LocalDisk::is_unlocked).await,
+        (Store::Local(disk), _) => {
+            let single_writer = dead_after.is_none();
+            blocking(disk, "lock", &path, move |disk, path| {
+                disk.is_unlocked(path, single_writer)
+            })
+            .await
+        }
         (Store::Remote(_), None) => Ok(true),
         // Stores refuse requests of clocks that are a quarter of an hour off: this clock and the store's are near.
         (Store::Remote(remote), Some(dead_after)) => {
@@ -160,11 +178,18 @@ pub(crate) async fn is_dead(
     }
 }
 
-/// Proves that the store refuses to overwrite what a condition protects, by trying it.
+/// Tries before a run does any work what it will need of a store: the right to delete, and unless this lake has a single writer
+/// that no object is overwritten that a condition protects. Local disk is tried by [`begin_run`].
 ///
 /// # Errors
-/// [`crate::Error::NoConditionalPut`] if it overwrites all the same.
-pub async fn probe_conditional_put(lake: &Lake, dataset: &str, run_id: &str) -> Result<()> {
-    lake.probe_conditional_put(&layout::probe(dataset, run_id))
-        .await
+/// [`crate::Error::DeleteDenied`]; [`crate::Error::NoConditionalPut`] if two runs could overwrite each other; what else the store
+/// answers.
+pub async fn probe_store(
+    lake: &Lake,
+    dataset: &str,
+    run_id: &str,
+    single_writer: bool,
+) -> Result<()> {
+    let path = layout::probe(dataset, run_id);
+    lake.probe(&path, single_writer).await
 }

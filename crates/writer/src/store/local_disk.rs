@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::error::MissingOperation;
 use crate::parquet::buffers::KeptBuffers;
 use crate::store::failpoint;
 use crate::store::object::ObjectInfo;
@@ -24,7 +25,14 @@ pub(crate) struct LocalDisk {
     pub(crate) patience: Patience,
 }
 
-/// An exclusive lock on a file, released on drop and by the operating system when the process dies.
+/// How often a lock is taken that nobody else finds, before the file system is taken for one that cannot tell files apart.
+const LOCK_ATTEMPTS: u32 = 100;
+/// What a file system may lack.
+const LOCKS: &str = "locks";
+const LINKS: &str = "hard links and no renames that replace nothing";
+
+/// An exclusive lock on a file, released on drop and by the operating system when the process dies. Where a single writer's file
+/// system has no locks, no more than the file.
 #[derive(Debug)]
 pub(crate) struct FileLock {
     _file: File,
@@ -95,6 +103,9 @@ impl LocalDisk {
 
     /// Puts a file where none may be: fsync, a rename or a link that overwrites nothing, fsync of the folder. False: there is
     /// one.
+    ///
+    /// # Errors
+    /// A [`MissingOperation`] if the file system has neither.
     pub(crate) fn create_new(&self, path: &str, file: NamedTempFile) -> io::Result<bool> {
         let target = self.place(path)?;
         let folder = parent(&target)?;
@@ -103,8 +114,28 @@ impl LocalDisk {
         match file.persist_noclobber(&target) {
             Ok(_) => sync_folder(folder).map(|()| true),
             Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(refused) if is_missing(&refused.error) => {
+                match fs::hard_link(refused.file.path(), &target) {
+                    Ok(()) => sync_folder(folder).map(|()| true),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                    Err(error) if is_missing(&error) => Err(missing(LINKS, error)),
+                    Err(error) => Err(error),
+                }
+            }
             Err(refused) => Err(refused.error),
         }
+    }
+
+    /// Tries in a folder that is not there whether a file can be put where none may be.
+    ///
+    /// # Errors
+    /// Those of [`Self::create_new`].
+    pub(crate) fn probe(&self, folder: &str) -> io::Result<()> {
+        let path = format!("{folder}/probe");
+        let file = self.temporary_file(folder)?;
+        let created = self.create_new(&path, file);
+        self.delete_folder(folder)?;
+        created.map(drop)
     }
 
     /// Replaces a file by one with that content, which is written in the folder `temporary`.
@@ -222,12 +253,17 @@ impl LocalDisk {
         Ok(files)
     }
 
-    /// Whether nobody holds a lock on a file, or it is not there.
-    pub(crate) fn is_unlocked(&self, path: &str) -> io::Result<bool> {
+    /// Whether nobody holds a lock on a file, or it is not there. Without locks, what is there is of a dead run if there is a
+    /// single writer.
+    pub(crate) fn is_unlocked(&self, path: &str, single_writer: bool) -> io::Result<bool> {
         match present(File::options().write(true).open(self.place(path)?))? {
             Some(file) => match file.try_lock() {
                 Ok(()) => Ok(true),
                 Err(fs::TryLockError::WouldBlock) => Ok(false),
+                Err(fs::TryLockError::Error(error)) if is_missing(&error) => match single_writer {
+                    true => Ok(true),
+                    false => Err(missing(LOCKS, error)),
+                },
                 Err(fs::TryLockError::Error(error)) => Err(error),
             },
             None => Ok(true),
@@ -235,23 +271,39 @@ impl LocalDisk {
     }
 
     /// Waits for an exclusive lock on a file, which is created if missing.
-    pub(crate) fn lock(&self, path: &str) -> io::Result<FileLock> {
-        loop {
+    ///
+    /// # Errors
+    /// A [`MissingOperation`] if the file system has no locks, unless there is a single writer.
+    pub(crate) fn lock(&self, path: &str, single_writer: bool) -> io::Result<FileLock> {
+        for _ in 0..LOCK_ATTEMPTS {
             let file = self.lock_file(path)?;
-            file.lock()?;
-            // Who held it before may have deleted it: then the lock is on a file that nobody else finds.
-            if is_still_at(&file, &self.place(path)?)? {
-                return Ok(FileLock { _file: file });
+            match file.lock() {
+                // Who held it before may have deleted it: then the lock is on a file that nobody else finds.
+                Ok(()) if is_still_at(&file, &self.place(path)?)? => {
+                    return Ok(FileLock { _file: file });
+                }
+                Ok(()) => {}
+                Err(error) if !is_missing(&error) => return Err(error),
+                Err(_) if single_writer => return Ok(FileLock { _file: file }),
+                Err(error) => {
+                    self.delete(path)?;
+                    return Err(missing(LOCKS, error));
+                }
             }
         }
+        let message = "a locked file is never the one that has its name";
+        Err(missing(LOCKS, io::Error::other(message)))
     }
 
-    /// The same without waiting. `None`: somebody holds it.
+    /// The same without waiting. `None`: somebody holds it. Where there are no locks nobody does: only a single writer comes here.
     pub(crate) fn try_lock(&self, path: &str) -> io::Result<Option<FileLock>> {
         let file = self.lock_file(path)?;
         match file.try_lock() {
             Ok(()) if is_still_at(&file, &self.place(path)?)? => Ok(Some(FileLock { _file: file })),
             Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) if is_missing(&error) => {
+                Ok(Some(FileLock { _file: file }))
+            }
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
@@ -279,6 +331,30 @@ fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
+}
+
+/// Whether the operating system says that there is no such operation in this file system. They do so in many ways.
+fn is_missing(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EPERM | libc::EINVAL | libc::ENOTSUP | libc::ENOSYS | libc::ENOLCK | libc::ENOTTY
+        )
+    ) {
+        return true;
+    }
+    // On Windows: ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED.
+    #[cfg(windows)]
+    if matches!(error.raw_os_error(), Some(1 | 50)) {
+        return true;
+    }
+    error.kind() == ErrorKind::Unsupported
+}
+
+fn missing(operation: &'static str, source: io::Error) -> io::Error {
+    let missing = MissingOperation { operation, source };
+    io::Error::new(ErrorKind::Unsupported, missing)
 }
 
 fn is_link(place: &Path) -> io::Error {
@@ -329,7 +405,11 @@ fn create_one_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        // Some that are mounted over a network keep names as they like.
+        Err(error) if is_missing(&error) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Only Unix lets a program open and fsync a folder.
@@ -411,9 +491,9 @@ mod tests {
                 disk.publish("t/z", path).unwrap_err(),
                 disk.create(path).unwrap_err(),
                 disk.delete(path).unwrap_err(),
-                disk.lock(path).unwrap_err(),
+                disk.lock(path, false).unwrap_err(),
                 disk.try_lock(path).unwrap_err(),
-                disk.is_unlocked(path).unwrap_err(),
+                disk.is_unlocked(path, false).unwrap_err(),
                 disk.read(path).unwrap_err(),
             ];
             for refused in refusals {
@@ -448,7 +528,7 @@ mod tests {
     fn a_second_lock_waits_for_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let disk = LocalDisk::new(folder.path().to_owned());
-        let first = disk.lock("c/commit.lock").unwrap();
+        let first = disk.lock("c/commit.lock", false).unwrap();
         let file = File::options()
             .write(true)
             .open(disk.file("c/commit.lock"))
@@ -465,14 +545,14 @@ mod tests {
         let first = disk.try_lock("c/run.lock").unwrap().unwrap();
         let waiting = {
             let disk = disk.clone();
-            std::thread::spawn(move || disk.lock("c/run.lock").unwrap())
+            std::thread::spawn(move || disk.lock("c/run.lock", false).unwrap())
         };
         // It waits by now, most likely; if not, it gets a lock that others find all the same.
         std::thread::sleep(std::time::Duration::from_millis(50));
         disk.delete("c/run.lock").unwrap();
         drop(first);
         let second = waiting.join().unwrap();
-        assert!(!disk.is_unlocked("c/run.lock").unwrap());
+        assert!(!disk.is_unlocked("c/run.lock", false).unwrap());
         assert!(disk.try_lock("c/run.lock").unwrap().is_none());
         drop(second);
     }

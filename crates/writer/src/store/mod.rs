@@ -5,10 +5,12 @@
 
 pub(crate) mod backend;
 pub(crate) mod contention;
+pub(crate) mod deleter;
 pub(crate) mod document;
 pub(crate) mod document_writer;
 pub(crate) mod environment;
 pub(crate) mod failpoint;
+pub(crate) mod http;
 pub(crate) mod identity;
 pub(crate) mod lake;
 pub(crate) mod lease;
@@ -19,6 +21,7 @@ pub(crate) mod options;
 pub(crate) mod part_buffer;
 pub(crate) mod patience;
 pub(crate) mod remote;
+pub(crate) mod small_files;
 pub(crate) mod sorted_folder;
 pub(crate) mod text_flaw;
 pub(crate) mod upload;

@@ -13,16 +13,21 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as S3Key};
-use object_store::azure::{AzureConfigKey as AzureKey, MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as S3Key, AwsCredential};
+use object_store::azure::{
+    AzureAccessKey, AzureConfigKey as AzureKey, AzureCredential, MicrosoftAzure,
+    MicrosoftAzureBuilder,
+};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, RetryConfig, StaticCredentialProvider};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use crate::error::{Error, Result};
 use crate::store::backend::Store;
+use crate::store::deleter::{Deleter, Signature};
 use crate::store::environment::Environment;
+use crate::store::http::{Connected, Connector};
 use crate::store::local_disk::LocalDisk;
 use crate::store::remote::Remote;
 use crate::store::text_flaw::TextFlaw;
@@ -86,6 +91,12 @@ const CLIENT_OPTIONS: &[&str] = &[
 const REQUEST_TIMEOUT: &str = "90s";
 const CONNECT_TIMEOUT: &str = "10s";
 
+/// What `object_store` takes where no region and no account is named.
+const DEFAULT_REGION: &str = "us-east-1";
+const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
+/// Base64, as keys are.
+const KEY_OF_NOBODY: &str = "bm9ib2R5";
+
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
@@ -129,12 +140,14 @@ pub(crate) fn open_in(environment: &Environment, root: &str, options: &Options) 
             open_local(&shown, path, options)
         }
         "s3" | "s3a" => {
-            let store = Arc::new(s3(environment, &shown, options)?);
-            Ok((shown.clone(), Store::Remote(Remote::new(store, prefix()?))))
+            let (store, deleter) = s3(environment, &shown, options)?;
+            let remote = Remote::new(Arc::new(store), prefix()?);
+            Ok((shown.clone(), Store::Remote(remote.deleting_by(deleter))))
         }
         "az" | "azure" | "abfs" | "abfss" => {
-            let (store, account) = azure(environment, &shown, options)?;
-            let remote = Remote::new(Arc::new(store), prefix()?).of_account(account);
+            let azure = azure(environment, &shown, options)?;
+            let remote = Remote::new(Arc::new(azure.store), prefix()?).of_account(azure.account);
+            let remote = remote.deleting_by(azure.deleter);
             Ok((shown.clone(), Store::Remote(remote)))
         }
         other => {
@@ -162,7 +175,11 @@ fn open_local(shown: &str, root: PathBuf, options: &Options) -> Result<Opened> {
     ))
 }
 
-fn s3(environment: &Environment, root: &str, options: &Options) -> Result<AmazonS3> {
+fn s3(
+    environment: &Environment,
+    root: &str,
+    options: &Options,
+) -> Result<(AmazonS3, Option<Deleter>)> {
     let options = from_options::<S3Key>(root, options, S3_OPTIONS)?;
     // Keys in the options and a session token in the environment would be two identities in one.
     let explicit = is_given(
@@ -191,8 +208,45 @@ fn s3(environment: &Environment, root: &str, options: &Options) -> Result<Amazon
     }
     let endpoints = [S3Key::Endpoint, S3Key::S3Endpoint].map(|key| builder.get_config_value(&key));
     let http = is_http_on_loopback(root, endpoints.iter().flatten())?;
-    let store = builder.with_allow_http(http).build();
-    store.map_err(|error| Error::unbuildable(root, &error))
+    let (builder, connector) = (builder.with_allow_http(http), Connector::default());
+    let unbuildable = |error| Error::unbuildable(root, &error);
+    let store = builder.clone().with_http_connector(connector.clone());
+    let store = store.build().map_err(unbuildable)?;
+    let deleter = s3_deleter(builder, &store, &connector).map_err(unbuildable)?;
+    Ok((store, deleter))
+}
+
+/// What deletes single objects. `None`: the requests of directory buckets are signed for a session, which `object_store` keeps
+/// to itself.
+fn s3_deleter(
+    builder: AmazonS3Builder,
+    store: &AmazonS3,
+    connector: &Connector,
+) -> object_store::Result<Option<Deleter>> {
+    let is_on = |key| is_on(builder.get_config_value(&key));
+    let Some(client) = connector.client().filter(|_| !is_on(S3Key::S3Express)) else {
+        return Ok(None);
+    };
+    let signature = if is_on(S3Key::SkipSignature) {
+        Signature::None
+    } else {
+        let region = builder.get_config_value(&S3Key::Region);
+        Signature::S3 {
+            credentials: Arc::clone(store.credentials()),
+            region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+            requester_pays: is_on(S3Key::RequestPayer),
+        }
+    };
+    let nobody = AwsCredential {
+        key_id: "nobody".to_owned(),
+        secret_key: "nobody".to_owned(),
+        token: None,
+    };
+    let urls = builder
+        .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
+        .with_http_connector(Connected(client.clone()))
+        .build()?;
+    Ok(Some(Deleter::of_s3(client, urls, signature, retries())))
 }
 
 /// The file goes into a header as it is. One that cannot be read is the store's to report: it may not be needed.
@@ -206,12 +260,15 @@ fn check_token_file(root: &str, file: &str) -> Result<()> {
     }
 }
 
-/// The store, and the name of its account where options or the environment give it.
-fn azure(
-    environment: &Environment,
-    root: &str,
-    options: &Options,
-) -> Result<(MicrosoftAzure, Option<String>)> {
+/// A store in Azure.
+struct Azure {
+    store: MicrosoftAzure,
+    /// The name of its account, where options or the environment give it.
+    account: Option<String>,
+    deleter: Option<Deleter>,
+}
+
+fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Azure> {
     let options = from_options::<AzureKey>(root, options, AZURE_OPTIONS)?;
     let explicit = is_given(
         &options,
@@ -259,8 +316,55 @@ fn azure(
     };
     let http = is_http_on_loopback(root, endpoint.iter())?;
     let account = builder.get_config_value(&AzureKey::AccountName);
-    let store = identity::build(root, builder.with_allow_http(http), retries())?;
-    Ok((store, account))
+    let (builder, connector) = (builder.with_allow_http(http), Connector::default());
+    let store = builder.clone().with_http_connector(connector.clone());
+    let store = identity::build(root, store, retries())?;
+    let deleter = azure_deleter(builder, root, &store, &connector)
+        .map_err(|error| Error::unbuildable(root, &error))?;
+    Ok(Azure {
+        store,
+        account,
+        deleter,
+    })
+}
+
+/// What deletes single blobs.
+fn azure_deleter(
+    builder: MicrosoftAzureBuilder,
+    root: &str,
+    store: &MicrosoftAzure,
+    connector: &Connector,
+) -> object_store::Result<Option<Deleter>> {
+    let Some(client) = connector.client() else {
+        return Ok(None);
+    };
+    let account = builder.get_config_value(&AzureKey::AccountName);
+    // abfss://container@account.dfs.core.windows.net/prefix
+    let in_root = || Some(root.split_once('@')?.1.split(['.', '/']).next()?.to_owned());
+    let signature = if is_on(builder.get_config_value(&AzureKey::SkipSignature)) {
+        Signature::None
+    } else {
+        Signature::Azure {
+            credentials: Arc::clone(store.credentials()),
+            account: account
+                .or_else(in_root)
+                .unwrap_or_else(|| EMULATOR_ACCOUNT.to_owned()),
+        }
+    };
+    let nobody = AzureCredential::AccessKey(AzureAccessKey::try_new(KEY_OF_NOBODY)?);
+    // An emulator's key is not taken from the credentials.
+    let urls = builder
+        .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
+        .with_access_key(KEY_OF_NOBODY)
+        .with_skip_signature(false)
+        .with_http_connector(Connected(client.clone()))
+        .build()?;
+    Ok(Some(Deleter::of_azure(client, urls, signature, retries())))
+}
+
+fn is_on(value: Option<String>) -> bool {
+    let value = value.unwrap_or_default().to_ascii_lowercase();
+    matches!(value.as_str(), "1" | "true" | "on" | "yes" | "y")
 }
 
 /// A builder with what the environment gives, then the waits of this program, and over both what the options give.

@@ -12,9 +12,13 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 
-use crate::error::{Error, Result, shown};
+use crate::error::{DELETE, Error, REPLACE, Result, shown};
+use crate::store::deleter::Deleter;
 use crate::store::object::ObjectInfo;
 use crate::store::patience::Patience;
+
+/// Objects deleted side by side.
+const DELETIONS_AT_ONCE: usize = 32;
 
 /// What became of a put under a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub(crate) struct Remote {
     objects: Arc<dyn ObjectStore>,
     multipart: Arc<dyn MultipartStore>,
     prefix: Path,
+    /// `None`: `object_store` deletes.
+    deleter: Option<Arc<Deleter>>,
     /// In Azure, the storage account, if it is not in the root.
     pub(crate) account: Option<String>,
     pub(crate) patience: Patience,
@@ -51,6 +57,7 @@ impl Remote {
             objects: store.clone(),
             multipart: store,
             prefix,
+            deleter: None,
             account: None,
             patience: Patience::default(),
         }
@@ -58,6 +65,11 @@ impl Remote {
 
     pub(crate) fn of_account(self, account: Option<String>) -> Self {
         Self { account, ..self }
+    }
+
+    pub(crate) fn deleting_by(self, deleter: Option<Deleter>) -> Self {
+        let deleter = deleter.map(Arc::new);
+        Self { deleter, ..self }
     }
 
     /// A folder of the lake as a store of its own.
@@ -152,18 +164,37 @@ impl Remote {
                     refused @ (object_store::Error::AlreadyExists { .. }
                     | object_store::Error::Precondition { .. }),
                 ) => Ok(ConditionalPut::Refused(shown(&refused))),
-                Err(error) => Err(Error::store("replace", path, &error)),
+                Err(error) => Err(Error::store(REPLACE, path, &error)),
             }
         };
-        self.patience.wait("replace", path, put).await
+        self.patience.wait(REPLACE, path, put).await
     }
 
-    /// Tries on an object that nobody else knows whether puts under a condition are refused when it does not hold.
-    pub(crate) async fn probe_conditional_put(&self, path: &str) -> Result<()> {
-        let unfit = |message: String| Error::NoConditionalPut {
-            path: path.to_owned(),
-            message,
+    /// Tries on an object that nobody else knows what a run will need, and leaves nothing there.
+    pub(crate) async fn probe(&self, path: &str, conditional_put: bool) -> Result<()> {
+        // Before there is anything that could not be deleted.
+        self.delete_object(path).await?;
+        if !conditional_put {
+            return Ok(());
+        }
+        let probed = match self.probe_conditional_put(path).await {
+            // Is it for the condition? A put without one tells.
+            Err(Error::Store { message, .. }) => {
+                let plain = self.replace(path, PutPayload::from("plain")).await;
+                plain.and_then(|()| {
+                    let message = format!("it answers a put under a condition with: {message}");
+                    Err(unfit(path, message))
+                })
+            }
+            probed => probed,
         };
+        self.delete_object(path).await?;
+        probed
+    }
+
+    /// Whether puts under a condition are refused when it does not hold.
+    async fn probe_conditional_put(&self, path: &str) -> Result<()> {
+        let unfit = |message: String| unfit(path, message);
         let overwritten =
             |condition: &str| unfit(format!("it overwrote an object in spite of {condition}"));
         let content = |text: &'static str| PutPayload::from(text);
@@ -195,17 +226,29 @@ impl Remote {
 
     /// Deletes objects; one that is not there is no error.
     pub(crate) async fn delete(&self, paths: &[String]) -> Result<()> {
-        let objects: Vec<_> = paths.iter().map(|path| Ok(self.object(path))).collect();
-        let mut answers = self.objects.delete_stream(stream::iter(objects).boxed());
-        let path = paths.first().map_or("", String::as_str);
-        loop {
-            let next = async { Ok(answers.next().await) };
-            match self.patience.wait("delete", path, next).await? {
-                None => return Ok(()),
-                Some(Ok(_) | Err(object_store::Error::NotFound { .. })) => {}
-                Some(Err(error)) => return Err(Error::store("delete", path, &error)),
+        let deletions = paths.iter().cloned().map(|path| {
+            let remote = self.clone();
+            async move { remote.delete_object(&path).await }
+        });
+        stream::iter(deletions)
+            .buffer_unordered(DELETIONS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn delete_object(&self, path: &str) -> Result<()> {
+        let object = self.object(path);
+        let deletion = async {
+            let deleted = match &self.deleter {
+                Some(deleter) => deleter.delete(&object).await,
+                None => self.objects.delete(&object).await,
+            };
+            match deleted {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(Error::store(DELETE, path, &error)),
             }
-        }
+        };
+        self.patience.wait(DELETE, path, deletion).await
     }
 
     /// All objects below a folder, sorted by path.
@@ -284,5 +327,12 @@ impl Remote {
             }
         };
         self.patience.wait(ACTION, path, abort).await
+    }
+}
+
+fn unfit(path: &str, message: String) -> Error {
+    Error::NoConditionalPut {
+        path: path.to_owned(),
+        message,
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | S3 | multipart upload | `CompleteMultipartUpload` | `AbortMultipartUpload` |
 //! | Azure | uncommitted blocks of the blob | `Put Block List` | nothing: they expire after a week |
+//! | both, a file of one part | bytes on this machine's disk | one put | nothing |
 //! | local disk | file in the control folder, fsynced | rename, fsync of the new folder | deletion |
 
 use crate::store::leftovers;
@@ -20,6 +21,7 @@ use crate::store::backend::{Store, blocking};
 use crate::store::lake::Lake;
 use crate::store::local_disk::LocalDisk;
 use crate::store::remote::Remote;
+use crate::store::small_files::{SmallFile, SmallFileSpool};
 
 /// Parts of one file in flight; with the one being filled, the memory of an upload is two parts.
 const PARTS_IN_FLIGHT: usize = 1;
@@ -34,6 +36,11 @@ pub enum OpenUpload {
         upload_id: String,
         /// The store's ids of the parts, in order.
         parts: Vec<String>,
+    },
+    /// On S3 and Azure, of a file that is less than a part: it is still to be sent.
+    Whole {
+        /// The file.
+        content: SmallFile,
     },
     /// On local disk.
     File {
@@ -51,6 +58,7 @@ impl OpenUpload {
             (Self::Multipart { upload_id, parts }, Store::Remote(remote)) => {
                 remote.complete_upload(path, upload_id, parts).await
             }
+            (Self::Whole { content }, Store::Remote(remote)) => content.put(remote, path).await,
             (Self::File { staging_path }, Store::Local(disk)) => {
                 let from = staging_path.clone();
                 blocking(disk, "publish", path, move |disk, to| {
@@ -75,6 +83,7 @@ impl OpenUpload {
             (Self::Multipart { upload_id, .. }, Store::Remote(remote)) => {
                 remote.abort_upload(path, upload_id).await
             }
+            (Self::Whole { .. }, Store::Remote(_)) => Ok(()),
             (Self::File { staging_path }, Store::Local(disk)) => {
                 blocking(disk, "delete", staging_path, LocalDisk::delete).await
             }
@@ -94,7 +103,7 @@ pub(crate) async fn create_folders<'a>(
     };
     let moves = files.filter_map(|(upload, path)| match upload {
         OpenUpload::File { staging_path } => Some((staging_path.clone(), path.to_owned())),
-        OpenUpload::Multipart { .. } => None,
+        OpenUpload::Multipart { .. } | OpenUpload::Whole { .. } => None,
     });
     let moves: Vec<_> = moves.collect();
     let Some((_, first)) = moves.first().cloned() else {
@@ -104,6 +113,19 @@ pub(crate) async fn create_folders<'a>(
         disk.create_folders(&moves)
     })
     .await
+}
+
+/// Keeps a file that is less than a part until it is completed. `None`: it is to be uploaded.
+pub(crate) async fn keep_whole(
+    lake: &Lake,
+    spool: &Arc<SmallFileSpool>,
+    content: &Bytes,
+) -> Result<Option<OpenUpload>> {
+    if let Store::Local(_) = &lake.store {
+        return Ok(None);
+    }
+    let kept = spool.keep(content).await?;
+    Ok(kept.map(|content| OpenUpload::Whole { content }))
 }
 
 fn elsewhere(path: &str) -> Error {

@@ -108,11 +108,12 @@ impl<'a> Table<'a> {
     /// # Errors
     /// [`Error::Newer`] if a later version of this program writes to the table; what the store answers.
     pub(crate) async fn lock(&self) -> Result<CommitLock> {
-        let held = self.lake.lock_commits(self.dataset).await?;
+        let single_writer = self.settings.single_writer;
+        let held = self.lake.lock_commits(self.dataset, single_writer).await?;
         let layout = layout_version::check(self.lake, self.dataset).await?;
         Ok(CommitLock {
             layout,
-            is_alone: held.is_some() || self.settings.single_writer,
+            is_alone: held.is_some() || single_writer,
             _held: held,
         })
     }
