@@ -2,7 +2,7 @@
 
     python3 benches/history.py target/release/defender-lake [--days 1000] [--s3-days 200] [--rounds 3] [--parts local s3]
 
-Every day has the same devices, so that what grows from day to day is the history's. Prints tables, and puts them into a
+Every day has as many devices, so that what grows from day to day is the history's. Prints tables, and puts them into a
 file with --results. Fails if a mark is missed by more than a tenth: on a shared machine, less is noise.
 """
 
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,8 @@ MILESTONES = (10, 100, 400)
 S3_MILESTONES = (20, 100)
 FIRST_S3_DAY = 3
 DEVICES, GROUPS = 2_000, 40
+# So early that none of the days is to come; `simulate` begins later.
+FIRST_DAY = date(2022, 7, 26)
 # Every tenth entry of the log comes with a checkpoint. Runs are measured by as many in a row: one of them writes one, and the others
 # find from none to nine entries after the last.
 CYCLE = 10
@@ -47,22 +49,18 @@ SECONDS_BETWEEN_REPORTS = 30
 
 
 class Days:
-    """The files of one snapshot, which become those of any day: the folder that names the date gets another name."""
+    """The export of one day at a time: the devices of the day before, some of them changed."""
 
     def __init__(self, binary: Path, folder: Path) -> None:
-        say(f"generating {DEVICES:,} devices in {GROUPS} groups")
-        snapshots.generate(binary, folder, DEVICES, GROUPS, GROUPS)
-        [self._folder] = folder.iterdir()
-        self._first = date.fromisoformat(self._folder.name)
+        self._binary, self._folder = binary, folder
         self.source = program.files(folder)
-        groups = {blob.parent for blob in snapshots.blobs(folder)}
-        if len(groups) != GROUPS:
-            raise Failed(f"simulate wrote {len(groups)} groups, not {GROUPS}")
 
     def turn_to(self, day: int) -> None:
-        """Makes them those of a day, from 1."""
-        name = (self._first + timedelta(days=day - 1)).isoformat()
-        self._folder = self._folder.rename(self._folder.with_name(name))
+        """Makes it that of a day, from 1."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        snapshots.generate(self._binary, self._folder, DEVICES, GROUPS, GROUPS, day)
+        [dated] = self._folder.iterdir()
+        dated.rename(self._folder / (FIRST_DAY + timedelta(days=day - 1)).isoformat())
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def on_local_disk(history: History, days: int) -> Section:
         checkpoints.append((f"{age:,}", *cells(writes, wrote, writes.peak, wrote.peak)))
     head = ("days before", "wall, s", "ratio", "CPU, s", "ratio", "peak, MB", "ratio", "read, MB", "written, MB")
     text = (
-        f"### On local disk\n\n{DEVICES:,} devices in {GROUPS} groups a day, from files, with a Delta log. Copies of one lake after "
+        f"### On local disk\n\n{DEVICES:,} devices in {GROUPS} groups a day, of which a few change, from files, with a Delta log. Copies of one lake after "
         f"that many days published the next {CYCLE}, in turn: the mean of these runs, of which one writes a checkpoint of the log, each "
         f"the median of {history.rounds} rounds; of the peaks the largest. Ratios to the first line. Read and written are the bytes of "
         f"`read` and `write` calls, from the cache as well.\n\n{report.table(head, rows)}\n\n"
@@ -228,24 +226,24 @@ def on_s3(history: History, days: int) -> Section:
         for name, run in commands.items()
     ]
     text = (
-        f"### On S3\n\nThe same days in Garage, a single writer's lake. A proxy counts the requests and the bytes of their bodies, and "
+        f"### On S3\n\nThe same days in Garage, which knows no puts under a condition: it is a lake with a single writer. A proxy counts the requests and the bytes of their bodies, and "
         f"adds {SECONDS_OF_REQUEST * 1000:.0f} ms to each while a run is measured. Means of the days' runs, of which every tenth writes a "
         f"checkpoint, and the most of one.\n\n{report.table(head, rows)}\n\nRequests by what they are for:\n\n{by_purpose(cycles)}\n\n"
         f"Commands after {days} days:\n\n{report.table(('command', 'requests', 'down, MB', 'wall, s', 'CPU, s'), told)}\n"
     )
-    first, last = (mean(run.requests for run in of) for of in (cycles[str(FIRST_S3_DAY)], list(cycles.values())[-1]))
-    down = mean(run.traffic.down for run in list(cycles.values())[-1])
+    first, last = runs[FIRST_S3_DAY].requests, [runs[day] for day in range(days - CYCLE + 1, days + 1)]
+    down = [run.traffic.down for run in last]
     return Section(
         text,
         [
-            marks.history_requests(first, last, days),
-            marks.history_bytes_down(down, days),
+            marks.history_requests(first, mean(run.requests for run in last), days),
+            marks.history_bytes_down(mean(down), max(down), days),
             *(marks.history_command(name, commands[name].cost.wall, limit, days) for name, limit in LIMITS.items()),
         ],
     )
 
 
-def slowed(proxy: CountingProxy, run) -> S3Run:
+def slowed(proxy: CountingProxy, run: Callable[[], Cost]) -> S3Run:
     """What `run` costs and asks, with requests that take longer."""
     proxy.take()
     proxy.delay(SECONDS_OF_REQUEST)
