@@ -39,8 +39,8 @@ FIRST_S3_DAY = 3
 DEVICES, GROUPS = 2_000, 40
 # So early that none of the days is to come; `simulate` begins later.
 FIRST_DAY = date(2022, 7, 26)
-# Every tenth entry of the log comes with a checkpoint. Runs are measured by as many in a row: one of them writes one, and the others
-# find from none to nine entries after the last.
+# Every tenth entry of the log comes with a checkpoint. Measured are as many runs in a row: one of them writes one, and the
+# others find from none to eight entries after the last.
 CYCLE = 10
 SECONDS_OF_REQUEST = 0.030
 COMMANDS = {"vacuum": ["vacuum"], "verify": ["verify"], "verify --all": ["verify", "--all"]}
@@ -109,56 +109,25 @@ class Progress:
 
 
 def on_local_disk(history: History, days: int) -> Section:
-    """Copies of one lake at different ages publish their next ten days in turn: a second on a shared machine is not worth the
-    same a minute later."""
+    """Copies of one lake at different ages publish their next ten days in turn."""
     ages = [*(age for age in MILESTONES if age < days), days]
-    built = history.folder / "built"
-    program.write_pipeline(built, history.days.source, 'root = "lake"\n')
-    kept = {age: history.folder / f"kept-{age}" for age in ages}
-    progress = Progress("local lake", days)
-    for day in range(1, days + 1):
-        history.publish(built, day)
-        if day in kept:
-            link_all(built, kept[day])
-        progress.at(day)
-    shutil.rmtree(built)
-
-    # Of each age and of each day after it, the costs of all rounds.
-    costs: dict[int, list[list[Cost]]] = {age: [[] for _ in range(CYCLE)] for age in ages}
-    for number in range(1, history.rounds + 1):
-        copies = {age: history.folder / f"copy-{age}" for age in ages}
-        for age, copy in copies.items():
-            link_all(kept[age], copy)
-        for later in range(CYCLE):
-            for age, copy in copies.items():
-                costs[age][later].append(history.measure(copy, age + 1 + later))
-        for age, copy in copies.items():
-            history.check_days(copy, age + CYCLE)
-            shutil.rmtree(copy)
-            of_round = measure.mean_of([of_day[-1] for of_day in costs[age]])
-            say(f"round {number}: after {age:,} days {of_round.wall:.3f} s, CPU {of_round.cpu:.3f} s")
-    for folder in kept.values():
-        shutil.rmtree(folder)
-
-    by_day = {age: [measure.median_of(of_day) for of_day in of_age] for age, of_age in costs.items()}
+    by_day = costs_in_turn(history, lakes_of_ages(history, ages))
     means = {age: measure.mean_of(of_age) for age, of_age in by_day.items()}
     peaks = {age: max(of_day.peak for of_day in of_age) for age, of_age in by_day.items()}
-    first, last = ages[0], ages[-1]
-    rows, checkpoints = [], []
     # Ages are multiples of ten, so that the last of ten runs writes a checkpoint.
-    for age, of_age in means.items():
-        rows.append((f"{age:,}", *cells(of_age, means[first], peaks[age], peaks[first])))
-        writes = by_day[age][-1]
-        wrote = by_day[first][-1]
-        checkpoints.append((f"{age:,}", *cells(writes, wrote, writes.peak, wrote.peak)))
+    checkpoints = {age: of_age[-1] for age, of_age in by_day.items()}
+    first, last = ages[0], ages[-1]
+    rows = [(f"{age:,}", *cells(means[age], means[first], peaks[age], peaks[first])) for age in ages]
+    wrote = checkpoints[first]
+    of_checkpoints = [(f"{age:,}", *cells(of, wrote, of.peak, wrote.peak)) for age, of in checkpoints.items()]
     head = ("days before", "wall, s", "ratio", "CPU, s", "ratio", "peak, MB", "ratio", "read, MB", "written, MB")
     text = (
-        f"### On local disk\n\n{DEVICES:,} devices in {GROUPS} groups a day, of which a few change, from files, with a Delta log. Copies of one lake after "
-        f"that many days published the next {CYCLE}, in turn: the mean of these runs, of which one writes a checkpoint of the log, each "
-        f"the median of {history.rounds} rounds; of the peaks the largest. Ratios to the first line. Read and written are the bytes of "
-        f"`read` and `write` calls, from the cache as well.\n\n{report.table(head, rows)}\n\n"
-        f"The run among them that writes a checkpoint:\n\n{report.table(head, checkpoints)}\n\n"
-        "All entries were written within hours, so that the log keeps them all: of runs a day apart it would keep those of 30 days.\n"
+        f"### On local disk\n\n{DEVICES:,} devices in {GROUPS} groups a day, some of them changed, from files, with a Delta log. Copies of\n"
+        f"one lake at different ages published their next {CYCLE} days in turn: the mean of these runs, each the median of the rounds\n"
+        f"({history.rounds}), and the largest of their peaks. Ratios to the first line. Read and written are bytes of `read` and `write` calls,\n"
+        f"from the cache as well.\n\n{report.table(head, rows)}\n\n"
+        f"One run of {CYCLE} writes a checkpoint of the log:\n\n{report.table(head, of_checkpoints)}\n\n"
+        "All entries were written within hours, so the log kept them all. Of runs a day apart it would keep those of 30 days.\n"
     )
     before, after = means[first], means[last]
     return Section(
@@ -169,6 +138,40 @@ def on_local_disk(history: History, days: int) -> Section:
             marks.history_cost("peak memory", first, last, peaks[first], peaks[last]),
         ],
     )
+
+
+def lakes_of_ages(history: History, ages: Sequence[int]) -> dict[int, Path]:
+    """One lake as it was after so many days."""
+    built, days = history.folder / "built", max(ages)
+    program.write_pipeline(built, history.days.source, 'root = "lake"\n')
+    kept = {age: history.folder / f"kept-{age}" for age in ages}
+    progress = Progress("local lake", days)
+    for day in range(1, days + 1):
+        history.publish(built, day)
+        if day in kept:
+            link_all(built, kept[day])
+        progress.at(day)
+    shutil.rmtree(built)
+    return kept
+
+
+def costs_in_turn(history: History, kept: dict[int, Path]) -> dict[int, list[Cost]]:
+    """Of each age, what its next ten days cost. The ages take turns: on a shared machine a second is not worth the same a
+    minute later."""
+    costs: dict[int, list[list[Cost]]] = {age: [[] for _ in range(CYCLE)] for age in kept}
+    for number in range(1, history.rounds + 1):
+        copies = {age: history.folder / f"copy-{age}" for age in kept}
+        for age, copy in copies.items():
+            link_all(kept[age], copy)
+        for later in range(CYCLE):
+            for age, copy in copies.items():
+                costs[age][later].append(history.measure(copy, age + 1 + later))
+        for age, copy in copies.items():
+            history.check_days(copy, age + CYCLE)
+            shutil.rmtree(copy)
+            of_round = measure.mean_of([of_day[-1] for of_day in costs[age]])
+            say(f"round {number}: after {age:,} days {of_round.wall:.3f} s, CPU {of_round.cpu:.3f} s")
+    return {age: [measure.median_of(of_day) for of_day in of_age] for age, of_age in costs.items()}
 
 
 def cells(cost: Cost, first: Cost, peak: float, first_peak: float) -> list[str]:
@@ -195,11 +198,42 @@ class S3Run:
 
 
 def on_s3(history: History, days: int) -> Section:
-    """One lake in Garage, through a proxy that counts. Its requests take longer only where runs are measured."""
+    """One lake in Garage, through a proxy that counts."""
     ages = [*(age for age in S3_MILESTONES if age < days), days]
-    # Runs of the last ten days of each age.
-    measured = {day for age in ages for day in range(age - CYCLE + 1, age + 1)} | {FIRST_S3_DAY}
-    runs: dict[int, S3Run] = {}
+    cycles = {f"days {age - CYCLE + 1} to {age}": range(age - CYCLE + 1, age + 1) for age in ages}
+    measured = {day for cycle in cycles.values() for day in cycle} | {FIRST_S3_DAY}
+    runs, commands = runs_on_s3(history, days, measured)
+    runs_of = {f"day {FIRST_S3_DAY}": [runs[FIRST_S3_DAY]]}
+    runs_of |= {name: [runs[day] for day in cycle] for name, cycle in cycles.items()}
+    rows = [(name, *s3_cells(of_cycle)) for name, of_cycle in runs_of.items()]
+    head = ("runs of", "requests", "most", "down, MB", "most", "up, MB", "wall, s", "most", "CPU, s")
+    of_commands = {f"`{name}`": [run] for name, run in commands.items()}
+    told = [
+        (f"`{name}`", f"{run.requests:,}", f"{run.traffic.down / 1e6:.2f}", f"{run.cost.wall:.2f}", f"{run.cost.cpu:.2f}")
+        for name, run in commands.items()
+    ]
+    text = (
+        "### On S3\n\nThe same days in Garage, which knows no puts under a condition: a lake with a single writer. A proxy counts requests\n"
+        f"and the bytes of their bodies, and adds {SECONDS_OF_REQUEST * 1000:.0f} ms to each while a run is measured. Means of the days' runs, "
+        f"of which every\ntenth writes a checkpoint, and the most of one.\n\n{report.table(head, rows)}\n\n"
+        f"Requests by what they are for:\n\n{by_purpose(runs_of | of_commands)}\n\n"
+        f"Commands after {days} days:\n\n{report.table(('command', 'requests', 'down, MB', 'wall, s', 'CPU, s'), told)}\n"
+    )
+    last = list(runs_of.values())[-1]
+    down = [run.traffic.down for run in last]
+    return Section(
+        text,
+        [
+            marks.history_requests(runs[FIRST_S3_DAY].requests, mean(run.requests for run in last), days),
+            marks.history_bytes_down(mean(down), max(down), days),
+            *(marks.history_command(name, commands[name].cost.wall, limit, days) for name, limit in LIMITS.items()),
+        ],
+    )
+
+
+def runs_on_s3(history: History, days: int, measured: set[int]) -> tuple[dict[int, S3Run], dict[str, S3Run]]:
+    """The measured days of a new lake, and the commands on all of it. Requests take longer only where something is measured."""
+    runs, commands = {}, {}
     pipeline = history.folder / "s3"
     with garage.start(history.folder / "garage") as store, traffic.counted(store.port) as proxy:
         program.write_pipeline(pipeline, history.days.source, store.lake("lake", proxy.port))
@@ -212,35 +246,10 @@ def on_s3(history: History, days: int) -> Section:
                 history.publish(pipeline, day)
             progress.at(day)
         history.check_days(pipeline, days)
-        commands = {}
         for name, command in COMMANDS.items():
             commands[name] = slowed(proxy, lambda: history.command(pipeline, command))
             say(f"{name}: {commands[name].requests} requests, {commands[name].cost.wall:.2f} s")
-
-    cycles = {f"{age - CYCLE + 1} to {age}": [runs[day] for day in range(age - CYCLE + 1, age + 1)] for age in ages}
-    cycles = {str(FIRST_S3_DAY): [runs[FIRST_S3_DAY]]} | cycles
-    head = ("days", "requests", "most", "down, MB", "most", "up, MB", "wall, s", "most", "CPU, s")
-    rows = [(name, *s3_cells(of_cycle)) for name, of_cycle in cycles.items()]
-    told = [
-        (f"`{name}`", f"{run.requests:,}", f"{run.traffic.down / 1e6:.2f}", f"{run.cost.wall:.2f}", f"{run.cost.cpu:.2f}")
-        for name, run in commands.items()
-    ]
-    text = (
-        f"### On S3\n\nThe same days in Garage, which knows no puts under a condition: it is a lake with a single writer. A proxy counts the requests and the bytes of their bodies, and "
-        f"adds {SECONDS_OF_REQUEST * 1000:.0f} ms to each while a run is measured. Means of the days' runs, of which every tenth writes a "
-        f"checkpoint, and the most of one.\n\n{report.table(head, rows)}\n\nRequests by what they are for:\n\n{by_purpose(cycles)}\n\n"
-        f"Commands after {days} days:\n\n{report.table(('command', 'requests', 'down, MB', 'wall, s', 'CPU, s'), told)}\n"
-    )
-    first, last = runs[FIRST_S3_DAY].requests, [runs[day] for day in range(days - CYCLE + 1, days + 1)]
-    down = [run.traffic.down for run in last]
-    return Section(
-        text,
-        [
-            marks.history_requests(first, mean(run.requests for run in last), days),
-            marks.history_bytes_down(mean(down), max(down), days),
-            *(marks.history_command(name, commands[name].cost.wall, limit, days) for name, limit in LIMITS.items()),
-        ],
-    )
+    return runs, commands
 
 
 def slowed(proxy: CountingProxy, run: Callable[[], Cost]) -> S3Run:
@@ -265,15 +274,15 @@ def s3_cells(runs: Sequence[S3Run]) -> list[str]:
     ]
 
 
-def by_purpose(cycles: dict[str, list[S3Run]]) -> str:
-    """A line for each purpose, a column for each cycle, most requests first."""
-    totals = {name: sum((run.traffic.requests for run in runs), Counter()) for name, runs in cycles.items()}
+def by_purpose(runs_of: dict[str, list[S3Run]]) -> str:
+    """A line for each purpose, most requests first, with the mean of those runs in each column."""
+    totals = {name: sum((run.traffic.requests for run in runs), Counter()) for name, runs in runs_of.items()}
     purposes = sum(totals.values(), Counter())
     rows = [
-        (purpose, *(f"{total[purpose] / len(cycles[name]):.1f}" for name, total in totals.items()))
+        (purpose, *(f"{total[purpose] / len(runs_of[name]):.1f}" for name, total in totals.items()))
         for purpose, _ in purposes.most_common()
     ]
-    return report.table(("request", *(f"day {name}" if name.isdigit() else f"days {name}" for name in cycles)), rows)
+    return report.table(("request", *runs_of), rows)
 
 
 PARTS = {"local": on_local_disk, "s3": on_s3}

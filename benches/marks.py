@@ -108,7 +108,7 @@ def history_requests(early: float, late: float, days: int) -> Mark:
 
 
 def history_bytes_down(usual: float, most: float, days: int) -> Mark:
-    goal, measured = f"at most {HISTORY_BYTES_DOWN / 1e6:.0f} MB", f"{usual / 1e6:.2f} MB (at most {most / 1e6:.2f} MB)"
+    goal, measured = f"at most {HISTORY_BYTES_DOWN / 1e6:.0f} MB", f"{usual / 1e6:.2f} MB (the most {most / 1e6:.2f} MB)"
     return at_most(f"bytes that a run reads after {days} days on S3", usual, HISTORY_BYTES_DOWN, goal, measured)
 
 
