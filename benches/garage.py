@@ -16,7 +16,7 @@ BUCKET = "defender"
 REGION = "garage"
 KEY_ID = "GK0123456789abcdef01234567"
 SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-READY_WITHIN = 60
+READY_WITHIN = 90
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def start(folder: Path) -> Iterator[Garage]:
             time.sleep(0.1)
         yield Garage(port)
     finally:
-        server.terminate()
+        server.kill()
         server.wait()
 
 
