@@ -258,7 +258,10 @@ def slowed(proxy: CountingProxy, run: Callable[[], Cost]) -> S3Run:
     proxy.delay(SECONDS_OF_REQUEST)
     cost = run()
     proxy.delay(0)
-    return S3Run(cost, proxy.take())
+    taken = proxy.take()
+    if taken.errors:
+        raise Failed(f"the store answered {taken.errors} requests with an error of its own")
+    return S3Run(cost, taken)
 
 
 def s3_cells(runs: Sequence[S3Run]) -> list[str]:

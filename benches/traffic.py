@@ -42,10 +42,7 @@ class CountingProxy:
     def take(self) -> Traffic:
         """What passed since this was last called."""
         counted = self._ask("take")
-        traffic = Traffic(**{**counted, "requests": Counter(counted["requests"])})
-        if traffic.errors:
-            raise Failed(f"the store answered {traffic.errors} requests with an error of its own")
-        return traffic
+        return Traffic(**{**counted, "requests": Counter(counted["requests"])})
 
     def _ask(self, command: str) -> dict:
         print(command, file=self._process.stdin, flush=True)
