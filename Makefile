@@ -87,6 +87,14 @@ bench: build bench-tools ## Against DuckDB, Polars, ClickHouse and PySpark, and 
 bench-memory: build bench-tools ## Peak memory by size and shape of the snapshot; fails where it misses its marks
 	$(BENCH) --rounds $(BENCH_ROUNDS) --parts memory --must-pass
 
+# More arguments of the benchmark, such as `--days 100 --s3-days 20` for a trial.
+BENCH_HISTORY ?=
+
+.PHONY: bench-history
+bench-history: build ## What a run costs after 1,000 days, on disk, and after 200 on a slow S3 -> benches/RESULTS.md
+	tools/install.sh garage
+	python3 benches/history.py $(BINARY) --results benches/RESULTS.md $(BENCH_HISTORY)
+
 .PHONY: bench-stages
 bench-stages: ## Micro benchmarks: inflate, decode and encode, each on one thread, in GB/s of JSON
 	cargo bench --locked --package stage-benchmarks

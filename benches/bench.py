@@ -367,7 +367,11 @@ def main() -> None:
             f"`make bench` wrote this on {today}: `benches/bench.py {' '.join(sys.argv[1:])}`.\n\n"
             f"* Machine: {machine}\n* Versions: {report.versions(binary)}\n\n## Marks\n\n{report.marks(found)}\n"
         )
-        options.results.write_text("\n".join([head, *(section.text for section in sections)]))
+        texts = [head, *(section.text for section in sections)]
+        # `history.py` writes it.
+        if history := report.part(options.results, report.HISTORY):
+            texts.append(history)
+        options.results.write_text("\n".join(texts))
     if options.must_pass and not all(mark.passed for mark in found):
         raise Failed("a mark is missed")
 

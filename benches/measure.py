@@ -1,14 +1,14 @@
-"""What a process costs: wall time, CPU time and peak memory, as the kernel counted them."""
+"""What a process costs: wall time, CPU time, peak memory, and bytes read and written, as the kernel counted them."""
 
 import os
 import resource
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 # Every process that is measured, the simulator among them, has the same cores.
 CORES = 2
@@ -20,11 +20,14 @@ SECONDS_OF_WAKING = 0.2
 @dataclass(frozen=True)
 class Cost:
     """`wall` and `cpu` in seconds; `cpu` is user and system time of the process and of the children that it waited for.
-    `peak` is the largest resident size in bytes that it or one of them had, and not below the benchmark's own."""
+    `peak` is the largest resident size in bytes that it or one of them had, and not below the benchmark's own.
+    `read` and `written` are the bytes that their calls of `read` and `write` moved, of files from the cache as well."""
 
     wall: float
     cpu: float
-    peak: int
+    peak: float
+    read: float
+    written: float
 
 
 class Failed(Exception):
@@ -69,15 +72,25 @@ def cost_of(command: Sequence[str | Path], folder: Path, environment: Mapping[st
             stdout=log,
             stderr=log,
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         wall = time.perf_counter() - start
+        read, written = bytes_moved(process.pid)
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             log.seek(0)
             said = log.read().decode(errors="replace")[-2000:]
             raise Failed(f"{' '.join(map(str, command))} ended with {process.returncode}: {said}")
     # Before it becomes another program, a new process has its parent's memory, and the kernel counts that as its own.
-    return Cost(wall, usage.ru_utime + usage.ru_stime, max(usage.ru_maxrss, own_peak()) * 1024)
+    cpu, peak = usage.ru_utime + usage.ru_stime, max(usage.ru_maxrss, own_peak()) * 1024
+    return Cost(wall, cpu, peak, read, written)
+
+
+def bytes_moved(ended: int) -> tuple[int, int]:
+    """Read and written by a process that has ended and that nobody has waited for yet."""
+    lines = Path(f"/proc/{ended}/io").read_text().splitlines()
+    counts = {name: int(count) for name, count in (line.split(": ") for line in lines)}
+    return counts["rchar"], counts["wchar"]
 
 
 def own_peak() -> int:
@@ -87,8 +100,13 @@ def own_peak() -> int:
 
 def median_of(costs: Sequence[Cost]) -> Cost:
     """Each figure's own median."""
-    return Cost(
-        wall=median(cost.wall for cost in costs),
-        cpu=median(cost.cpu for cost in costs),
-        peak=round(median(cost.peak for cost in costs)),
-    )
+    return each_figure(median, costs)
+
+
+def mean_of(costs: Sequence[Cost]) -> Cost:
+    """Each figure's own mean."""
+    return each_figure(mean, costs)
+
+
+def each_figure(of: Callable[[Sequence[float]], float], costs: Sequence[Cost]) -> Cost:
+    return Cost(**{figure.name: of([getattr(cost, figure.name) for cost in costs]) for figure in fields(Cost)})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from measure import CORES, Cost, Failed, cost_of
 
+PIPELINE = "pipeline.toml"
 SIGN_IN = {"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"}
 
 
@@ -57,11 +58,20 @@ def simulator(binary: Path, snapshot: Path) -> Iterator[Source]:
 
 def run(binary: Path, source: Source, folder: Path, under: Sequence[str | Path] = ()) -> Cost:
     """One run into a new lake, `folder/lake`; `under` is a command that runs it, such as perf with its options."""
+    write_pipeline(folder, source, f'root = "lake"\n{source.lake}')
+    return cost_of([*under, *run_command(binary)], folder, source.environment)
+
+
+def write_pipeline(folder: Path, source: Source, lake: str) -> None:
+    """Makes the folder, and in it the pipeline file of a source and what stands below `[lake]`."""
     folder.mkdir(parents=True)
-    Path(folder, "pipeline.toml").write_text(
-        f'dataset = "info_gathering"\n{source.toml}[lake]\nroot = "lake"\n{source.lake}[work]\nthreads = {CORES}\n'
+    Path(folder, PIPELINE).write_text(
+        f'dataset = "info_gathering"\n{source.toml}[work]\nthreads = {CORES}\n[lake]\n{lake}'
     )
-    return cost_of([*under, binary, "run", "pipeline.toml", "--quiet"], folder, source.environment)
+
+
+def run_command(binary: Path) -> list[str | Path]:
+    return [binary, "run", PIPELINE, "--quiet"]
 
 
 def table(folder: Path) -> Path:

@@ -12,6 +12,8 @@ import measure
 from marks import Mark
 
 PEERS = ("duckdb", "polars", "chdb", "pyspark")
+# The part of the results that `history.py` writes.
+HISTORY = "make bench-history"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -43,11 +45,39 @@ def machine() -> str:
 
 
 def versions(binary: Path) -> str:
-    """Of defender-lake with the commit of the sources around, of the peers and what they run on."""
+    """Of defender-lake, of the peers and what they run on."""
+    java = subprocess.run(["java", "-version"], check=True, capture_output=True, text=True).stderr.splitlines()[0]
+    peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
+    return f"{own_version(binary)}, {peers}, Python {platform.python_version()}, {java}"
+
+
+def own_version(binary: Path) -> str:
+    """Of defender-lake, with the commit of the sources around."""
     own = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
     ).stdout.strip()
-    java = subprocess.run(["java", "-version"], check=True, capture_output=True, text=True).stderr.splitlines()[0]
-    peers = ", ".join(f"{name} {version(name)}" for name in PEERS)
-    return f"{own} ({commit or 'no git'}), {peers}, Python {platform.python_version()}, {java}"
+    return f"{own} ({commit or 'no git'})"
+
+
+def write_part(file: Path, name: str, text: str) -> None:
+    """Puts a part into a file of results that has others, in the place that it had."""
+    before = file.read_text() if file.exists() else ""
+    kept = part(file, name)
+    marked = f"{opening(name)}\n{text}{closing(name)}\n"
+    file.write_text(before.replace(kept, marked) if kept else f"{before}\n{marked}".lstrip())
+
+
+def part(file: Path, name: str) -> str:
+    """The part of that name in a file of results; empty where it has none."""
+    text = file.read_text() if file.exists() else ""
+    found = re.search(re.escape(opening(name)) + r"\n.*?" + re.escape(closing(name)) + r"\n", text, re.DOTALL)
+    return found.group() if found else ""
+
+
+def opening(name: str) -> str:
+    return f"<!-- {name} -->"
+
+
+def closing(name: str) -> str:
+    return f"<!-- end of {name} -->"

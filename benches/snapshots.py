@@ -17,9 +17,10 @@ KEY_IN_EVERY_RECORD = rb'\"EBPFStatus\"'
 BOOL_IN_EVERY_RECORD = re.compile(rb'(\\"AvIsPlatformUptodate\\":)(?:true|false|null)')
 
 
-def generate(binary: Path, folder: Path, devices: int, blobs: int, groups: int | None = None) -> Path:
-    """Writes a snapshot by `defender-lake simulate`, and gives its folder back."""
+def generate(binary: Path, folder: Path, devices: int, blobs: int, groups: int | None = None, day: int = 0) -> Path:
+    """Writes a day's snapshot by `defender-lake simulate`, and gives its folder back."""
     command = [binary, "simulate", "--write", folder, "--devices", str(devices), "--blobs", str(blobs), "--quiet"]
+    command += ["--day", str(day)]
     if groups is not None:
         command += ["--groups", str(groups)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
