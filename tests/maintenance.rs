@@ -56,8 +56,8 @@ fn shows(lake: &Lake, snapshots: &[&SnapshotOptions]) {
 
 /// One file of each partition is not enough for anything to be compacted: rows are added by a replay.
 fn with_two_files_a_partition(lake: &Lake, snapshot: &SnapshotOptions) {
-    let pipeline = Pipeline::from_files(&Blobs::simulated(snapshot), lake);
-    pipeline.run_with(&["--set", "work.target_file_size=1KiB"]);
+    Pipeline::from_files(&Blobs::simulated(snapshot), lake)
+        .run_with(&["--set", "work.target_file_size=1KiB"]);
 }
 
 #[test]
@@ -70,7 +70,8 @@ fn what_optimize_rewrote_is_taken_over() {
     with_deltalake(&lake, "print(table.optimize.compact())");
     assert!(lake.on_this_machine().table_files().len() > before);
 
-    let pipeline = Pipeline::from_files(&Blobs::simulated(&first), &lake);
+    let blobs = Blobs::simulated(&first);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
     for command in ["snapshots", "verify", "vacuum"] {
         pipeline.command(command, &[]).exits_with(0);
     }
@@ -82,8 +83,7 @@ fn what_optimize_rewrote_is_taken_over() {
         devices: 30,
         ..second.clone()
     };
-    let replaced = Pipeline::from_files(&Blobs::simulated(&noon), &lake);
-    replaced.run_with(&["--backfill"]);
+    Pipeline::from_files(&Blobs::simulated(&noon), &lake).run_with(&["--backfill"]);
     shows(&lake, &[&first, &noon, &third]);
     pipeline.command("verify", &["--all"]).exits_with(0);
     with_deltalake(&lake, "table.optimize.z_order(['os_platform'])");
@@ -132,7 +132,8 @@ fn days_past_their_time_go_with_a_vacuum_and_no_other_command() {
         for days in [10, 5, 1] {
             Pipeline::from_files(&Blobs::simulated(&ago(days)), &lake).run_with(&settings);
         }
-        let pipeline = Pipeline::from_files(&Blobs::simulated(&ago(1)), &lake);
+        let blobs = Blobs::simulated(&ago(1));
+        let pipeline = Pipeline::from_files(&blobs, &lake);
         let kept = || {
             let all = [&["--json"], &settings[..]].concat();
             let kept = pipeline.command("snapshots", &all).exits_with(0).json();
@@ -174,10 +175,11 @@ fn a_promise_is_shortened_only_by_an_explicit_vacuum() {
         ..morning.clone()
     };
     for snapshot in [&morning, &noon] {
-        let pipeline = Pipeline::from_files(&Blobs::simulated(snapshot), &lake);
-        pipeline.run_with(&["--set", "lake.retire_after=30d"]);
+        Pipeline::from_files(&Blobs::simulated(snapshot), &lake)
+            .run_with(&["--set", "lake.retire_after=30d"]);
     }
-    let pipeline = Pipeline::from_files(&Blobs::simulated(&noon), &lake);
+    let blobs = Blobs::simulated(&noon);
+    let pipeline = Pipeline::from_files(&blobs, &lake);
     let kept = || {
         let kept = pipeline.command("snapshots", &["--json"]).exits_with(0);
         kept.json().as_array().unwrap().len()
@@ -205,7 +207,8 @@ fn old_run_reports_go_with_a_vacuum() {
         .join("_lake/info_gathering/runs");
     let old = runs.join("20200101T000000Z-0a1b2c3d.json");
     std::fs::write(&old, "{}").unwrap();
-    let pipeline = Pipeline::from_files(&Blobs::simulated(&day(0)), &lake);
+    let blobs = Blobs::simulated(&day(0));
+    let pipeline = Pipeline::from_files(&blobs, &lake);
     let vacuum = pipeline.command("vacuum", &["--json", "--apply"]);
     let found = &vacuum.exits_with(0).json()["found"];
     assert_eq!(found[0]["kind"], "report", "{found}");

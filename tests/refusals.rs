@@ -327,6 +327,41 @@ fn a_signal_ends_the_wait_for_a_silent_metadata_service() {
 }
 
 #[test]
+fn without_credentials_a_run_says_within_seconds_what_was_looked_for() {
+    let (lake, [(_, blobs), ..]) = (Lake::on_disk(), days());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let metadata = format!("http://{}", silent.local_addr().unwrap());
+    let mut pipeline = Pipeline::from_files(&blobs, &lake);
+    pipeline.set_variable("AWS_METADATA_ENDPOINT", &metadata);
+    let s3 = ["--json", "--set", "lake.root=s3://nobodys/lake"];
+    let msi = format!("lake.options.msi_endpoint={metadata}/token");
+    let azure = [
+        "lake.root=az://nobodys/lake",
+        "lake.options.account_name=nobody",
+        &msi,
+    ];
+    let azure = azure.map(|setting| ["--set", setting]).concat();
+    let azure = [&["--json"], &azure[..]].concat();
+    for (arguments, words) in [
+        (
+            &s3[..],
+            &["access_key_id", "profiles and SSO", "export-credentials"][..],
+        ),
+        (&azure, &["account_key", "managed identity", "sas_token"]),
+    ] {
+        let began = Instant::now();
+        let ran = pipeline.command("run", arguments).exits_with(1);
+        assert!(
+            began.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            began.elapsed()
+        );
+        ran.says(words);
+        assert_eq!(ran.json()["error_kind"], "mend");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_the_program_at_once() {
     let lake = Lake::in_moto();
     let mute = lake.by_way_of(|_| Rule::Silence);

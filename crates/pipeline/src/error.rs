@@ -5,6 +5,7 @@ use extractor::ExtractorError;
 use thiserror::Error;
 use transformer::TransformError;
 
+use crate::error_kind::{ErrorKind, kind_of_lake, kind_of_source};
 use crate::refusal::Refusal;
 
 /// Why a plan, a run or a verification ended without its result. The lake is as before.
@@ -241,6 +242,44 @@ impl PipelineError {
                 | writer::Error::DeleteDenied { .. }
                 | writer::Error::NotFound { .. }
         )
+    }
+
+    /// What can be done about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Extract(error) => kind_of_source(error),
+            Self::Write(error) => kind_of_lake(error),
+            Self::Refused(_) => ErrorKind::Refused,
+            Self::NoDeltaLog { .. }
+            | Self::SourceUnresolved
+            | Self::OtherExport { .. }
+            | Self::UnknownTime { .. }
+            | Self::UnknownOrganisation { .. }
+            | Self::SeveralSnapshots { .. }
+            | Self::OtherColumns { .. }
+            | Self::SnapshotNotFound { .. } => ErrorKind::Configuration,
+            Self::SnapshotChanged { .. }
+            | Self::MixedListing
+            | Self::Conflict { .. }
+            | Self::TakenForDead
+            | Self::Cancelled => ErrorKind::RetryLater,
+            Self::Transform { .. }
+            | Self::UnreadableFile { .. }
+            | Self::ImpossibleTime { .. }
+            | Self::BlobTooLarge { .. }
+            | Self::NotPublished { .. }
+            | Self::NothingPublished { .. }
+            | Self::NothingHere { .. }
+            | Self::NoSuchDate { .. }
+            | Self::NotKept { .. }
+            | Self::FilesGone { .. }
+            | Self::NotInDeltaLog { .. }
+            | Self::NothingToRead { .. }
+            | Self::QuarantineFile { .. }
+            | Self::ListedTwice { .. }
+            | Self::Machine { .. } => ErrorKind::Mend,
+            Self::Defect(_) => ErrorKind::Defect,
+        }
     }
 
     /// A panic that was caught. Only texts that stand in the program are told: others may hold data or secrets.

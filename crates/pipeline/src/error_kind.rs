@@ -1,11 +1,9 @@
 //! What kind an error is: whether the same run can succeed later, or somebody has to mend something first.
 //!
-//! A scheduler decides by it; exit codes follow it. What to do in words is [`PipelineError::advice`].
+//! A scheduler decides by it; exit codes follow it. What to do in words is [`PipelineError::advice`](crate::PipelineError::advice).
 
 use extractor::ExtractorError;
 use serde::{Deserialize, Serialize};
-
-use crate::error::PipelineError;
 
 /// What a scheduler can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,48 +24,8 @@ pub enum ErrorKind {
     Defect,
 }
 
-impl PipelineError {
-    /// What can be done about it.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Extract(error) => kind_of_source(error),
-            Self::Write(error) => kind_of_lake(error),
-            Self::Refused(_) => ErrorKind::Refused,
-            Self::NoDeltaLog { .. }
-            | Self::SourceUnresolved
-            | Self::OtherExport { .. }
-            | Self::UnknownTime { .. }
-            | Self::UnknownOrganisation { .. }
-            | Self::SeveralSnapshots { .. }
-            | Self::OtherColumns { .. }
-            | Self::SnapshotNotFound { .. } => ErrorKind::Configuration,
-            Self::SnapshotChanged { .. }
-            | Self::MixedListing
-            | Self::Conflict { .. }
-            | Self::TakenForDead
-            | Self::Cancelled => ErrorKind::RetryLater,
-            Self::Transform { .. }
-            | Self::UnreadableFile { .. }
-            | Self::ImpossibleTime { .. }
-            | Self::BlobTooLarge { .. }
-            | Self::NotPublished { .. }
-            | Self::NothingPublished { .. }
-            | Self::NothingHere { .. }
-            | Self::NoSuchDate { .. }
-            | Self::NotKept { .. }
-            | Self::FilesGone { .. }
-            | Self::NotInDeltaLog { .. }
-            | Self::NothingToRead { .. }
-            | Self::QuarantineFile { .. }
-            | Self::ListedTwice { .. }
-            | Self::Machine { .. } => ErrorKind::Mend,
-            Self::Defect(_) => ErrorKind::Defect,
-        }
-    }
-}
-
 /// The client has tried again already, for minutes, where that could help.
-fn kind_of_source(error: &ExtractorError) -> ErrorKind {
+pub(crate) fn kind_of_source(error: &ExtractorError) -> ErrorKind {
     match error {
         ExtractorError::InvalidSetting { .. }
         | ExtractorError::InsecureUrl { .. }
@@ -92,6 +50,7 @@ fn kind_of_source(error: &ExtractorError) -> ErrorKind {
         | ExtractorError::ListingMalformed { .. }
         | ExtractorError::SignedUrlMalformed { .. }
         | ExtractorError::AnswerTooLarge { .. }
+        | ExtractorError::ListingTooLong { .. }
         | ExtractorError::HostNotAllowed { .. }
         | ExtractorError::BlobRefused { .. }
         | ExtractorError::Spool { .. }
@@ -99,7 +58,8 @@ fn kind_of_source(error: &ExtractorError) -> ErrorKind {
     }
 }
 
-fn kind_of_lake(error: &writer::Error) -> ErrorKind {
+/// The store's client has tried again already, too.
+pub(crate) fn kind_of_lake(error: &writer::Error) -> ErrorKind {
     match error {
         writer::Error::Configuration { .. }
         | writer::Error::HasDeltaLog { .. }

@@ -83,14 +83,6 @@ pub enum Refusal {
         /// The later one.
         current: SnapshotId,
     },
-    /// A rollback displaced the snapshot.
-    #[error("the lake was rolled back from snapshot {displaced} to {current}")]
-    RolledBack {
-        /// The current one.
-        current: SnapshotId,
-        /// The latest one that was displaced: the refused one, or a later one.
-        displaced: SnapshotId,
-    },
     /// A planned blob was not read to its end, or counts do not add up: a defect, caught before it could do harm.
     #[error("counts do not add up: {0}")]
     CountsDisagree(String),
@@ -201,9 +193,6 @@ impl Refusal {
                 "if the service renamed the key, add its new name to the column's `wire` in a schema file (`schema = \"...\"`); if the values are gone for good, publish once with `--set gate.max_rescued=1`"
             }
             Self::OlderThanCurrent { .. } => "use --backfill to put a past snapshot in its place",
-            Self::RolledBack { .. } => {
-                "the next snapshot of the service is published as usual; use --backfill, or `defender-lake rollback` while its files are kept, to make this one current again"
-            }
             Self::CountsDisagree(_) => return None,
         })
     }

@@ -121,9 +121,9 @@ pub(super) async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource
 }
 
 async fn publish_plan(run: RunRequest<'_>, plan: Plan, source: BlobSource) -> Published {
-    match is_new(run, plan.snapshot()).await {
-        Ok(true) => {}
-        Ok(false) => return Published::ended(Ok(Committed::unchanged())),
+    match unchanged(run, plan.snapshot()).await {
+        Ok(None) => {}
+        Ok(Some(unchanged)) => return Published::ended(Ok(unchanged)),
         Err(error) => return Published::failed(error),
     }
     let blobs = plan.blobs().len() as u64;
@@ -139,8 +139,11 @@ async fn publish_plan(run: RunRequest<'_>, plan: Plan, source: BlobSource) -> Pu
     Published { blobs, ..published }
 }
 
-/// Whether the lake lacks the snapshot.
-async fn is_new(run: RunRequest<'_>, snapshot: &Snapshot) -> Result<bool, PipelineError> {
+/// How the run ends if the lake has the snapshot already, or keeps it out.
+async fn unchanged(
+    run: RunRequest<'_>,
+    snapshot: &Snapshot,
+) -> Result<Option<Committed>, PipelineError> {
     let RunRequest {
         settings,
         options,
@@ -152,22 +155,25 @@ async fn is_new(run: RunRequest<'_>, snapshot: &Snapshot) -> Result<bool, Pipeli
             (run.observer)(Event::Unchanged {
                 snapshot: snapshot.id(),
             });
-            return Ok(false);
+            return Ok(Some(Committed::unchanged()));
         }
         Standing::OlderThan(current) if !options.backfill => {
             let current = current.snapshot;
             return Err(Refusal::OlderThanCurrent { current }.into());
         }
         Standing::RolledBack { current, displaced } if !options.backfill => {
-            let current = current.snapshot;
-            return Err(Refusal::RolledBack { current, displaced }.into());
+            let rolled_back = Committed::rolled_back(&current.snapshot, &displaced);
+            for warning in &rolled_back.followed.warnings {
+                tracing::warn!("{warning}");
+            }
+            return Ok(Some(rolled_back));
         }
         Standing::New
         | Standing::Replaces(_)
         | Standing::OlderThan(_)
         | Standing::RolledBack { .. } => {}
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// Stages all parts. Others take the run for alive until the lease is dropped.
@@ -347,8 +353,7 @@ async fn commit(
         }
         .into()),
         PublishOutcome::RolledBack { current, displaced } => {
-            let current = current.snapshot;
-            Err(Refusal::RolledBack { current, displaced }.into())
+            Ok(Committed::rolled_back(&current.snapshot, &displaced))
         }
         PublishOutcome::Conflict { attempts, message } => {
             Err(PipelineError::Conflict { attempts, message })

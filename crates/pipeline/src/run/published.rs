@@ -48,6 +48,21 @@ impl Committed {
             followed: Followed::default(),
         }
     }
+
+    /// The lake keeps the snapshot out, since a user rolled back to `current`: the next one that is newer than `displaced` comes in.
+    pub(super) fn rolled_back(current: &SnapshotId, displaced: &SnapshotId) -> Self {
+        let warning = format!(
+            "the lake was rolled back from snapshot {displaced} to {current}: the next one of the service is published as usual, \
+             and this one by --backfill, or by `defender-lake rollback` while its files are kept"
+        );
+        Self {
+            followed: Followed {
+                warnings: vec![warning],
+                ..Followed::default()
+            },
+            ..Self::unchanged()
+        }
+    }
 }
 
 impl Published {

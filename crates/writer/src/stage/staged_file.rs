@@ -420,7 +420,7 @@ mod tests {
             assert!(paths(&lake, "devices").await.is_empty());
             if let OpenUpload::Whole { .. } = staged.upload {
                 // The store has nothing of it.
-                assert!(paths(&lake, "_lake").await.is_empty());
+                assert!(paths(&lake, "_lake/devices/staging/run").await.is_empty());
             }
             crate::abort(&lake, "devices", "run", std::slice::from_ref(&staged))
                 .await

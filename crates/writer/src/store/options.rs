@@ -210,6 +210,8 @@ fn s3(
     let http = is_http_on_loopback(root, endpoints.iter().flatten())?;
     let (builder, connector) = (builder.with_allow_http(http), Connector::default());
     let unbuildable = |error| Error::unbuildable(root, &error);
+    let asking = builder.clone().build().map_err(unbuildable)?;
+    let builder = identity::of_machine(builder, asking.credentials());
     let store = builder.clone().with_http_connector(connector.clone());
     let store = store.build().map_err(unbuildable)?;
     let deleter = s3_deleter(builder, &store, &connector).map_err(unbuildable)?;
