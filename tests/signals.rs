@@ -82,8 +82,8 @@ fn ctrl_c_during_uploads_leaves_nothing_on_disk() {
 }
 
 #[test]
-fn sigterm_during_uploads_leaves_nothing_in_s3() {
-    stops_at_once_and_leaves_nothing(&Lake::in_moto(), "TERM", During::Uploads);
+fn sigterm_during_downloads_leaves_nothing_in_s3() {
+    stops_at_once_and_leaves_nothing(&Lake::in_moto(), "TERM", During::Downloads);
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl Remote {
         }
         let probed = match self.probe_conditional_put(path).await {
             // Is it for the condition? A put without one tells.
-            Err(Error::Store { message, .. }) => {
+            Err(Error::Store { message, .. } | Error::Rejected { message, .. }) => {
                 let plain = self.replace(path, PutPayload::from("plain")).await;
                 plain.and_then(|()| {
                     let message = format!("it answers a put under a condition with: {message}");
