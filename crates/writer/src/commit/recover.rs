@@ -178,6 +178,11 @@ async fn kept_files(
     snapshot: &SnapshotId,
 ) -> Result<HashSet<String>> {
     let mut kept: HashSet<String> = state.log.paths()?.map(str::to_owned).collect();
+    // Another run may have deleted them already, before this one wrote them again.
+    let retired = state.latest.retired(snapshot);
+    if retired.is_some_and(|retired| retire::is_overdue(table, retired)) {
+        return Ok(kept);
+    }
     if let Some(path) = kept_manifest(&state.latest, snapshot)
         && let Some(manifest) = Manifest::read_at(table.lake, path).await?
     {

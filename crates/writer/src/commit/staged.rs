@@ -84,8 +84,18 @@ pub(crate) async fn commit_staged<R: Request>(
             let followed = follow(table, &decision, state).await;
             Ended::Committed { replaced, followed }
         }
-        // By now another run of the snapshot may have files of the same names.
-        Decided::Withdrawn => Ended::TakenForDead,
+        Decided::Withdrawn => {
+            let state = table.read().await?;
+            match request.refused(&state) {
+                // Neither this run nor another one of the snapshot can win: what was completed since it was taken for dead goes.
+                Some(refusal) => {
+                    roll_back(table, intent, &state).await?;
+                    Ended::Refused(refusal)
+                }
+                // By now another run of the snapshot may have files of the same names.
+                None => Ended::TakenForDead,
+            }
+        }
         Decided::Refused(state, refusal) => {
             let state = table.with_files(state).await?;
             roll_back(table, intent, &state).await?;
