@@ -57,7 +57,7 @@ enum Known {
     /// What the pointer tells, if it follows the log to its end.
     Pointer,
     /// What it said before.
-    Log(LogState),
+    Log(Box<LogState>),
 }
 
 /// What a table holds.
@@ -145,7 +145,8 @@ impl<'a> Table<'a> {
         known: LogState,
         own: Option<&Manifest>,
     ) -> Result<TableState> {
-        self.read_until_whole(Known::Log(known), own).await
+        self.read_until_whole(Known::Log(Box::new(known)), own)
+            .await
     }
 
     /// The same state with the files that the log has.
@@ -218,7 +219,7 @@ impl<'a> Table<'a> {
                 let is_pointed = known.has_files()
                     || (pointed.is_some() && (pointed == known.version || is_before_own));
                 if is_pointed && !self.log.goes_on_after(&known).await? {
-                    return Ok(known);
+                    return Ok(*known);
                 }
             }
             _ => {}
