@@ -93,12 +93,10 @@ pub async fn vacuum(table: &Table<'_>, options: VacuumOptions) -> Result<VacuumR
         // The intent of a dead commit may be all that tells what is current.
         roll_forward(table, table.read().await?).await?;
     }
-    // Files before what holds them: a commit writes its intent before its files appear.
-    let (files, control, intents) = tokio::try_join!(
-        async { lake.list(&layout::table(dataset)).await },
-        async { lake.list(&layout::control(dataset)).await },
-        Intent::list(lake, dataset),
-    )?;
+    // What may go before what holds it, one after the other: a commit writes its intent before its files and manifest appear.
+    let files = lake.list(&layout::table(dataset)).await?;
+    let control = lake.list(&layout::control(dataset)).await?;
+    let intents = Intent::list(lake, dataset).await?;
     let mut state = table.read().await?;
     if options.shorten {
         match apply {
