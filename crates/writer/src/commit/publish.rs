@@ -30,7 +30,7 @@ use crate::commit::request::{PublishOutcome, PublishRequest, manifest_of};
 use crate::commit::staged::{Ended, abort_quietly, commit_staged};
 use crate::commit::standing::refusal;
 use crate::commit::uploads::abort;
-use crate::delta::log::{DeltaLog, EntryOfSnapshot};
+use crate::delta::log::EntryOfSnapshot;
 use crate::error::Result;
 use crate::table::intent::Intent;
 use crate::table::latest::CurrentSnapshot;
@@ -53,7 +53,7 @@ pub async fn publish(table: &Table<'_>, request: &PublishRequest) -> Result<Publ
     let lock = table.lock().await?;
     let mut state = table.read_pointer().await?;
     let retire_after = table.settings.retire_after;
-    if !DeltaLog::knows_enough(&state.log, &request.dataset, retire_after)? {
+    if !state.log.knows_enough(&request.dataset, retire_after)? {
         state = table.read().await?;
     }
     invariants::id_belongs_to_this_organisation(&manifest, &state.latest)?;

@@ -37,10 +37,7 @@ pub(crate) async fn delete_old(table: &Table<'_>, state: &TableState) -> Result<
     let old: Vec<String> = paths
         .filter(|path| is_old(table.dataset, path, table.now))
         .collect();
-    match old.is_empty() {
-        true => Ok(()),
-        false => table.lake.delete(&old).await,
-    }
+    table.lake.delete(&old).await
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use delta_kernel::actions::{Metadata, Protocol};
 use delta_kernel::scan::state::ScanFile;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -75,7 +76,7 @@ pub(crate) struct LogState {
     pub(crate) version: Option<u64>,
     files: Files,
     table: Option<Declared>,
-    /// What the table is known to declare, as [`declares`] has it.
+    /// What the table is known to declare, as [`declares_of`] has it.
     declares: Option<String>,
     /// Versions of transactions, as far as they are known.
     transactions: BTreeMap<String, i64>,
@@ -255,28 +256,26 @@ impl FoundFiles {
             self.misplaced = Some(path);
             return;
         };
-        match LoggedFile::new(path, partition.clone(), size) {
-            Ok(logged) => self.files.push(logged),
-            Err(path) => self.foreign.push(ForeignFile {
-                path,
-                partition,
-                size,
-            }),
+        let snapshot = layout::snapshot_of_part(&path);
+        let file = ForeignFile {
+            path,
+            partition,
+            size,
+        };
+        match snapshot {
+            Some(snapshot) => self.files.push(file.of(snapshot)),
+            None => self.foreign.push(file),
         }
     }
 }
 
-impl LoggedFile {
-    /// Gives the path back if its name is not that of a snapshot's file.
-    fn new(path: String, partition: Partition, size: i64) -> std::result::Result<Self, String> {
-        match layout::snapshot_of_part(&path) {
-            Some(snapshot) => Ok(Self {
-                path,
-                snapshot,
-                partition,
-                size,
-            }),
-            None => Err(path),
+impl ForeignFile {
+    fn of(self, snapshot: SnapshotId) -> LoggedFile {
+        LoggedFile {
+            path: self.path,
+            snapshot,
+            partition: self.partition,
+            size: self.size,
         }
     }
 }
@@ -294,6 +293,11 @@ impl LogState {
     /// Whether its files were read, and [`LogState::files`] has them.
     pub(crate) fn has_files(&self) -> bool {
         matches!(self.files, Files::Read(_))
+    }
+
+    /// Whether the next entry can be written to the table with what is known of it.
+    pub(crate) fn knows_enough(&self, columns: &Dataset, retire_after: Duration) -> Result<bool> {
+        Ok(self.has_files() || self.declares == Some(declares_of(columns, retire_after)?))
     }
 
     /// The version of the pointer that stands for the files which were not read.
@@ -345,12 +349,7 @@ impl LogState {
         self.foreign.retain(|file| {
             let is_listed = paths.contains(file.path.as_str());
             if is_listed {
-                files.push(LoggedFile {
-                    path: file.path.clone(),
-                    snapshot: snapshot.clone(),
-                    partition: file.partition.clone(),
-                    size: file.size,
-                });
+                files.push(file.clone().of(snapshot.clone()));
             }
             !is_listed
         });
@@ -561,12 +560,7 @@ impl DeltaLog {
                     column_statistics: Arc::new([]),
                 });
             }
-            files.push(LoggedFile {
-                path: file.path,
-                snapshot: snapshot.clone(),
-                partition: file.partition,
-                size: file.size,
-            });
+            files.push(file.of(snapshot.clone()));
         }
         Ok(())
     }
@@ -650,16 +644,15 @@ impl DeltaLog {
             declares = Some(wanted);
         }
         let added = entry.add.iter().map(|file| {
-            let logged = LoggedFile::new(file.path.clone(), file.partition.clone(), size(file));
             // A snapshot that maintenance rewrote has files of other names.
-            logged.or_else(|path| match &entry.of {
-                Some(snapshot) if file.sha256.is_empty() => Ok(LoggedFile {
-                    path,
-                    snapshot: snapshot.clone(),
-                    partition: file.partition.clone(),
-                    size: size(file),
-                }),
-                _ => Err(self.foreign(&path, None)),
+            let of_entry = || entry.of.clone().filter(|_| file.sha256.is_empty());
+            let snapshot = layout::snapshot_of_part(&file.path).or_else(of_entry);
+            let snapshot = snapshot.ok_or_else(|| self.foreign(&file.path, None))?;
+            Ok(LoggedFile {
+                path: file.path.clone(),
+                snapshot,
+                partition: file.partition.clone(),
+                size: size(file),
             })
         });
         let added = added.collect::<Result<_>>()?;
@@ -721,16 +714,6 @@ impl DeltaLog {
         }
         self.declaration(state, dataset, Duration::ZERO, DateTime::UNIX_EPOCH)
             .map(drop)
-    }
-
-    /// Whether the next entry can be written to the table with what a state knows of it.
-    pub(crate) fn knows_enough(
-        state: &LogState,
-        columns: &Dataset,
-        retire_after: Duration,
-    ) -> Result<bool> {
-        let wanted = declares_of(columns, retire_after)?;
-        Ok(state.has_files() || state.declares == Some(wanted))
     }
 
     /// Whether the run wrote one of the entries after version `after`.
@@ -1048,10 +1031,7 @@ fn added_files(entry: &[u8]) -> impl Iterator<Item = AddedFile> {
     struct Line {
         add: Option<AddedFile>,
     }
-    entry.split(|byte| *byte == b'\n').filter_map(|action| {
-        let line: Line = serde_json::from_slice(action).ok()?;
-        line.add
-    })
+    actions(entry).filter_map(|line: Line| line.add)
 }
 
 /// What an entry of the log tells of itself.
@@ -1061,10 +1041,13 @@ fn commit_infos(entry: &[u8]) -> impl Iterator<Item = Value> {
     struct Line {
         commit_info: Option<Value>,
     }
-    entry.split(|byte| *byte == b'\n').filter_map(|action| {
-        let line: Line = serde_json::from_slice(action).ok()?;
-        line.commit_info
-    })
+    actions(entry).filter_map(|line: Line| line.commit_info)
+}
+
+/// The actions of an entry, a line each, as far as `T` has them.
+fn actions<T: DeserializeOwned>(entry: &[u8]) -> impl Iterator<Item = T> {
+    let lines = entry.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 fn size(file: &DataFile) -> i64 {

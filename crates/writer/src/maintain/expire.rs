@@ -2,10 +2,8 @@
 //!
 //! Their snapshots are then retired as replaced ones are, so that readers under way read on. Deletes no file.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use chrono::{DateTime, Duration, NaiveDate};
-use dataset::{OrgId, SnapshotId};
+use chrono::Duration;
+use dataset::SnapshotId;
 use serde_json::{Map, json};
 
 use crate::delta::log::LogEntry;
@@ -16,30 +14,16 @@ use crate::store::remote::ConditionalPut;
 use crate::table::latest::{CurrentSnapshot, Latest};
 use crate::table::state::{Table, TableState};
 
-/// The first date that the table keeps, now. `None`: it keeps all.
-pub(crate) fn kept_from(table: &Table<'_>) -> Option<NaiveDate> {
-    let keep = Duration::from_std(table.settings.keep?).ok()?;
-    table
-        .now
-        .checked_sub_signed(keep)
-        .map(|from: DateTime<_>| from.date_naive())
-}
-
 /// Current snapshots of days that the table no longer keeps. The latest one of an organisation is kept, however old.
 pub(crate) fn expired<'a>(table: &Table<'_>, latest: &'a Latest) -> Vec<&'a CurrentSnapshot> {
-    let Some(kept_from) = kept_from(table) else {
+    let keep = table.settings.keep;
+    let keep = keep.and_then(|keep| Duration::from_std(keep).ok());
+    let Some(kept_from) = keep.and_then(|keep| table.now.checked_sub_signed(keep)) else {
         return Vec::new();
     };
-    let mut newest: BTreeMap<&OrgId, &CurrentSnapshot> = BTreeMap::new();
-    for current in &latest.snapshots {
-        let of_org = newest.entry(&current.org_id).or_insert(current);
-        if current.generated_time > of_org.generated_time {
-            *of_org = current;
-        }
-    }
-    let newest: BTreeSet<&SnapshotId> = newest.values().map(|newest| &newest.snapshot).collect();
     let is_expired = |current: &&CurrentSnapshot| {
-        current.generated_date < kept_from && !newest.contains(&current.snapshot)
+        current.generated_date < kept_from.date_naive()
+            && latest.newest(&current.org_id) != Some(current)
     };
     latest.snapshots.iter().filter(is_expired).collect()
 }
@@ -48,32 +32,32 @@ pub(crate) fn expired<'a>(table: &Table<'_>, latest: &'a Latest) -> Vec<&'a Curr
 ///
 /// # Errors
 /// [`crate::Error::PutRefused`] if others keep committing first; what the store answers.
-pub(crate) async fn expire(table: &Table<'_>, mut state: TableState) -> Result<TableState> {
+pub(crate) async fn expire(table: &Table<'_>, mut state: TableState) -> Result<()> {
     let mut contention = Contention::new();
     loop {
-        let remove: Vec<SnapshotId> = expired(table, &state.latest)
-            .into_iter()
-            .map(|expired| expired.snapshot.clone())
-            .collect();
+        let expired = expired(table, &state.latest).into_iter();
+        let remove: Vec<SnapshotId> = expired.map(|expired| expired.snapshot.clone()).collect();
         if remove.is_empty() {
-            return Ok(state);
+            return Ok(());
         }
-        let mut put = ConditionalPut::Done;
-        if state.log.version.is_some() {
-            put = remove_from_log(table, &mut state, remove.clone()).await?;
-        }
-        if put == ConditionalPut::Done {
-            state = table.read_again(state.log, None).await?;
-            let is_kept = |current: &CurrentSnapshot| !remove.contains(&current.snapshot);
-            state.latest.keep_current(is_kept, table.retirement());
-            put = state.swap(table).await?;
-        }
-        if let ConditionalPut::Refused(why) = put
-            && !contention.refused(why).await
+        if state.log.version.is_some()
+            && let ConditionalPut::Refused(why) =
+                remove_from_log(table, &mut state, remove.clone()).await?
         {
-            return Err(contention.error(layout::latest(table.dataset)));
+            if !contention.refused(why).await {
+                return Err(contention.error(layout::delta_log(table.dataset)));
+            }
+            state = table.read().await?;
+            continue;
         }
-        state = table.read().await?;
+        let state = table.read_again(state.log, None).await?;
+        let retire = |latest: &mut Latest| {
+            let is_kept = |current: &CurrentSnapshot| !remove.contains(&current.snapshot);
+            let is_changed = !latest.snapshots.iter().all(is_kept);
+            latest.keep_current(is_kept, table.retirement());
+            is_changed
+        };
+        return table.change_pointer(state, None, retire).await.map(drop);
     }
 }
 
@@ -99,25 +83,7 @@ async fn remove_from_log(
     table.log.commit(&mut state.log, entry).await
 }
 
-/// Ends what was promised to replaced snapshots for longer than the settings of now keep them.
-///
-/// # Errors
-/// [`crate::Error::PutRefused`] if others keep writing the pointer first; what the store answers.
-pub(crate) async fn shorten(table: &Table<'_>, mut state: TableState) -> Result<TableState> {
-    let mut contention = Contention::new();
-    while shorten_promises(table, &mut state.latest) {
-        let put = state.swap(table).await?;
-        if let ConditionalPut::Refused(why) = put
-            && !contention.refused(why).await
-        {
-            return Err(contention.error(layout::latest(table.dataset)));
-        }
-        state = table.read().await?;
-    }
-    Ok(state)
-}
-
-/// Whether there was anything to shorten.
+/// Ends what was promised to replaced snapshots for longer than the settings of now keep them. Says whether there was any such.
 pub(crate) fn shorten_promises(table: &Table<'_>, latest: &mut Latest) -> bool {
     let mut is_changed = false;
     for retired in &mut latest.retired {

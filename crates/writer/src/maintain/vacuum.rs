@@ -22,16 +22,18 @@ use crate::commit::retire::is_overdue;
 use crate::commit::roll_forward::roll_forward;
 use crate::error::Result;
 use crate::layout;
-use crate::maintain::READS_AT_ONCE;
-use crate::maintain::expire::{expire, expired, shorten, shorten_promises};
+use crate::maintain::expire::{expire, expired, shorten_promises};
 use crate::store::lake::Lake;
 use crate::store::lease;
 use crate::store::leftovers::abandoned_runs;
 use crate::store::object::ObjectInfo;
 use crate::table::intent::{Intent, is_over};
-use crate::table::latest::{CurrentSnapshot, RetiredSnapshot};
+use crate::table::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 use crate::table::manifest;
 use crate::table::state::{Table, TableState};
+
+/// Manifests that are read side by side: a store answers each after tens of milliseconds.
+const READS_AT_ONCE: usize = 16;
 
 /// What a vacuum found, and deleted if it was asked to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -100,7 +102,10 @@ pub async fn vacuum(table: &Table<'_>, options: VacuumOptions) -> Result<VacuumR
     let mut state = table.read().await?;
     if options.shorten {
         match apply {
-            true => state = shorten(table, state).await?,
+            true => {
+                let shorten = |latest: &mut Latest| shorten_promises(table, latest);
+                state = table.change_pointer(state, None, shorten).await?;
+            }
             false => _ = shorten_promises(table, &mut state.latest),
         }
     }

@@ -341,19 +341,36 @@ impl<'a> Table<'a> {
     /// file; `own` is for [`Table::read_again`].
     pub(crate) async fn update_pointer(
         &self,
-        mut state: TableState,
+        state: TableState,
         decided: Option<&CurrentSnapshot>,
         own: Option<&Manifest>,
     ) -> Result<TableState> {
+        let publish = |latest: &mut Latest| {
+            let decided = decided
+                .filter(|decided| decided.files == 0 && !latest.is_current(&decided.snapshot));
+            if let Some(decided) = decided {
+                latest.put(decided.clone(), self.retirement());
+            }
+            decided.is_some()
+        };
+        self.change_pointer(state, own, publish).await
+    }
+
+    /// Changes the pointer, and brings it up to the log. `change` says whether it had anything to change; it is asked again where
+    /// somebody else came first. `own` is for [`Table::read_again`].
+    ///
+    /// # Errors
+    /// [`Error::PutRefused`] if others keep coming first; what the store answers.
+    pub(crate) async fn change_pointer(
+        &self,
+        mut state: TableState,
+        own: Option<&Manifest>,
+        change: impl Fn(&mut Latest) -> bool,
+    ) -> Result<TableState> {
         let mut contention = Contention::new();
         loop {
-            if let Some(decided) = decided.filter(|decided| decided.files == 0)
-                && !state.latest.is_current(&decided.snapshot)
-            {
-                state.latest.put(decided.clone(), self.retirement());
-                state.is_behind = true;
-            }
-            if !state.is_behind {
+            let is_changed = change(&mut state.latest);
+            if !is_changed && !state.is_behind {
                 return Ok(state);
             }
             match state.swap(self).await? {
@@ -361,7 +378,7 @@ impl<'a> Table<'a> {
                     state.is_behind = false;
                     return Ok(state);
                 }
-                // Mostly another commit's success, which may have published this one's too.
+                // Mostly another commit's success, which may have made this change too.
                 ConditionalPut::Refused(why) => {
                     if !contention.refused(why).await {
                         return Err(contention.error(layout::latest(self.dataset)));
