@@ -7,7 +7,7 @@ use simulator::SnapshotOptions;
 use crate::harness::blobs::Blobs;
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
-use crate::harness::poller::Poller;
+use crate::harness::poller::shows;
 use crate::harness::readers::python_for;
 
 fn day(number: i64) -> SnapshotOptions {
@@ -40,18 +40,6 @@ fn with_deltalake(lake: &Lake, act: &str) {
         "{}",
         String::from_utf8_lossy(&ran.stderr)
     );
-}
-
-/// Readers of the log see these snapshots, whole.
-#[track_caller]
-fn shows(lake: &Lake, snapshots: &[&SnapshotOptions]) {
-    let expected = snapshots
-        .iter()
-        .map(|day| (day.generated_time.timestamp_micros(), day.devices.into()))
-        .collect();
-    for answer in Poller::start(lake, &["deltalake", "polars"]).next_answers() {
-        assert_eq!(answer.rows.as_ref(), Ok(&expected), "{answer:?}");
-    }
 }
 
 /// One file of each partition is not enough for anything to be compacted: rows are added by a replay.

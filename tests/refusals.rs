@@ -14,7 +14,7 @@ use crate::crashes::is_tidy;
 use crate::harness::blobs::{Blobs, gzip, path};
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
-use crate::harness::poller::Poller;
+use crate::harness::poller::shows;
 use crate::harness::program::Ran;
 use crate::harness::proxy::{Request, Rule};
 
@@ -52,18 +52,6 @@ fn within_a_minute(run: impl FnOnce() -> Ran) -> Ran {
     let ran = run();
     assert!(began.elapsed() < A_MINUTE, "{:?}", began.elapsed());
     ran
-}
-
-/// Readers of the log see these days, whole.
-#[track_caller]
-fn shows(lake: &Lake, days: &[&SnapshotOptions]) {
-    let expected = days
-        .iter()
-        .map(|day| (day.generated_time.timestamp_micros(), day.devices.into()))
-        .collect();
-    for answer in Poller::start(lake, &["deltalake", "polars"]).next_answers() {
-        assert_eq!(answer.rows.as_ref(), Ok(&expected), "{answer:?}");
-    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use simulator::SnapshotOptions;
 
 use super::lake::Lake;
 use super::{tool, workspace};
@@ -111,5 +112,17 @@ impl Answer {
             began: answer["began"].as_f64().unwrap(),
             rows,
         }
+    }
+}
+
+/// Readers of the log see these days, whole.
+#[track_caller]
+pub(crate) fn shows(lake: &Lake, days: &[&SnapshotOptions]) {
+    let expected = days
+        .iter()
+        .map(|day| (day.generated_time.timestamp_micros(), day.devices.into()))
+        .collect();
+    for answer in Poller::start(lake, &["deltalake", "polars"]).next_answers() {
+        assert_eq!(answer.rows.as_ref(), Ok(&expected), "{answer:?}");
     }
 }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use object_store::aws::{AmazonS3, AwsAuthorizer, AwsCredentialProvider};
-use object_store::azure::{AzureAuthorizer, AzureCredentialProvider, MicrosoftAzure};
+use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::azure::{AzureAuthorizer, AzureCredentialProvider};
 use object_store::client::{HttpClient, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::path::Path;
 use object_store::signer::Signer;
@@ -67,34 +67,15 @@ impl fmt::Debug for Deleter {
 
 impl Deleter {
     /// `urls` is a store like the one to delete from, whose requests nobody sends.
-    pub(crate) fn of_s3(
+    pub(crate) fn new(
         client: HttpClient,
-        urls: AmazonS3,
-        signature: Signature,
-        retries: RetryConfig,
-    ) -> Self {
-        Self::new(client, Arc::new(urls), signature, retries)
-    }
-
-    /// The same for Azure.
-    pub(crate) fn of_azure(
-        client: HttpClient,
-        urls: MicrosoftAzure,
-        signature: Signature,
-        retries: RetryConfig,
-    ) -> Self {
-        Self::new(client, Arc::new(urls), signature, retries)
-    }
-
-    fn new(
-        client: HttpClient,
-        urls: Arc<dyn Signer>,
+        urls: impl Signer + 'static,
         signature: Signature,
         retries: RetryConfig,
     ) -> Self {
         Self {
             client,
-            urls,
+            urls: Arc::new(urls),
             signature,
             retries,
         }

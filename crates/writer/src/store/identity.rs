@@ -1,19 +1,17 @@
-//! The machine's own identity, which is asked for where nothing else is given; and which identity opens an Azure lake: the one that `[lake.options]` names; or else an account key, SAS or token, or an
-//! application, of `AZURE_STORAGE_…`; or else the pod's workload identity; or else the machine's managed identity.
+//! The machine's own identity, which is asked for where nothing else is given; and which identity opens an Azure lake: the one that
+//! `[lake.options]` names; or else an account key, SAS or token, or an application, of `AZURE_STORAGE_…`; or else the pod's workload
+//! identity; or else the machine's managed identity.
 //!
 //! `AZURE_CLIENT_ID`, `AZURE_CLIENT_SECRET` and `AZURE_TENANT_ID` name the application that calls the export API. It is never
 //! used for the lake by itself. With `AZURE_FEDERATED_TOKEN_FILE` and without the secret they are the pod's own identity.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use object_store::aws::{
-    AmazonS3Builder, AmazonS3ConfigKey as S3Key, AwsCredential, AwsCredentialProvider,
-};
-use object_store::azure::{
-    AzureConfigKey as Key, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder,
-};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as S3Key};
+use object_store::azure::{AzureConfigKey as Key, MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::{CredentialProvider, RetryConfig};
 use thiserror::Error;
 
@@ -77,13 +75,7 @@ pub(crate) fn build(
     retries: RetryConfig,
 ) -> Result<MicrosoftAzure> {
     let has = |key| builder.get_config_value(&key).is_some();
-    let is_on = |key| {
-        let value = builder.get_config_value(&key).unwrap_or_default();
-        matches!(
-            value.to_ascii_lowercase().as_str(),
-            "1" | "true" | "on" | "yes" | "y"
-        )
-    };
+    let is_on = |key| is_on(builder.get_config_value(&key));
     let wrong = |message: &str| Error::Configuration {
         root: root.to_owned(),
         message: message.to_owned(),
@@ -118,7 +110,10 @@ pub(crate) fn build(
             .build()
             .map_err(|error| Error::unbuildable(root, &error))?;
         let inner = Arc::clone(managed.credentials());
-        builder.with_credentials(Arc::new(MachineIdentity { inner }))
+        builder.with_credentials(Arc::new(MachineIdentity {
+            inner,
+            without: NO_MANAGED_IDENTITY,
+        }))
     };
     builder
         .build()
@@ -126,99 +121,74 @@ pub(crate) fn build(
 }
 
 /// Lets an S3 store whose keys nobody gave ask the machine's role, and not for longer than a moment.
-pub(crate) fn of_machine(
-    builder: AmazonS3Builder,
-    credentials: &AwsCredentialProvider,
-) -> AmazonS3Builder {
+pub(crate) fn of_machine(builder: AmazonS3Builder) -> object_store::Result<AmazonS3Builder> {
     let is_given = [
         S3Key::AccessKeyId,
         S3Key::WebIdentityTokenFile,
         S3Key::ContainerCredentialsRelativeUri,
         S3Key::ContainerCredentialsFullUri,
     ];
-    let skips = builder.get_config_value(&S3Key::SkipSignature);
-    if skips.is_some_and(|skips| skips == "true")
-        || is_given
-            .iter()
-            .any(|key| builder.get_config_value(key).is_some())
-    {
-        return builder;
+    let has = |key: &S3Key| builder.get_config_value(key).is_some();
+    let is_anonymous = is_on(builder.get_config_value(&S3Key::SkipSignature));
+    if is_anonymous || is_given.iter().any(has) {
+        return Ok(builder);
     }
-    let inner = Arc::clone(credentials);
-    builder.with_credentials(Arc::new(MachineIdentity { inner }))
+    let inner = Arc::clone(builder.clone().build()?.credentials());
+    Ok(builder.with_credentials(Arc::new(MachineIdentity {
+        inner,
+        without: NO_ROLE,
+    })))
+}
+
+/// Whether an option that is yes or no is yes.
+pub(crate) fn is_on(value: Option<String>) -> bool {
+    let value = value.unwrap_or_default().to_ascii_lowercase();
+    matches!(value.as_str(), "1" | "true" | "on" | "yes" | "y")
 }
 
 /// The machine's identity, which is asked for where nothing else is given.
 #[derive(Debug)]
 struct MachineIdentity<C> {
     inner: Arc<dyn CredentialProvider<Credential = C>>,
+    /// What to say where there is none.
+    without: &'static str,
 }
 
 /// No credentials are to be had for a lake.
 #[derive(Debug, Error)]
-enum NoIdentity {
-    /// In Azure.
-    #[error(
-        "no identity for the storage account: [lake.options] and AZURE_STORAGE_… hold none, there is no workload identity, and \
-         this machine's managed identity gives no token; set `account_key`, `sas_token`, or `client_id`, `client_secret` and \
-         `tenant_id` in [lake.options] (AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID are for the API alone)"
-    )]
-    Azure {
-        /// What the metadata service said.
-        #[source]
-        source: object_store::Error,
-    },
-    /// In S3.
-    #[error(
-        "no credentials for the bucket: [lake.options] and AWS_… hold none, and this machine has no role that gives any; set \
-         `access_key_id` and `secret_access_key` in [lake.options], or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; profiles and SSO \
-         of the AWS command line are not read: `eval \"$(aws configure export-credentials --format env)\"` puts them into the \
-         environment"
-    )]
-    S3 {
-        /// What the metadata service said.
-        #[source]
-        source: object_store::Error,
-    },
+#[error("{message}")]
+struct NoIdentity {
+    message: &'static str,
+    source: object_store::Error,
 }
 
+const NO_MANAGED_IDENTITY: &str = "no identity for the storage account: [lake.options] and AZURE_STORAGE_… hold none, there is no \
+     workload identity, and this machine's managed identity gives no token; set `account_key`, `sas_token`, or `client_id`, \
+     `client_secret` and `tenant_id` in [lake.options] (AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID are for the API alone)";
+const NO_ROLE: &str = "no credentials for the bucket: [lake.options] and AWS_… hold none, and this machine has no role that gives any; \
+     set `access_key_id` and `secret_access_key` in [lake.options], or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; profiles and SSO of \
+     the AWS command line are not read: `eval \"$(aws configure export-credentials --format env)\"` puts them into the environment";
 /// A machine that has no identity may have nobody who answers.
 const WAIT: Duration = Duration::from_secs(8);
 
-impl<C> MachineIdentity<C> {
-    async fn ask(&self) -> object_store::Result<Arc<C>> {
+#[async_trait]
+impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for MachineIdentity<C> {
+    type Credential = C;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<C>> {
         let asked = tokio::time::timeout(WAIT, self.inner.get_credential()).await;
-        asked.unwrap_or_else(|_| {
+        let given = asked.unwrap_or_else(|_| {
             Err(object_store::Error::Generic {
                 store: "metadata service",
                 source: format!("no answer within {} seconds", WAIT.as_secs()).into(),
             })
-        })
-    }
-}
-
-#[async_trait]
-impl CredentialProvider for MachineIdentity<AzureCredential> {
-    type Credential = AzureCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AzureCredential>> {
-        let given = self.ask().await;
+        });
         given.map_err(|source| object_store::Error::Unauthenticated {
             path: "the lake".to_owned(),
-            source: Box::new(NoIdentity::Azure { source }),
-        })
-    }
-}
-
-#[async_trait]
-impl CredentialProvider for MachineIdentity<AwsCredential> {
-    type Credential = AwsCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let given = self.ask().await;
-        given.map_err(|source| object_store::Error::Unauthenticated {
-            path: "the lake".to_owned(),
-            source: Box::new(NoIdentity::S3 { source }),
+            source: Box::new(NoIdentity {
+                message: self.without,
+                source,
+            }),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! `ClientConfigKey`), long (`aws_access_key_id`) or short (`access_key_id`). S3 requests are path-style unless
 //! `virtual_hosted_style_request` is true, and then `endpoint` holds the bucket's own host.
 
-use crate::store::identity;
+use crate::store::identity::{self, is_on};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -210,8 +210,7 @@ fn s3(
     let http = is_http_on_loopback(root, endpoints.iter().flatten())?;
     let (builder, connector) = (builder.with_allow_http(http), Connector::default());
     let unbuildable = |error| Error::unbuildable(root, &error);
-    let asking = builder.clone().build().map_err(unbuildable)?;
-    let builder = identity::of_machine(builder, asking.credentials());
+    let builder = identity::of_machine(builder).map_err(unbuildable)?;
     let store = builder.clone().with_http_connector(connector.clone());
     let store = store.build().map_err(unbuildable)?;
     let deleter = s3_deleter(builder, &store, &connector).map_err(unbuildable)?;
@@ -248,7 +247,7 @@ fn s3_deleter(
         .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
         .with_http_connector(Connected(client.clone()))
         .build()?;
-    Ok(Some(Deleter::of_s3(client, urls, signature, retries())))
+    Ok(Some(Deleter::new(client, urls, signature, retries())))
 }
 
 /// The file goes into a header as it is. One that cannot be read is the store's to report: it may not be needed.
@@ -361,12 +360,7 @@ fn azure_deleter(
         .with_skip_signature(false)
         .with_http_connector(Connected(client.clone()))
         .build()?;
-    Ok(Some(Deleter::of_azure(client, urls, signature, retries())))
-}
-
-fn is_on(value: Option<String>) -> bool {
-    let value = value.unwrap_or_default().to_ascii_lowercase();
-    matches!(value.as_str(), "1" | "true" | "on" | "yes" | "y")
+    Ok(Some(Deleter::new(client, urls, signature, retries())))
 }
 
 /// A builder with what the environment gives, then the waits of this program, and over both what the options give.
