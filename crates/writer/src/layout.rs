@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `<dataset>/generated_date=…/<partition column>=…/part-<snapshot id>-<number>.parquet` | the table |
 //! | `<dataset>/_delta_log/…` | its log, with `format = "delta"`; else nothing is below `<dataset>` |
-//! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date |
+//! | `_lake/<dataset>/latest.json` | the current snapshot of each organisation and date; of recent dates where there are many |
+//! | `_lake/<dataset>/latest/<time>-<random>.json` | those of older dates, in the one document that `latest.json` names |
 //! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.<run id>.json` after an append |
 //! | `_lake/<dataset>/intents/<run id>.json` | what a commit is about to publish; gone when it is done |
 //! | `_lake/<dataset>/begun/<run id>.json` | the same, of version 1 of this layout |
@@ -15,8 +16,9 @@
 //! | `_lake/<dataset>/staging/<run id>.lock` | held while a run lives on local disk; its lease elsewhere |
 //! | `_lake/<dataset>/commit.lock` | held while a commit runs, on local disk only |
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use dataset::{GENERATED_DATE, Partition, SnapshotId};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
@@ -25,6 +27,9 @@ pub const LAYOUT_VERSION: u32 = 1;
 
 /// Version of the control documents, in `layout.json`. A writer refuses a lake with a later one.
 pub(crate) const CONTROL_VERSION: u32 = 2;
+
+/// How a time stands in a document's name.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
 
 /// Folder of the control documents of all datasets.
 pub const CONTROL: &str = "_lake";
@@ -132,9 +137,10 @@ pub(crate) fn version(dataset: &str) -> String {
 }
 
 /// Folders whose documents are replaced by way of temporary files, on local disk.
-pub(crate) fn folders_of_documents(dataset: &str) -> [String; 5] {
+pub(crate) fn folders_of_documents(dataset: &str) -> [String; 6] {
     [
         control(dataset),
+        older_folder(dataset),
         manifests(dataset),
         intents(dataset),
         old_intents(dataset),
@@ -150,6 +156,29 @@ pub fn appended_manifest(dataset: &str, snapshot: &SnapshotId, run_id: &str) -> 
 /// The pointer to the current snapshots.
 pub fn latest(dataset: &str) -> String {
     format!("{}/latest.json", control(dataset))
+}
+
+/// Folder of what the pointer does not hold itself.
+fn older_folder(dataset: &str) -> String {
+    format!("{}/latest", control(dataset))
+}
+
+/// A new document of current snapshots of older dates.
+pub(crate) fn older(dataset: &str, now: DateTime<Utc>) -> String {
+    let random = Uuid::new_v4().simple().to_string();
+    let (folder, time) = (older_folder(dataset), now.format(TIME));
+    format!("{folder}/{time}-{}.json", &random[..8])
+}
+
+/// When such a document was written. `None`: the path is not one of these.
+pub(crate) fn older_written_at(dataset: &str, path: &str) -> Option<DateTime<Utc>> {
+    let name = path
+        .strip_prefix(&older_folder(dataset))?
+        .strip_prefix('/')?;
+    let (time, random) = name.strip_suffix(".json")?.split_once('-')?;
+    let is_random = random.len() == 8 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let time = NaiveDateTime::parse_from_str(time, TIME).ok()?;
+    is_random.then_some(time.and_utc())
 }
 
 /// Folder of the quarantined records of all snapshots.

@@ -52,6 +52,7 @@ pub use store::text_flaw::TextFlaw;
 pub use store::upload::OpenUpload;
 pub use table::latest::{CurrentSnapshot, Latest, RetiredSnapshot, read_manifest};
 pub use table::manifest::{BlobCounts, Manifest};
+pub use table::older::Older;
 pub use table::settings::{TableFormat, TableSettings};
 pub use table::state::Table;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dataset::SnapshotId;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use writer::{Lake, Latest, layout};
+use writer::{Lake, Latest, Manifest, layout};
 
 use crate::error::PipelineError;
 use crate::quarantine::replay::{self, Replayed, reports};
@@ -69,9 +69,7 @@ impl<'a> Quarantine<'a> {
         }
         // A published snapshot's records are those that its manifest names, whatever else is in its folder.
         for current in Latest::read(&self.lake, dataset).await?.snapshots {
-            if let Some(manifest) =
-                writer::read_manifest(&self.lake, dataset, &current.snapshot).await?
-            {
+            if let Some(manifest) = Manifest::read_at(&self.lake, &current.manifest).await? {
                 files.insert(current.snapshot, (true, manifest.quarantine_files));
             }
         }

@@ -284,8 +284,8 @@ async fn last_committed(
     lake: &Lake,
     snapshot: &Snapshot,
 ) -> Result<Option<LastCommitted>, PipelineError> {
-    let latest = Latest::read(lake, &snapshot.dataset).await?;
-    let Some(last) = latest.newest(&snapshot.org_id) else {
+    let newest = Latest::read_newest(lake, &snapshot.dataset, &snapshot.org_id).await?;
+    let Some(last) = newest else {
         return Ok(None);
     };
     let manifest = Manifest::read_at(lake, &last.manifest).await?;

@@ -564,12 +564,9 @@ fn variables_that_hold_nothing_are_named_with_key_and_place() {
 
 #[test]
 fn values_with_invisible_characters_are_refused_by_variable() {
-    let ends = [
-        "\n", "\r", "\r\n", " ", "\t", "\u{a0}", "\u{feff}", "\"", "'",
-    ];
-    let values = ends
+    let values = ["\u{200b}", "\0", "\"", "'"]
         .iter()
-        .flat_map(|c| [format!("{c}{SECRET}"), format!("{SECRET}{c}")]);
+        .flat_map(|c| [format!("{c}{SECRET}"), format!("{SECRET}{c}\n")]);
     let inside = ["\0", "\u{1b}", "\n"].map(|c| format!("{SECRET}{c}{SECRET}"));
     for value in values.chain(inside) {
         for (key, variable) in [

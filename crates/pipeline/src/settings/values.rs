@@ -330,6 +330,9 @@ fn interpolate_value(
     match value {
         toml::Value::String(text) => {
             let interpolated = variables::interpolate(text, find_flaw, environment)?;
+            for (name, flaw) in interpolated.trimmed {
+                tracing::warn!("environment variable {name} {flaw}: it is read without");
+            }
             *text = interpolated.text;
             names.extend(interpolated.variables);
             Ok(())

@@ -9,6 +9,8 @@ pub(super) struct Interpolated {
     pub(super) text: String,
     /// Names of the variables, in order.
     pub(super) variables: Vec<String>,
+    /// Those that were read without what a file or a terminal left at their ends, and the first of it.
+    pub(super) trimmed: Vec<(String, TextFlaw)>,
 }
 
 /// Why a text cannot be interpolated.
@@ -24,7 +26,7 @@ pub(super) enum Problem {
     Flawed(String, TextFlaw),
 }
 
-/// Puts the variables' values in, if `find_flaw` finds none in them. A value is taken as it is: `${` inside it means nothing.
+/// Puts the variables' values in, if `find_flaw` finds none in them but at their ends. `${` inside a value means nothing.
 pub(super) fn interpolate(
     text: &str,
     find_flaw: impl Fn(&str) -> Option<TextFlaw>,
@@ -33,6 +35,7 @@ pub(super) fn interpolate(
     let mut out = Interpolated {
         text: String::with_capacity(text.len()),
         variables: Vec::new(),
+        trimmed: Vec::new(),
     };
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -51,11 +54,16 @@ pub(super) fn interpolate(
         if value.is_empty() {
             return Err(Problem::Empty(name.to_owned()));
         }
-        if let Some(flaw) = find_flaw(&value) {
+        let mut value = &*value;
+        if let (Some(_), Some((trimmed, flaw))) = (find_flaw(value), TextFlaw::trim(value)) {
+            out.trimmed.push((name.to_owned(), flaw));
+            value = trimmed;
+        }
+        if let Some(flaw) = find_flaw(value) {
             return Err(Problem::Flawed(name.to_owned(), flaw));
         }
         out.text.push_str(before);
-        out.text.push_str(&value);
+        out.text.push_str(value);
         out.variables.push(name.to_owned());
         rest = after;
     }
@@ -78,6 +86,8 @@ mod tests {
             "B_2" => Some("${A}".to_owned()),
             "NONE" => Some(String::new()),
             "LINE" => Some("one\n".to_owned()),
+            "QUOTED" => Some("\"one\"\n".to_owned()),
+            "BLANK" => Some(" ".to_owned()),
             _ => None,
         }
     }
@@ -105,20 +115,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_left_at_the_ends_is_left_out_and_named() {
+        let read = interpolate("s3://${LINE}/x", TextFlaw::find, &environment).unwrap();
+        assert_eq!(read.text, "s3://one/x");
+        let flaw = TextFlaw::find("one\n").unwrap();
+        assert_eq!(read.trimmed, [("LINE".to_owned(), flaw)]);
+        let as_it_is = interpolate("${LINE}", |_| None, &environment).unwrap();
+        assert_eq!(as_it_is.text, "one\n");
+        assert_eq!(as_it_is.trimmed, []);
+    }
+
+    #[test]
     fn what_holds_nothing_is_named() {
         let problem =
             |template: &str| interpolate(template, TextFlaw::find, &environment).unwrap_err();
         assert_eq!(problem("x${MISSING}"), Problem::Unset("MISSING".to_owned()));
         assert_eq!(problem("${NONE}"), Problem::Empty("NONE".to_owned()));
-        let flaw = TextFlaw::find("one\n").unwrap();
-        assert_eq!(
-            problem("s3://${LINE}/x"),
-            Problem::Flawed("LINE".to_owned(), flaw)
-        );
-        assert_eq!(
-            interpolate("${LINE}", |_| None, &environment).unwrap().text,
-            "one\n"
-        );
+        for (name, value) in [("QUOTED", "\"one\""), ("BLANK", " ")] {
+            let flaw = TextFlaw::find(value).unwrap();
+            let flawed = problem(&format!("s3://${{{name}}}/x"));
+            assert_eq!(flawed, Problem::Flawed(name.to_owned(), flaw));
+        }
         for malformed in ["${", "${A", "${}", "${1A}", "${A B}", "${A-B}"] {
             assert_eq!(problem(malformed), Problem::Malformed, "{malformed}");
         }

@@ -85,7 +85,7 @@ async fn clean_up(
         }
         failpoint::reached("intent-deleted");
     }
-    let state = table.read_again(state.log, manifest).await?;
+    let state = table.read_again(state, manifest).await?;
     reports::delete_old(table, &state).await?;
     recover(table, state, decision.is_alone).await
 }

@@ -51,7 +51,8 @@ pub async fn publish(table: &Table<'_>, request: &PublishRequest) -> Result<Publ
     invariants::check(&manifest)?;
     let run_id = &request.run_id;
     let lock = table.lock().await?;
-    let mut state = table.read_pointer().await?;
+    let date = request.snapshot.generated_date();
+    let mut state = table.read_pointer(Some(date)).await?;
     let retire_after = table.settings.retire_after;
     if !state.log.knows_enough(&request.dataset, retire_after)? {
         state = table.read().await?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use chrono::NaiveDate;
 use dataset::SnapshotId;
 
 use crate::commit::retire;
@@ -62,17 +63,17 @@ pub(crate) async fn discard_run(table: &Table<'_>, run_id: &str) -> Result<()> {
     leftovers::discard(table.lake, table.dataset, run_id).await
 }
 
-/// What the table holds, after what dead runs left was rolled forward or back.
-pub(crate) async fn recovered(table: &Table<'_>) -> Result<TableState> {
+/// What the table holds, after what dead runs left was rolled forward or back. `since` is that of [`Table::read_pointer`].
+pub(crate) async fn recovered(table: &Table<'_>, since: Option<NaiveDate>) -> Result<TableState> {
     layout_version::check(table.lake, table.dataset).await?;
-    let state = table.read_pointer().await?;
+    let state = table.read_pointer(since).await?;
     if !needs_recovery(table, &state).await? {
         return Ok(state);
     }
     let lock = table.lock().await?;
-    let state = table.read_again(state.log, None).await?;
+    let state = table.read_again(state, None).await?;
     recover(table, state, lock.is_alone).await?;
-    table.read_pointer().await
+    table.read_pointer(since).await
 }
 
 /// Rolls forward what died after its commit, rolls back what died before it, and deletes the files of snapshots that
@@ -85,7 +86,7 @@ pub(crate) async fn recover(
     let mut state = roll_forward(table, state).await?;
     let intents = Intent::list(table.lake, table.dataset).await?;
     if !intents.is_empty() {
-        state = table.with_files(state).await?;
+        state = table.whole(state).await?;
     }
     for intent in intents {
         if is_alone || is_over(&intent, &state.latest, table.now) {

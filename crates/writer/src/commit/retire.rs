@@ -5,7 +5,6 @@ use std::collections::HashSet;
 
 use dataset::SnapshotId;
 
-use crate::delta::log::LogState;
 use crate::error::Result;
 use crate::layout;
 use crate::store::failpoint;
@@ -21,7 +20,16 @@ pub(crate) fn is_overdue(table: &Table<'_>, retired: &RetiredSnapshot) -> bool {
 }
 
 /// Deletes the files of overdue snapshots, their manifests after them, and takes them off the pointer last.
-pub(crate) async fn delete_retired(table: &Table<'_>, state: TableState) -> Result<Vec<String>> {
+pub(crate) async fn delete_retired(
+    table: &Table<'_>,
+    mut state: TableState,
+) -> Result<Vec<String>> {
+    let is_unknown = |retired: &RetiredSnapshot| {
+        is_overdue(table, retired) && !state.latest.has_all_since(retired.was.generated_date)
+    };
+    if state.latest.retired.iter().any(is_unknown) {
+        state = table.whole(state).await?;
+    }
     let (mut not_deleted, mut deleted) = (Vec::new(), Vec::new());
     for retired in &state.latest.retired {
         if !is_overdue(table, retired) {
@@ -39,7 +47,7 @@ pub(crate) async fn delete_retired(table: &Table<'_>, state: TableState) -> Resu
     if deleted.is_empty() {
         return Ok(not_deleted);
     }
-    if let Err(error) = remove_from_pointer(table, &deleted, state.log).await {
+    if let Err(error) = remove_from_pointer(table, &deleted, state).await {
         tracing::warn!(%error, "deleted snapshots are still listed as retired");
     }
     Ok(not_deleted)
@@ -49,10 +57,10 @@ pub(crate) async fn delete_retired(table: &Table<'_>, state: TableState) -> Resu
 async fn remove_from_pointer(
     table: &Table<'_>,
     deleted: &[SnapshotId],
-    mut known: LogState,
+    mut state: TableState,
 ) -> Result<()> {
     for _ in 0..POINTER_ATTEMPTS {
-        let mut state = table.read_again(known, None).await?;
+        state = table.read_again(state, None).await?;
         let listed = state.latest.retired.len();
         state
             .latest
@@ -62,7 +70,6 @@ async fn remove_from_pointer(
         {
             break;
         }
-        known = state.log;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ pub(crate) async fn write_for_readers(
             manifest.write(table.lake).await?;
             failpoint::reached("manifest");
         }
-        state = table.read_again(state.log, manifest).await?;
+        state = table.read_again(state, manifest).await?;
     }
     let state = table.update_pointer(state, Some(current), manifest).await?;
     failpoint::reached("latest");
@@ -30,8 +30,12 @@ pub(crate) async fn write_for_readers(
 }
 
 /// Writes what commits that died left to be written: the table has them, and their intents tell what readers miss.
-pub(crate) async fn roll_forward(table: &Table<'_>, state: TableState) -> Result<TableState> {
-    for intent in Intent::list(table.lake, table.dataset).await? {
+pub(crate) async fn roll_forward(table: &Table<'_>, mut state: TableState) -> Result<TableState> {
+    let intents = Intent::list(table.lake, table.dataset).await?;
+    if !intents.is_empty() {
+        state = table.whole(state).await?;
+    }
+    for intent in intents {
         let path = intent.manifest.path();
         let is_published = |current: &CurrentSnapshot| current.manifest == path;
         if state.latest.snapshots.iter().any(is_published) && !table.lake.exists(&path).await? {

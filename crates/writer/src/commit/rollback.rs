@@ -55,7 +55,7 @@ pub enum RollbackOutcome {
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what the store answers.
 pub async fn rollback(table: &Table<'_>, to: &SnapshotId, run_id: &str) -> Result<RollbackOutcome> {
-    recovered(table).await?;
+    recovered(table, None).await?;
     let lock = table.lock().await?;
     let state = table.read().await?;
     let is_it = |current: &&CurrentSnapshot| current.snapshot == *to;

@@ -97,12 +97,12 @@ pub(crate) async fn commit_staged<R: Request>(
             }
         }
         Decided::Refused(state, refusal) => {
-            let state = table.with_files(state).await?;
+            let state = table.whole(state).await?;
             roll_back(table, intent, &state).await?;
             Ended::Refused(refusal)
         }
         Decided::Contended(state, contention) => {
-            let state = table.with_files(state).await?;
+            let state = table.whole(state).await?;
             roll_back(table, intent, &state).await?;
             Ended::Contended(contention)
         }

@@ -36,7 +36,7 @@ pub enum Standing {
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what reading or writing the control documents gives.
 pub async fn standing(table: &Table<'_>, snapshot: &Snapshot) -> Result<Standing> {
-    let state = recovered(table).await?;
+    let state = recovered(table, Some(snapshot.generated_date())).await?;
     Ok(decide(&state.latest, snapshot))
 }
 
@@ -45,7 +45,7 @@ pub async fn standing(table: &Table<'_>, snapshot: &Snapshot) -> Result<Standing
 /// # Errors
 /// Those of [`standing`].
 pub async fn recover(table: &Table<'_>) -> Result<()> {
-    recovered(table).await.map(drop)
+    recovered(table, None).await.map(drop)
 }
 
 fn decide(latest: &Latest, snapshot: &Snapshot) -> Standing {

@@ -50,7 +50,7 @@ pub(crate) async fn expire(table: &Table<'_>, mut state: TableState) -> Result<(
             state = table.read().await?;
             continue;
         }
-        let state = table.read_again(state.log, None).await?;
+        let state = table.read_again(state, None).await?;
         let retire = |latest: &mut Latest| {
             let is_kept = |current: &CurrentSnapshot| !remove.contains(&current.snapshot);
             let is_changed = !latest.snapshots.iter().all(is_kept);

@@ -47,7 +47,7 @@ pub enum SnapshotState {
 /// # Errors
 /// [`crate::Error::HasDeltaLog`]; what reading the control documents gives.
 pub async fn snapshots(table: &Table<'_>) -> Result<Vec<KeptSnapshot>> {
-    let latest = table.read_pointer().await?.latest;
+    let latest = table.read_pointer(None).await?.latest;
     let mut kept: Vec<KeptSnapshot> = Vec::new();
     kept.extend(latest.snapshots.iter().map(|current| KeptSnapshot {
         snapshot: current.clone(),

@@ -8,6 +8,7 @@
 //! | staged file on local disk, temporary file | its run lives |
 //! | manifest | its snapshot is current or kept, or being committed |
 //! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
+//! | document of older snapshots | the pointer names it, or it is younger than a day |
 //! | run report | it is younger than 90 days |
 
 use std::collections::{BTreeSet, HashSet};
@@ -30,6 +31,7 @@ use crate::store::object::ObjectInfo;
 use crate::table::intent::{Intent, is_over};
 use crate::table::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
 use crate::table::manifest;
+use crate::table::older::{self, Older};
 use crate::table::state::{Table, TableState};
 
 /// Manifests that are read side by side: a store answers each after tens of milliseconds.
@@ -166,6 +168,8 @@ struct Held {
     manifests: HashSet<String>,
     /// Snapshots that are current or kept.
     snapshots: HashSet<SnapshotId>,
+    /// Where the pointer has older ones.
+    older: Option<Older>,
 }
 
 impl Held {
@@ -186,6 +190,7 @@ impl Held {
             expired_files: HashSet::new(),
             manifests: HashSet::new(),
             snapshots: HashSet::new(),
+            older: state.latest.older.clone(),
         };
         held.files.retain(|path| {
             let snapshot = layout::snapshot_of_part(path);
@@ -279,6 +284,9 @@ impl Held {
             return Ok(None);
         }
         if self.expired_files.contains(&object.path) {
+            return Ok(Some(orphan(object, OrphanKind::Control)));
+        }
+        if older::is_unnamed(dataset, &object.path, self.older.as_ref(), table.now) {
             return Ok(Some(orphan(object, OrphanKind::Control)));
         }
         if reports::is_old(dataset, &object.path, table.now) {

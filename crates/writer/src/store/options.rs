@@ -408,9 +408,15 @@ fn from_options<K: FromStr + StoreKey>(
     options.iter().map(parse).collect()
 }
 
-/// Environment variables with their values checked.
+/// Environment variables with their values checked, without what a file or a terminal left at their ends.
 fn from_variables<K: StoreKey>(root: &str, variables: Vec<Given<K>>) -> Result<Vec<Given<K>>> {
-    let check = |given: Given<K>| {
+    let check = |mut given: Given<K>| {
+        if given.key.form() != Form::Lines
+            && let Some((trimmed, flaw)) = TextFlaw::trim(given.value.expose_secret())
+        {
+            tracing::warn!("{} {flaw}: it is read without", given.origin);
+            given.value = SecretString::from(trimmed);
+        }
         let value = checked_value(root, &given.origin, given.key.form(), &given.value)?;
         Ok(Given { value, ..given })
     };
@@ -683,8 +689,43 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_with_an_invisible_character_is_refused() {
+    fn line_breaks_and_blanks_at_the_ends_of_variables_are_left_out() {
+        let given = |origin: &str, key: S3Key, value: &str| Given {
+            key,
+            origin: Origin::Variable(origin.to_owned()),
+            value: SecretString::from(value),
+        };
+        for end in ["\n", "\r", "\r\n", " ", "\t", "\u{a0}", "\u{feff}"] {
+            for flawed in [format!("{end}VALUE"), format!("VALUE{end}")] {
+                for key in [S3Key::Region, S3Key::SecretAccessKey, S3Key::Token] {
+                    let variables = vec![given("NAME", key, &flawed)];
+                    let read = from_variables("s3://bucket/x", variables).unwrap();
+                    assert_eq!(read[0].value.expose_secret(), "VALUE", "{flawed:?}");
+                }
+            }
+            let nothing = vec![given("NAME", S3Key::Region, end)];
+            assert!(from_variables("s3://bucket/x", nothing).is_err());
+        }
+    }
+
+    #[test]
+    fn every_variable_with_an_invisible_character_elsewhere_is_refused() {
+        let is_left_over = |flaw: &String| TextFlaw::trim(flaw).is_some();
         for flaw in flawed() {
+            if is_left_over(&flaw) {
+                let variables = [
+                    ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+                    ("IDENTITY_HEADER", &flaw),
+                ];
+                // The library reads it by itself.
+                let opened = open_in(
+                    &environment(&variables),
+                    "az://container/x",
+                    &Options::new(),
+                );
+                assert_refused(opened, "IDENTITY_HEADER", &flaw);
+                continue;
+            }
             for name in S3_VARIABLES {
                 let opened = open_in(
                     &environment(&[(name, &flaw)]),

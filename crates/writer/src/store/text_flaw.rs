@@ -33,6 +33,17 @@ impl TextFlaw {
             .or_else(|| Self::find_inside(text, is_invisible))
     }
 
+    /// The text without the line breaks, blanks and byte order marks at its ends, which a file or a terminal left there, and the first
+    /// of them that was found. `None`: there are none, or nothing else.
+    pub fn trim(text: &str) -> Option<(&str, Self)> {
+        let is_left_over = |c: char| c.is_whitespace() || c == '\u{feff}';
+        let trimmed = text.trim_matches(is_left_over);
+        if trimmed.is_empty() || trimmed.len() == text.len() {
+            return None;
+        }
+        Self::find(text).map(|flaw| (trimmed, flaw))
+    }
+
     /// Finds the first character that `is_wrong` names.
     pub(crate) fn find_inside(text: &str, is_wrong: impl Fn(char) -> bool) -> Option<Self> {
         let character = text.chars().find(|&c| is_wrong(c))?;
@@ -99,6 +110,17 @@ mod tests {
         assert_eq!(flaw("x\ty"), "holds a tab");
         assert_eq!(flaw("x\u{1b}[0m"), "holds a control character");
         assert_eq!(flaw("x\u{200b}y"), "holds an invisible character");
+    }
+
+    #[test]
+    fn what_a_file_or_a_terminal_leaves_at_the_ends_can_go() {
+        let trimmed = |text: &'static str| TextFlaw::trim(text).map(|(trimmed, _)| trimmed);
+        assert_eq!(trimmed("x\r\n"), Some("x"));
+        assert_eq!(trimmed("\u{feff} two words\t"), Some("two words"));
+        assert_eq!(trimmed("x\u{a0}"), Some("x"));
+        for kept in ["x", "", "\n", "\"x\"", "x\u{200b}", "two words"] {
+            assert_eq!(trimmed(kept), None, "{kept:?}");
+        }
     }
 
     #[test]

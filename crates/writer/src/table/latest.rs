@@ -1,5 +1,9 @@
 //! `latest.json`: which snapshot is current, for each organisation and date. Replaced only by compare-and-swap.
+//!
+//! Snapshots of older dates are in a document that it names ([`older`](crate::table::older)): a run reads that only if it has to do
+//! with such a date.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -14,8 +18,14 @@ use crate::store::lake::Lake;
 use crate::store::object::Version;
 use crate::store::remote::ConditionalPut;
 use crate::table::manifest::Manifest;
+use crate::table::older::{self, Older};
 
-const VERSION: u32 = 1;
+/// Of a pointer with an older document, which a program that does not know of it must not take for the whole.
+const VERSION: u32 = 2;
+const VERSION_OF_WHOLE: u32 = 1;
+/// Reads of pointer and older document that may be overtaken by commits before reading gives up.
+const READ_ATTEMPTS: u32 = 10;
+const READ_PAUSE: Duration = Duration::from_millis(50);
 /// The last second that every reader of times can name: the end of the year 9999.
 const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
     Some(time) => time,
@@ -29,7 +39,7 @@ pub struct Latest {
     pub version: u32,
     /// Name of the dataset.
     pub dataset: String,
-    /// At most one snapshot for each organisation and date, sorted by these.
+    /// At most one snapshot for each organisation and date, sorted by these. In `latest.json` without those of the older document.
     pub snapshots: Vec<CurrentSnapshot>,
     /// Snapshots that were replaced and whose files may still be there, the last one replaced last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -38,6 +48,12 @@ pub struct Latest {
     /// the pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<FollowedLog>,
+    /// The older document, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older: Option<Older>,
+    /// What it holds, once it was read.
+    #[serde(skip)]
+    in_older: Option<Vec<CurrentSnapshot>>,
 }
 
 /// A snapshot that is no longer current. Its files are kept for a while.
@@ -136,14 +152,38 @@ impl CurrentSnapshot {
 }
 
 impl Latest {
-    /// The pointer of a dataset; without snapshots if nothing was ever committed.
+    /// The pointer of a dataset with all its snapshots; without any if nothing was ever committed.
     ///
     /// # Errors
     /// [`crate::Error::Newer`], [`crate::Error::Malformed`], or what the store answers.
     pub async fn read(lake: &Lake, dataset: &str) -> Result<Self> {
-        Ok(Self::read_versioned(lake, dataset).await?.0)
+        for attempt in 1.. {
+            let (mut latest, _) = Self::read_versioned(lake, dataset).await?;
+            match latest.read_older(lake).await {
+                // Another commit replaced the document in between.
+                Err(Error::NotFound { .. }) if attempt < READ_ATTEMPTS => {
+                    tokio::time::sleep(READ_PAUSE * attempt).await;
+                }
+                read => return read.map(|()| latest),
+            }
+        }
+        unreachable!("the last attempt returns")
     }
 
+    /// The newest snapshot of an organisation, over all dates.
+    ///
+    /// # Errors
+    /// Those of [`Latest::read`].
+    pub async fn read_newest(
+        lake: &Lake,
+        dataset: &str,
+        org_id: &OrgId,
+    ) -> Result<Option<CurrentSnapshot>> {
+        let (latest, _) = Self::read_versioned(lake, dataset).await?;
+        Ok(latest.newest(org_id).cloned())
+    }
+
+    /// The pointer alone, and what [`Latest::swap`] compares.
     pub(crate) async fn read_versioned(lake: &Lake, dataset: &str) -> Result<(Self, Version)> {
         let path = layout::latest(dataset);
         let (content, version) = lake.get_versioned(&path).await?;
@@ -154,41 +194,69 @@ impl Latest {
                 latest
             }
             None => Self {
-                version: VERSION,
+                version: VERSION_OF_WHOLE,
                 dataset: dataset.to_owned(),
                 snapshots: Vec::new(),
                 retired: Vec::new(),
                 log: None,
+                older: None,
+                in_older: None,
             },
         };
         Ok((latest, version))
     }
 
+    /// Adds the snapshots of the older document, unless that was done.
+    ///
+    /// # Errors
+    /// Those of [`Older::read`].
+    pub(crate) async fn read_older(&mut self, lake: &Lake) -> Result<()> {
+        if let (Some(older), None) = (&self.older, &self.in_older) {
+            let snapshots = older.read(lake, &self.dataset).await?;
+            self.snapshots.extend(snapshots.iter().cloned());
+            self.snapshots.sort_by_key(place);
+            self.in_older = Some(snapshots);
+        }
+        Ok(())
+    }
+
+    /// Whether it has all snapshots.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.older.is_none() || self.in_older.is_some()
+    }
+
+    /// Whether it has all snapshots of a date and later ones.
+    pub(crate) fn has_all_since(&self, date: NaiveDate) -> bool {
+        let unread = self.older.as_ref().filter(|_| self.in_older.is_none());
+        unread.is_none_or(|older| date >= older.before)
+    }
+
     /// Refuses a pointer to what the layout does not make: what it names is deleted in the end.
     fn check(&self, dataset: &str, path: &str) -> Result<()> {
         let retired = self.retired.iter().map(|retired| &retired.was);
-        let mut named = self.snapshots.iter().chain(retired);
-        let is_foreign = |named: &&CurrentSnapshot| {
-            !layout::is_manifest(dataset, &named.snapshot, &named.manifest)
-        };
-        match named.find(is_foreign) {
-            None if self.dataset == dataset => Ok(()),
-            None => Err(Error::Malformed {
-                path: path.to_owned(),
-                message: format!("it is of dataset `{}`", self.dataset),
-            }),
+        check_manifests(
+            dataset,
+            &self.dataset,
+            self.snapshots.iter().chain(retired),
+            path,
+        )?;
+        let older = self.older.iter().map(|older| &older.document);
+        let mut foreign = older.filter(|older| layout::older_written_at(dataset, older).is_none());
+        match foreign.next() {
+            None => Ok(()),
             Some(foreign) => Err(Error::Malformed {
                 path: path.to_owned(),
-                message: format!(
-                    "`{}` is no manifest of snapshot {}",
-                    foreign.manifest, foreign.snapshot
-                ),
+                message: format!("`{foreign}` is no document of older snapshots"),
             }),
         }
     }
 
     /// The current snapshot of an organisation on a date.
     pub fn current(&self, org_id: &OrgId, date: NaiveDate) -> Option<&CurrentSnapshot> {
+        debug_assert!(
+            self.has_all_since(date),
+            "the older document is to be read first"
+        );
         self.snapshots
             .iter()
             .find(|current| current.org_id == *org_id && current.generated_date == date)
@@ -209,7 +277,6 @@ impl Latest {
         if let (None, Some(replaced)) = (&entry.rolled_back, replaced) {
             entry.rolled_back = replaced.still_displaced(&entry.snapshot);
         }
-        let place = |current: &CurrentSnapshot| (current.org_id.clone(), current.generated_date);
         let entry_place = place(&entry);
         self.keep_current(|current| place(current) != entry_place, retirement);
         self.retired
@@ -255,7 +322,8 @@ impl Latest {
             .find(|retired| retired.was.snapshot == *snapshot)
     }
 
-    /// Writes the pointer if it is still as it was read, or in any case if this run is the lake's single writer.
+    /// Writes the pointer if it is still as it was read, or in any case if this run is the lake's single writer. What it is the
+    /// first to name is written before.
     pub(crate) async fn swap(
         &self,
         lake: &Lake,
@@ -263,7 +331,7 @@ impl Latest {
         single_writer: bool,
     ) -> Result<ConditionalPut> {
         let path = layout::latest(&self.dataset);
-        let content = to_pretty_json(self, &path)?;
+        let content = to_pretty_json(&self.divided(lake).await?, &path)?;
         if single_writer {
             lake.put(&path, content)
                 .await
@@ -272,6 +340,65 @@ impl Latest {
             lake.compare_and_swap(&path, seen, content).await
         }
     }
+
+    /// The pointer as it is to be written. Most swaps leave the older document as it is.
+    async fn divided(&self, lake: &Lake) -> Result<Self> {
+        let mut pointer = self.clone();
+        let mut as_written = true;
+        if let Some(in_older) = &self.in_older {
+            as_written = older::are_as_written(in_older, &self.snapshots);
+            if as_written {
+                let ids: HashSet<&SnapshotId> = in_older.iter().map(|was| &was.snapshot).collect();
+                pointer
+                    .snapshots
+                    .retain(|current| !ids.contains(&current.snapshot));
+                pointer.in_older = None;
+            }
+        }
+        if !as_written || older::is_long(&pointer.snapshots) {
+            pointer.read_older(lake).await?;
+            let divided = older::divide(pointer.snapshots);
+            pointer.snapshots = divided.recent;
+            pointer.in_older = None;
+            pointer.older = match divided.older {
+                older if older.is_empty() => None,
+                older => Some(Older::write(lake, &self.dataset, older, divided.before).await?),
+            };
+        }
+        pointer.version = match pointer.older {
+            Some(_) => VERSION,
+            None => VERSION_OF_WHOLE,
+        };
+        Ok(pointer)
+    }
+}
+
+/// What there is one current snapshot of.
+fn place(current: &CurrentSnapshot) -> (OrgId, NaiveDate) {
+    (current.org_id.clone(), current.generated_date)
+}
+
+/// Refuses a document of another dataset, and one that names a manifest which the layout does not make.
+pub(crate) fn check_manifests<'a>(
+    dataset: &str,
+    found: &str,
+    named: impl IntoIterator<Item = &'a CurrentSnapshot>,
+    path: &str,
+) -> Result<()> {
+    let is_foreign =
+        |named: &&CurrentSnapshot| !layout::is_manifest(dataset, &named.snapshot, &named.manifest);
+    let message = match named.into_iter().find(is_foreign) {
+        None if found == dataset => return Ok(()),
+        None => format!("it is of dataset `{found}`"),
+        Some(foreign) => format!(
+            "`{}` is no manifest of snapshot {}",
+            foreign.manifest, foreign.snapshot
+        ),
+    };
+    Err(Error::Malformed {
+        path: path.to_owned(),
+        message,
+    })
 }
 
 /// Reads the manifest of a snapshot: the one that `latest` names, or the first one of a snapshot that is not current. `None` if the

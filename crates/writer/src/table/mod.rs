@@ -6,6 +6,7 @@ pub(crate) mod intent;
 pub(crate) mod latest;
 pub(crate) mod layout_version;
 pub(crate) mod manifest;
+pub(crate) mod older;
 pub(crate) mod rewritten;
 pub(crate) mod settings;
 pub(crate) mod state;

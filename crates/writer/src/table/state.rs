@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use dataset::SnapshotId;
 
 use crate::delta::log::{DeltaLog, LogState};
@@ -63,8 +63,10 @@ enum Known {
 /// What a table holds.
 #[derive(Debug)]
 pub(crate) struct TableState {
-    /// The current and the retired snapshots.
+    /// The current and the retired snapshots. At least those of [`TableState::since`].
     pub(crate) latest: Latest,
+    /// The first date of which all snapshots were asked for. `None`: all dates.
+    since: Option<NaiveDate>,
     /// What [`Latest::swap`] compares.
     pub(crate) seen: Version,
     /// Whether the pointer in the lake says something else.
@@ -118,40 +120,40 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// What the table holds now, with the files that its log has.
+    /// What the table holds now: all snapshots, and the files that its log has.
     ///
     /// # Errors
     /// [`Error::HasDeltaLog`] if it has a log that the settings do not know of; what the store answers.
     pub(crate) async fn read(&self) -> Result<TableState> {
-        self.read_until_whole(Known::Nothing, None).await
+        self.read_until_whole(Known::Nothing, None, None).await
     }
 
     /// What the table holds now. Where the pointer follows the log to its end, the log's files are not read: with years of history
-    /// that takes longer than all else.
+    /// that takes longer than all else. Nor are snapshots of dates before `since`.
     ///
     /// # Errors
     /// Those of [`Table::read`].
-    pub(crate) async fn read_pointer(&self) -> Result<TableState> {
-        self.read_until_whole(Known::Pointer, None).await
+    pub(crate) async fn read_pointer(&self, since: Option<NaiveDate>) -> Result<TableState> {
+        self.read_until_whole(Known::Pointer, since, None).await
     }
 
-    /// What the table holds now; `known` is what its log said before, and `own` a manifest that need not be read: with
-    /// thousands of files it is megabytes.
+    /// What the table holds now, as far as `state` was read; `own` is a manifest that need not be read: with thousands of files
+    /// it is megabytes.
     ///
     /// # Errors
     /// Those of [`Table::read`].
     pub(crate) async fn read_again(
         &self,
-        known: LogState,
+        state: TableState,
         own: Option<&Manifest>,
     ) -> Result<TableState> {
-        self.read_until_whole(Known::Log(Box::new(known)), own)
-            .await
+        let known = Known::Log(Box::new(state.log));
+        self.read_until_whole(known, state.since, own).await
     }
 
-    /// The same state with the files that the log has.
-    pub(crate) async fn with_files(&self, state: TableState) -> Result<TableState> {
-        match state.log.has_files() {
+    /// The same state with all snapshots, and the files that the log has.
+    pub(crate) async fn whole(&self, state: TableState) -> Result<TableState> {
+        match state.log.has_files() && state.latest.is_whole() {
             true => Ok(state),
             false => self.read().await,
         }
@@ -160,25 +162,38 @@ impl<'a> Table<'a> {
     async fn read_until_whole(
         &self,
         mut known: Known,
+        since: Option<NaiveDate>,
         own: Option<&Manifest>,
     ) -> Result<TableState> {
         for attempt in 1..READ_ATTEMPTS {
-            match self.read_once(std::mem::take(&mut known), own).await {
+            let known = std::mem::take(&mut known);
+            match self.read_once(known, since, own).await {
                 // Another commit replaced in between what was about to be read.
                 Err(Error::NotFound { .. }) => tokio::time::sleep(READ_PAUSE * attempt).await,
                 read => return read,
             }
         }
-        self.read_once(known, own).await
+        self.read_once(known, since, own).await
     }
 
-    async fn read_once(&self, known: Known, own: Option<&Manifest>) -> Result<TableState> {
+    async fn read_once(
+        &self,
+        known: Known,
+        mut since: Option<NaiveDate>,
+        own: Option<&Manifest>,
+    ) -> Result<TableState> {
         // The pointer first: a swap that succeeds then follows a log at least as new as that of any swap before.
-        let (stored, seen) = Latest::read_versioned(self.lake, self.dataset).await?;
+        let (mut stored, seen) = Latest::read_versioned(self.lake, self.dataset).await?;
+        if since.is_none_or(|since| !stored.has_all_since(since)) {
+            stored.read_older(self.lake).await?;
+        }
         let mut rewritten = Vec::new();
         let (log, latest) = match self.settings.format {
             TableFormat::Delta => {
-                let log = self.read_log(known, &stored, own).await?;
+                let log = self.read_log(known, &mut stored, own).await?;
+                if log.has_files() {
+                    since = None;
+                }
                 rewritten = rewritten::manifests(self.lake, &stored, &log).await?;
                 let latest = self.following(&stored, &log, own, &rewritten).await?;
                 (log, latest)
@@ -192,17 +207,19 @@ impl<'a> Table<'a> {
         Ok(TableState {
             is_behind: latest != stored,
             latest,
+            since,
             seen,
             log,
             rewritten,
         })
     }
 
-    /// The log as it is now; not read again where what is known of it still holds.
+    /// The log as it is now; not read again where what is known of it still holds. Where its files are read, the pointer is read
+    /// whole: each of them is of a snapshot.
     async fn read_log(
         &self,
         known: Known,
-        stored: &Latest,
+        stored: &mut Latest,
         own: Option<&Manifest>,
     ) -> Result<LogState> {
         let pointer = stored.log.as_ref();
@@ -219,12 +236,16 @@ impl<'a> Table<'a> {
                 let is_pointed = known.has_files()
                     || (pointed.is_some() && (pointed == known.version || is_before_own));
                 if is_pointed && !self.log.goes_on_after(&known).await? {
+                    if known.has_files() {
+                        stored.read_older(self.lake).await?;
+                    }
                     return Ok(*known);
                 }
             }
             _ => {}
         }
-        let mut log = self.log.read(pointer).await?;
+        stored.read_older(self.lake).await?;
+        let mut log = self.log.read(stored.log.as_ref()).await?;
         rewritten::take_over(&self.log, &mut log, self.lake, stored).await?;
         Ok(log)
     }
@@ -385,7 +406,7 @@ impl<'a> Table<'a> {
                     }
                 }
             }
-            state = self.read_again(state.log, own).await?;
+            state = self.read_again(state, own).await?;
         }
     }
 

@@ -355,7 +355,7 @@ async fn documents_of_a_newer_program_are_refused() {
     let (_folder, lakes) = lakes();
     for lake in lakes {
         let path = layout::latest("devices");
-        lake.put(&path, r#"{"version": 2, "unknown": []}"#.into())
+        lake.put(&path, r#"{"version": 3, "unknown": []}"#.into())
             .await
             .unwrap();
         let error = standing(&lake, &snapshot(26, 10)).await.unwrap_err();
@@ -363,8 +363,8 @@ async fn documents_of_a_newer_program_are_refused() {
             matches!(
                 error,
                 Error::Newer {
-                    found: 2,
-                    known: 1,
+                    found: 3,
+                    known: 2,
                     ..
                 }
             ),
@@ -484,20 +484,20 @@ async fn the_log_is_read_again_only_when_there_is_a_later_entry() {
     for lake in [disk, memory] {
         committed(&lake, &snapshot(26, 10), "first", 5).await;
         let table = table(&lake);
-        let known = table.read().await.unwrap().log;
-        let (version, files) = (known.version, known.paths().unwrap().count());
-        let same = table.read_again(known, None).await.unwrap().log;
+        let known = table.read().await.unwrap();
+        let (version, files) = (known.log.version, known.log.paths().unwrap().count());
+        let same = table.read_again(known, None).await.unwrap();
         assert_eq!(
-            (same.version, same.paths().unwrap().count()),
+            (same.log.version, same.log.paths().unwrap().count()),
             (version, files)
         );
         // What was read before is what is given: the entry is not looked at.
         let entry = "devices/_delta_log/00000000000000000000.json";
         let content = lake.get(entry).await.unwrap().unwrap();
         lake.put(entry, "no entry".into()).await.unwrap();
-        let same = table.read_again(same, None).await.unwrap().log;
+        let same = table.read_again(same, None).await.unwrap();
         assert_eq!(
-            (same.version, same.paths().unwrap().count()),
+            (same.log.version, same.log.paths().unwrap().count()),
             (version, files)
         );
         lake.put(entry, content).await.unwrap();
