@@ -39,8 +39,9 @@ FIRST_S3_DAY = 3
 DEVICES, GROUPS = 2_000, 40
 # So early that none of the days is to come; `simulate` begins later.
 FIRST_DAY = date(2022, 7, 26)
-# Every tenth entry of the log comes with a checkpoint. Measured are as many runs in a row: one of them writes one, and the
-# others find from none to eight entries after the last.
+# The log has a checkpoint every tenth entry, and where it is long up to fifty apart. Measured are as many runs in a row: at least one
+# of them writes one, and the others find from none to all entries after the last. On S3 no log is that long.
+LOCAL_CYCLE = 50
 CYCLE = 10
 SECONDS_OF_REQUEST = 0.030
 COMMANDS = {"vacuum": ["vacuum"], "verify": ["verify"], "verify --all": ["verify", "--all"]}
@@ -109,13 +110,13 @@ class Progress:
 
 
 def on_local_disk(history: History, days: int) -> Section:
-    """Copies of one lake at different ages publish their next ten days in turn."""
+    """Copies of one lake at different ages publish their next days in turn."""
     ages = [*(age for age in MILESTONES if age < days), days]
     by_day = costs_in_turn(history, lakes_of_ages(history, ages))
     means = {age: measure.mean_of(of_age) for age, of_age in by_day.items()}
     peaks = {age: max(of_day.peak for of_day in of_age) for age, of_age in by_day.items()}
-    # Ages are multiples of ten, so that the last of ten runs writes a checkpoint.
-    checkpoints = {age: of_age[-1] for age, of_age in by_day.items()}
+    # The longest run is one that writes a checkpoint.
+    checkpoints = {age: max(of_age, key=lambda cost: cost.cpu) for age, of_age in by_day.items()}
     first, last = ages[0], ages[-1]
     rows = [(f"{age:,}", *cells(means[age], means[first], peaks[age], peaks[first])) for age in ages]
     wrote = checkpoints[first]
@@ -123,10 +124,10 @@ def on_local_disk(history: History, days: int) -> Section:
     head = ("days before", "wall, s", "ratio", "CPU, s", "ratio", "peak, MB", "ratio", "read, MB", "written, MB")
     text = (
         f"### On local disk\n\n{DEVICES:,} devices in {GROUPS} groups a day, some of them changed, from files, with a Delta log. Copies of\n"
-        f"one lake at different ages published their next {CYCLE} days in turn: the mean of these runs, each the median of the rounds\n"
+        f"one lake at different ages published their next {LOCAL_CYCLE} days in turn: the mean of these runs, each the median of the rounds\n"
         f"({history.rounds}), and the largest of their peaks. Ratios to the first line. Read and written are bytes of `read` and `write` calls,\n"
         f"from the cache as well.\n\n{report.table(head, rows)}\n\n"
-        f"One run of {CYCLE} writes a checkpoint of the log:\n\n{report.table(head, of_checkpoints)}\n\n"
+        f"Some of them write a checkpoint of the log, one of 10 at first and one of {LOCAL_CYCLE} at last; the longest of these:\n\n{report.table(head, of_checkpoints)}\n\n"
         "All entries were written within hours, so the log kept them all. Of runs a day apart it would keep those of 30 days.\n"
     )
     before, after = means[first], means[last]
@@ -156,18 +157,18 @@ def lakes_of_ages(history: History, ages: Sequence[int]) -> dict[int, Path]:
 
 
 def costs_in_turn(history: History, kept: dict[int, Path]) -> dict[int, list[Cost]]:
-    """Of each age, what its next ten days cost. The ages take turns: on a shared machine a second is not worth the same a
+    """Of each age, what its next days cost. The ages take turns: on a shared machine a second is not worth the same a
     minute later."""
-    costs: dict[int, list[list[Cost]]] = {age: [[] for _ in range(CYCLE)] for age in kept}
+    costs: dict[int, list[list[Cost]]] = {age: [[] for _ in range(LOCAL_CYCLE)] for age in kept}
     for number in range(1, history.rounds + 1):
         copies = {age: history.folder / f"copy-{age}" for age in kept}
         for age, copy in copies.items():
             link_all(kept[age], copy)
-        for later in range(CYCLE):
+        for later in range(LOCAL_CYCLE):
             for age, copy in copies.items():
                 costs[age][later].append(history.measure(copy, age + 1 + later))
         for age, copy in copies.items():
-            history.check_days(copy, age + CYCLE)
+            history.check_days(copy, age + LOCAL_CYCLE)
             shutil.rmtree(copy)
             of_round = measure.mean_of([of_day[-1] for of_day in costs[age]])
             say(f"round {number}: after {age:,} days {of_round.wall:.3f} s, CPU {of_round.cpu:.3f} s")

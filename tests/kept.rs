@@ -146,6 +146,70 @@ fn snippets_name_an_azure_account_of_the_environment() {
 
 /// The 61st replaces the 60th, which is kept.
 #[test]
+fn days_of_long_ago_are_found_where_latest_json_has_the_last_ones() {
+    let blobs = Blobs::none();
+    let mut days = vec![SnapshotOptions {
+        groups: 1,
+        blobs: 1,
+        ..small(4)
+    }];
+    for _ in 1..103 {
+        days.push(days.last().unwrap().next_day());
+    }
+    for day in &days {
+        blobs.add_simulated(day);
+    }
+    let (second, rows) = (&days[1], 4 * days.len() as u64);
+    for (format, readers) in [
+        ("delta", &["duckdb"][..]),
+        ("parquet", &["duckdb", "spark-files"]),
+    ] {
+        let lake = Lake::on_disk();
+        let pipeline = Pipeline::from_files(&blobs, &lake);
+        let of_format = format!("lake.format={format}");
+        let with = |arguments: &[&str], more: &[&str]| -> Vec<String> {
+            let all = [arguments, &["--set", &of_format], more].concat();
+            all.into_iter().map(str::to_owned).collect()
+        };
+        let command = |command: &str, arguments: &[&str]| {
+            let arguments = with(arguments, &["--set", "lake.retire_after=1h"]);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            pipeline.command(command, &arguments).exits_with(0)
+        };
+        for day in &days {
+            command("run", &["--set", &format!("source.snapshot={}", id(day))]);
+        }
+        let latest = &lake.state()["_lake/info_gathering/latest.json"];
+        assert!(latest.len() < 60_000, "{} bytes", latest.len());
+        let listed = command("snapshots", &["--json"]).json();
+        assert_eq!(listed.as_array().unwrap().len(), days.len());
+        for reader in readers {
+            for (selection, rows) in [
+                (&["--date", "2026-05-04"][..], 4),
+                (&["--snapshot", &id(second)], 4),
+                (&[], rows),
+            ] {
+                let selection = with(selection, &[]);
+                let selection: Vec<&str> = selection.iter().map(String::as_str).collect();
+                assert_eq!(
+                    rows_by(reader, &pipeline, &selection),
+                    rows,
+                    "{format} {reader}"
+                );
+            }
+        }
+        command("vacuum", &["--apply"]);
+        // A later snapshot of the second day, and back.
+        let later = later(second, 1, 4);
+        blobs.add_simulated(&later);
+        let snapshot = format!("source.snapshot={}", id(&later));
+        command("run", &["--backfill", "--set", &snapshot]);
+        command("rollback", &["--to", &id(second)]);
+        command("verify", &["--all"]);
+    }
+}
+
+#[test]
 fn snippets_read_sixty_days_of_forty_groups_in_little_memory() {
     let lake = Lake::on_disk();
     let keeping = ["--set", "lake.retire_after=1h"];

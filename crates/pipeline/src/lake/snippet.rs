@@ -376,12 +376,16 @@ fn duckdb(
             Selection::Date(date) => format!(" WHERE current.generated_date = '{date}'"),
             _ => String::new(),
         };
+        let latest = below(&layout::latest(dataset));
         let _ = writeln!(
             code,
-            "SET VARIABLE manifests = (\n    SELECT list({} || current.manifest)\n    \
-             FROM (SELECT unnest(snapshots) AS current FROM read_json({})){condition}\n);",
-            sql(&format!("{root}/")),
-            below(&layout::latest(dataset)),
+            "SET VARIABLE documents = (\n    SELECT list(path)\n    \
+             FROM (SELECT unnest([{latest}, {root} || (content ->> '$.older.document')]) AS path FROM read_text({latest}))\n    \
+             WHERE path IS NOT NULL\n);\n\
+             SET VARIABLE manifests = (\n    SELECT list({root} || current.manifest)\n    \
+             FROM (SELECT unnest(snapshots) AS current FROM read_json(getvariable('documents'), columns = {{\n        \
+             snapshots: 'STRUCT(manifest VARCHAR, generated_date DATE)[]'}})){condition}\n);",
+            root = sql(&format!("{root}/")),
         );
     }
     let _ = writeln!(
@@ -464,9 +468,12 @@ fn spark_files(
                 _ => String::new(),
             };
             format!(
-                "latest = spark.read.schema(\"snapshots array<struct<manifest: string, generated_date: string>>\")\\\n    \
-                 .json(root + {}, multiLine=True)\n\
-                 current = latest.selectExpr(\"inline(snapshots)\"){condition}\n\
+                "schema = \"snapshots array<struct<manifest: string, generated_date: string>>, older struct<document: string>\"\n\
+                 latest = root + {}\n\
+                 older = spark.read.schema(schema).json(latest, multiLine=True).selectExpr(\"older.document\")\n\
+                 documents = [latest] + [root + \"/\" + row.document for row in older.collect() if row.document]\n\
+                 current = spark.read.schema(schema).json(documents, multiLine=True)\n\
+                 current = current.selectExpr(\"inline(snapshots)\"){condition}\n\
                  manifests = [root + \"/\" + row.manifest for row in current.collect()]\n",
                 path(&layout::latest(dataset))
             )
