@@ -41,13 +41,15 @@ pub(crate) struct WrittenCheckpoint {
     hint: LastCheckpointHintStats,
 }
 
-/// How a store is called by the kernel. To be made in tokio's context, and used from a thread that may block.
-pub(crate) fn engine(store: Arc<dyn ObjectStore>) -> Arc<dyn Engine> {
+/// How a store is called by the kernel. To be made in tokio's context, and used from a thread that may block. A store on local disk
+/// is read by one thread of the kernel's own, another one by those of the runtime, which have its connections.
+pub(crate) fn engine(store: Arc<dyn ObjectStore>, is_local: bool) -> Arc<dyn Engine> {
     let builder = DefaultEngineBuilder::new(store)
         .with_batch_size(BATCH_ACTIONS)
         .with_buffer_size(OPEN_FILES);
     let runtime = Handle::current();
     match runtime.runtime_flavor() {
+        _ if is_local => Arc::new(builder.build()),
         RuntimeFlavor::CurrentThread => Arc::new(builder.build()),
         _ => {
             let executor = TokioMultiThreadExecutor::new(runtime);

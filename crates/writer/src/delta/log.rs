@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use dataset::{Dataset, GENERATED_DATE, Partition, SnapshotId};
-use delta_kernel::DeltaResult;
 use delta_kernel::actions::{Metadata, Protocol};
 use delta_kernel::scan::state::ScanFile;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use delta_kernel::{DeltaResult, Engine};
+use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::parquet::data_file::DataFile;
 use crate::parquet::statistics::Bounds;
+use crate::store::backend::Store;
 use crate::store::document_writer::DocumentWriter;
 use crate::store::lake::Lake;
 use crate::store::object::hexadecimal;
@@ -476,14 +477,14 @@ impl DeltaLog {
 
     /// The log as Delta's kernel reads it.
     async fn kernel(&self) -> Result<KernelLog> {
-        let engine = kernel::engine(self.objects().await?);
+        let engine = self.engine().await?;
         self.on_kernel("read", move || KernelLog::read(engine, TABLE_URL, None))
             .await
     }
 
     /// Files of the table at a version, from the lake's root. `None`: the log can no longer be read at that version.
     pub(crate) async fn paths_at(&self, version: u64) -> Result<Option<BTreeSet<String>>> {
-        let engine = kernel::engine(self.objects().await?);
+        let engine = self.engine().await?;
         let table = layout::table(&self.dataset);
         let paths = self.on_kernel("read", move || {
             let log = KernelLog::read(engine, TABLE_URL, Some(version))?;
@@ -826,12 +827,17 @@ impl DeltaLog {
             return Ok(());
         };
         let objects = self.objects().await?;
-        let cleaning = async {
-            let cleaned = delete_expired(objects.as_ref(), version, oldest).await;
-            cleaned.map_err(|error| Error::store("clean up", &folder, &error))
+        let listing = async {
+            let expired = expired(objects.as_ref(), version, oldest).await;
+            expired.map_err(|error| Error::store("clean up", &folder, &error))
         };
         let patience = self.lake.patience();
-        patience.wait("clean up", &folder, cleaning).await
+        let expired = patience.wait("clean up", &folder, listing).await?;
+        let expired: Vec<String> = expired
+            .iter()
+            .map(|name| format!("{folder}/{name}"))
+            .collect();
+        self.lake.delete(&expired).await
     }
 
     /// Runs what calls Delta's kernel on a thread that may block.
@@ -986,12 +992,14 @@ impl DeltaLog {
         }
     }
 
+    async fn engine(&self) -> Result<Arc<dyn Engine>> {
+        let is_local = matches!(self.lake.store, Store::Local(_));
+        Ok(kernel::engine(self.objects().await?, is_local))
+    }
+
     /// The store, rooted at the table's folder.
     async fn objects(&self) -> Result<Arc<dyn ObjectStore>> {
-        let table = layout::table(&self.dataset);
-        self.lake
-            .objects(&table, &layout::delta_log(&self.dataset))
-            .await
+        self.lake.objects(&self.dataset).await
     }
 }
 
@@ -1124,12 +1132,12 @@ fn version_and_end(name: &str) -> Option<(u64, &str)> {
     is_number.then(|| Some((number.parse().ok()?, end)))?
 }
 
-/// Deletes entries and checkpoints that were written until `oldest`, and that no version needs which was written after it.
-async fn delete_expired(
+/// Names of entries and checkpoints that were written until `oldest`, and that no version needs which was written after it.
+async fn expired(
     objects: &dyn ObjectStore,
     checkpoint: u64,
     oldest: DateTime<Utc>,
-) -> object_store::Result<()> {
+) -> object_store::Result<Vec<String>> {
     let files: Vec<ObjectMeta> = objects
         .list(Some(&"_delta_log".into()))
         .try_collect()
@@ -1150,17 +1158,14 @@ async fn delete_expired(
     let checkpoints = files.iter().filter(|(_, end, _)| *end != ".json");
     let versions = checkpoints.map(|(version, ..)| *version);
     let Some(first) = versions.filter(|version| *version <= kept_from).max() else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let is_expired = |(version, _, file): &&(u64, &str, &ObjectMeta)| {
         *version < first && file.last_modified <= oldest
     };
     let expired = files.iter().filter(is_expired);
-    let expired: Vec<_> = expired
-        .map(|(.., file)| Ok(file.location.clone()))
-        .collect();
-    let deleted = objects.delete_stream(stream::iter(expired).boxed());
-    deleted.try_for_each(|_| async { Ok(()) }).await
+    let names = expired.filter_map(|(.., file)| file.location.filename());
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// A file's statistics in the form of the Delta protocol. Times are widened to milliseconds, which all readers know.

@@ -7,12 +7,12 @@ use std::io::{self, BufWriter, Write};
 
 use object_store::PutPayloadMut;
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::store::backend::{Store, blocking};
 use crate::store::document::malformed;
+use crate::store::folder::TemporaryFile;
 use crate::store::local_disk::LocalDisk;
 use crate::store::remote::{ConditionalPut, Remote};
 
@@ -26,7 +26,7 @@ pub(crate) struct DocumentWriter {
 }
 
 enum Kept {
-    OnDisk(LocalDisk, BufWriter<NamedTempFile>),
+    OnDisk(LocalDisk, BufWriter<TemporaryFile>),
     InMemory(Remote, PutPayloadMut),
 }
 

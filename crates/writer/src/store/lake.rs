@@ -231,8 +231,8 @@ impl Lake {
     pub(crate) async fn has_temporary_files(&self, folders: &[String]) -> Result<bool> {
         if let Store::Local(disk) = &self.store {
             for folder in folders {
-                let temporary = blocking(disk, "list", folder, LocalDisk::temporary_files);
-                if !temporary.await?.is_empty() {
+                let temporary = blocking(disk, "list", folder, LocalDisk::has_temporary_files);
+                if temporary.await? {
                     return Ok(true);
                 }
             }
@@ -317,7 +317,7 @@ impl Lake {
         match &self.store {
             Store::Local(disk) => {
                 blocking(disk, "read", path, move |disk, path| {
-                    io::copy(&mut File::open(disk.place(path)?)?, &mut file)?;
+                    io::copy(&mut disk.open(path)?, &mut file)?;
                     Ok(file)
                 })
                 .await
@@ -329,21 +329,21 @@ impl Lake {
         }
     }
 
-    /// The store rooted at a folder, with sorted listings. On local disk the folder is created, and `below`, a folder in it, must
-    /// not lead out of the lake.
-    pub(crate) async fn objects(&self, folder: &str, below: &str) -> Result<Arc<dyn ObjectStore>> {
+    /// The store rooted at a table's folder, with sorted listings, for its log. On local disk the folder is created, and that of the
+    /// log must not lead out of the lake.
+    pub(crate) async fn objects(&self, dataset: &str) -> Result<Arc<dyn ObjectStore>> {
+        let table = layout::table(dataset);
         Ok(match &self.store {
             Store::Local(disk) => {
-                let folder = folder.to_owned();
-                let opened = blocking(disk, "open", below, move |disk, below| {
-                    disk.create_folder(&folder)?;
-                    disk.place(below)?;
-                    Ok(SortedFolder::open(&disk.place(&folder)?))
+                let (log, dataset) = (layout::delta_log(dataset), dataset.to_owned());
+                let opened = blocking(disk, "open", &log, move |disk, log| {
+                    disk.create_folder(&table)?;
+                    disk.check_folder(log)?;
+                    Ok(SortedFolder::new(disk, &dataset))
                 });
-                let opened = opened.await?;
-                Arc::new(opened.map_err(|error| Error::store("open", below, &error))?)
+                Arc::new(opened.await?)
             }
-            Store::Remote(remote) => remote.folder(folder),
+            Store::Remote(remote) => remote.folder(&table),
         })
     }
 

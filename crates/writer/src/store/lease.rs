@@ -10,7 +10,6 @@
 //! there is of a dead run. A run that was taken for dead and only
 //! slept finds its uploads aborted, and its lease gone when it asks for it before it commits ([`may_commit`]).
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +31,7 @@ const LEASE: Bytes = Bytes::from_static(b"{}\n");
 /// A run that stages files, or one that takes the place of a dead run. No other run deletes what it staged while this is held.
 #[derive(Debug)]
 pub struct RunGuard {
-    lock: Option<(FileLock, PathBuf)>,
+    lock: Option<(FileLock, LocalDisk, String)>,
     renewal: Option<JoinHandle<()>>,
 }
 
@@ -41,9 +40,9 @@ impl Drop for RunGuard {
         if let Some(renewal) = self.renewal.take() {
             renewal.abort();
         }
-        if let Some((_held, path)) = self.lock.take() {
+        if let Some((_held, disk, path)) = self.lock.take() {
             // A lock file that stays is taken for that of a dead run, and deleted.
-            let _ = std::fs::remove_file(path);
+            let _ = disk.delete_unsynced(&path);
         }
     }
 }
@@ -68,7 +67,7 @@ pub async fn begin_run(
                 disk.lock(path, single_writer)
             });
             let held = held.await?;
-            lock = Some((held, disk.file(&path)));
+            lock = Some((held, disk.clone(), path.clone()));
             if !single_writer {
                 let folder = layout::staging(dataset, run_id);
                 if let Err(error) = blocking(disk, "write", &folder, LocalDisk::probe).await {
@@ -128,7 +127,7 @@ pub(crate) async fn take_over(
     };
     let path = layout::run_lock(dataset, run_id);
     let held = blocking(disk, "lock", &path, LocalDisk::try_lock).await?;
-    Ok(held.map(|held| guard(Some((held, disk.file(&path))))))
+    Ok(held.map(|held| guard(Some((held, disk.clone(), path.clone())))))
 }
 
 /// Takes away a run's lease.

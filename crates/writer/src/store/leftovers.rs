@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout;
 use crate::store::backend::{Store, blocking};
 use crate::store::document::parse;
@@ -68,7 +68,18 @@ pub(crate) async fn discard(lake: &Lake, dataset: &str, run_id: &str) -> Result<
             let Some(content) = lake.get(&object.path).await? else {
                 continue;
             };
-            let note: UploadNote = parse(&content, &object.path, VERSION)?;
+            let note = match parse::<UploadNote>(&content, &object.path, VERSION) {
+                Ok(note) if layout::is_part_of_table(dataset, &note.path) => note,
+                Ok(_) | Err(Error::Malformed { .. }) => {
+                    let path = object.path;
+                    tracing::warn!(
+                        path,
+                        "this is no note of an upload to the table: it is deleted"
+                    );
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             remote.abort_upload(&note.path, &note.upload_id).await?;
         }
     }

@@ -1,19 +1,23 @@
 //! A lake in a local folder: whole-file reads and durable writes. A file appears complete, by rename, or not at all.
 //!
 //! Every function blocks; [`crate::Lake`] runs them on tokio's blocking threads. Nothing is created before the
-//! first write.
+//! first write. No symbolic link below the root is followed, whoever puts one there meanwhile ([`Folder`]): through one, what is
+//! written, locked or deleted would be outside the lake. The root itself may be one.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use chrono::{DateTime, Utc};
 
 use crate::error::MissingOperation;
 use crate::parquet::buffers::KeptBuffers;
 use crate::store::failpoint;
-use crate::store::object::ObjectInfo;
+use crate::store::folder::{
+    Access, Entry, EntryKind, Folder, TemporaryFile, is_link, is_temporary, quoted,
+};
+use crate::store::object::{DOCUMENT_BYTES, ObjectInfo, too_long};
 use crate::store::patience::Patience;
 
 /// The root folder, absolute.
@@ -52,53 +56,93 @@ impl LocalDisk {
         self.root.join(path)
     }
 
-    /// Where a path of the lake is, if nothing on the way from the root to it is a symbolic link, itself included: through one,
-    /// what is written, locked or deleted would be outside the lake. The root itself may be a link.
-    pub(crate) fn place(&self, path: &str) -> io::Result<PathBuf> {
-        let mut place = self.root.clone();
-        for name in path.split('/') {
-            place.push(name);
-            match present(fs::symlink_metadata(&place))? {
-                Some(found) if found.is_symlink() => return Err(is_link(&place)),
-                Some(_) => {}
-                None => return Ok(self.file(path)),
-            }
+    /// The folder at a path; the root for an empty one. `None`: it is not there.
+    fn folder(&self, path: &str) -> io::Result<Option<Folder>> {
+        let mut folder = present(Folder::at(&self.root))?;
+        for name in names(path) {
+            let Some(above) = folder else {
+                return Ok(None);
+            };
+            folder = present(above.folder(name))?;
         }
-        Ok(place)
+        Ok(folder)
+    }
+
+    /// The same, created if it is not there, with those above it, durably: a rename into a folder whose own name a power cut
+    /// forgets would be lost with it.
+    fn folder_for_writing(&self, path: &str) -> io::Result<Folder> {
+        let mut folder = match present(Folder::at(&self.root))? {
+            Some(root) => root,
+            None => {
+                create_root(&self.root)?;
+                Folder::at(&self.root)?
+            }
+        };
+        for name in names(path) {
+            let (below, is_new) = folder.create_folder(name)?;
+            if is_new {
+                sync(&folder)?;
+            }
+            folder = below;
+        }
+        Ok(folder)
+    }
+
+    /// The folder of a file, if it is there, and its name.
+    fn folder_of<'a>(&self, path: &'a str) -> io::Result<(Option<Folder>, &'a str)> {
+        let (folder, name) = split(path);
+        Ok((self.folder(folder)?, name))
     }
 
     pub(crate) fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        present(fs::read(self.place(path)?))
+        let Some(file) = present(self.open(path))? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        file.take(DOCUMENT_BYTES + 1).read_to_end(&mut content)?;
+        match content.len() as u64 > DOCUMENT_BYTES {
+            true => Err(io::Error::other(too_long())),
+            false => Ok(Some(content)),
+        }
+    }
+
+    /// Opens a file for reading.
+    pub(crate) fn open(&self, path: &str) -> io::Result<File> {
+        match self.folder_of(path)? {
+            (Some(folder), name) => folder.open(name, Access::Read),
+            (None, _) => Err(ErrorKind::NotFound.into()),
+        }
     }
 
     pub(crate) fn exists(&self, path: &str) -> io::Result<bool> {
-        self.place(path)?.try_exists()
+        let (folder, name) = self.folder_of(path)?;
+        let kind = folder.map(|folder| folder.kind_of(name)).transpose()?;
+        match kind.flatten() {
+            Some(EntryKind::Link) => Err(is_link(&self.file(path))),
+            kind => Ok(kind.is_some()),
+        }
     }
 
     /// Creates a file for writing, and its folder.
     pub(crate) fn create(&self, path: &str) -> io::Result<File> {
-        let file = self.place(path)?;
-        create_folder(parent(&file)?)?;
-        File::create(file)
+        let (folder, name) = split(path);
+        self.folder_for_writing(folder)?.open(name, Access::Write)
     }
 
     /// A file without content in a folder, deleted on drop unless [`Self::replace`] or [`Self::create_new`] gives it its
     /// place. If the process dies, the next clean-up finds it.
-    pub(crate) fn temporary_file(&self, folder: &str) -> io::Result<NamedTempFile> {
-        let folder = self.place(folder)?;
-        create_folder(&folder)?;
-        temporary_name().tempfile_in(folder)
+    pub(crate) fn temporary_file(&self, folder: &str) -> io::Result<TemporaryFile> {
+        self.folder_for_writing(folder)?.temporary_file()
     }
 
     /// Puts a file in the place of one that may be there: fsync, rename, fsync of the folder.
-    pub(crate) fn replace(&self, path: &str, file: NamedTempFile) -> io::Result<()> {
-        let target = self.place(path)?;
-        let folder = parent(&target)?;
-        create_folder(folder)?;
-        file.as_file().sync_all()?;
+    pub(crate) fn replace(&self, path: &str, file: TemporaryFile) -> io::Result<()> {
+        let (folder, name) = split(path);
+        let folder = self.folder_for_writing(folder)?;
+        file.file().sync_all()?;
         failpoint::reached("temporary-file");
-        file.persist(&target)?;
-        sync_folder(folder)
+        file.replace(&folder, name)?;
+        sync(&folder)
     }
 
     /// Puts a file where none may be: fsync, a rename or a link that overwrites nothing, fsync of the folder. False: there is
@@ -106,23 +150,21 @@ impl LocalDisk {
     ///
     /// # Errors
     /// A [`MissingOperation`] if the file system has neither.
-    pub(crate) fn create_new(&self, path: &str, file: NamedTempFile) -> io::Result<bool> {
-        let target = self.place(path)?;
-        let folder = parent(&target)?;
-        create_folder(folder)?;
-        file.as_file().sync_all()?;
-        match file.persist_noclobber(&target) {
-            Ok(_) => sync_folder(folder).map(|()| true),
-            Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(refused) if is_missing(&refused.error) => {
-                match fs::hard_link(refused.file.path(), &target) {
-                    Ok(()) => sync_folder(folder).map(|()| true),
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-                    Err(error) if is_missing(&error) => Err(missing(LINKS, error)),
-                    Err(error) => Err(error),
-                }
-            }
-            Err(refused) => Err(refused.error),
+    pub(crate) fn create_new(&self, path: &str, mut file: TemporaryFile) -> io::Result<bool> {
+        let (folder, name) = split(path);
+        let folder = self.folder_for_writing(folder)?;
+        file.file().sync_all()?;
+        let created = match file.create(&folder, name) {
+            Err(error) if is_missing(&error) => match file.link(&folder, name) {
+                Err(error) if is_missing(&error) => Err(missing(LINKS, error)),
+                linked => linked,
+            },
+            renamed => renamed,
+        };
+        match created {
+            Ok(()) => sync(&folder).map(|()| true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -147,116 +189,163 @@ impl LocalDisk {
 
     /// Creates a folder, durably.
     pub(crate) fn create_folder(&self, path: &str) -> io::Result<()> {
-        create_folder(&self.place(path)?)
+        self.folder_for_writing(path).map(drop)
+    }
+
+    /// An error if a link leads to a folder, or is below the root on the way to it.
+    pub(crate) fn check_folder(&self, path: &str) -> io::Result<()> {
+        self.folder(path).map(drop)
     }
 
     /// Creates the folders that [`Self::publish`] will move files to, each given with its place: what is in the same folder
     /// costs one fsync together.
     pub(crate) fn create_folders(&self, moves: &[(String, String)]) -> io::Result<()> {
-        let mut changed = BTreeSet::new();
+        let mut changed = BTreeMap::new();
         for (from, to) in moves {
-            let to = self.place(to)?;
-            let folder = parent(&to)?;
-            if folder.is_dir() || !self.exists(from)? {
+            let (folder, _) = split(to);
+            if self.folder(folder)?.is_some() || !self.exists(from)? {
                 continue;
             }
-            let above = parent(folder)?;
-            create_folder(above)?;
-            create_one_folder(folder)?;
-            changed.insert(above.to_owned());
+            let (above, name) = split(folder);
+            let above_folder = self.folder_for_writing(above)?;
+            if above_folder.create_folder(name)?.1 {
+                changed.insert(above, above_folder);
+            }
         }
-        changed.iter().try_for_each(|folder| sync_folder(folder))
+        changed.values().try_for_each(sync)
     }
 
     /// Moves a file, already on disk, to its place: rename, fsync of the new folder. A power cut may leave it in both.
     pub(crate) fn publish(&self, from: &str, to: &str) -> io::Result<()> {
-        let (from, to) = (self.place(from)?, self.place(to)?);
-        // No empty folder appears in the table for a file that is gone.
-        fs::metadata(&from)?;
-        create_folder(parent(&to)?)?;
-        fs::rename(&from, &to)?;
-        sync_folder(parent(&to)?)
+        let (from_folder, from_name) = self.folder_of(from)?;
+        let from_folder = from_folder.ok_or(ErrorKind::NotFound)?;
+        match from_folder.kind_of(from_name)? {
+            // No empty folder appears in the table for a file that is gone.
+            None => return Err(ErrorKind::NotFound.into()),
+            Some(EntryKind::Link) => return Err(is_link(&self.file(from))),
+            Some(_) => {}
+        }
+        let (to_folder, to_name) = split(to);
+        let to_folder = self.folder_for_writing(to_folder)?;
+        from_folder.rename(from_name, &to_folder, to_name)?;
+        sync(&to_folder)
     }
 
     /// Deletes a file if it is there.
     pub(crate) fn delete(&self, path: &str) -> io::Result<()> {
-        let file = self.place(path)?;
-        match present(fs::remove_file(&file))? {
-            Some(()) => sync_folder(parent(&file)?),
+        match self.delete_unsynced(path)? {
+            Some(folder) => sync(&folder),
             None => Ok(()),
         }
     }
 
-    /// Deletes a folder and all in it, if it is there.
-    pub(crate) fn delete_folder(&self, path: &str) -> io::Result<()> {
-        present(fs::remove_dir_all(self.place(path)?)).map(drop)
+    /// The same where a power cut may bring it back. `None`: it was not there.
+    pub(crate) fn delete_unsynced(&self, path: &str) -> io::Result<Option<Folder>> {
+        let (Some(folder), name) = self.folder_of(path)? else {
+            return Ok(None);
+        };
+        if folder.kind_of(name)? == Some(EntryKind::Link) {
+            return Err(is_link(&self.file(path)));
+        }
+        Ok(folder.delete(name)?.then_some(folder))
     }
 
-    /// Temporary files in a folder: of processes that write there, or died as they did.
-    pub(crate) fn temporary_files(&self, folder: &str) -> io::Result<Vec<PathBuf>> {
-        let entries = present(fs::read_dir(self.place(folder)?))?;
-        let mut files = Vec::new();
-        for entry in entries.into_iter().flatten() {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "tmp") {
-                files.push(path);
-            }
+    /// Deletes a folder and all in it, if it is there.
+    pub(crate) fn delete_folder(&self, path: &str) -> io::Result<()> {
+        let (Some(above), name) = self.folder_of(path)? else {
+            return Ok(());
+        };
+        let Some(folder) = present(above.folder(name))? else {
+            return Ok(());
+        };
+        folder.clear()?;
+        present(above.delete_folder(name)).map(drop)
+    }
+
+    /// Whether a folder has temporary files: of processes that write there, or died as they did.
+    pub(crate) fn has_temporary_files(&self, folder: &str) -> io::Result<bool> {
+        match self.folder(folder)? {
+            Some(folder) => Ok(!temporary_files(&folder)?.is_empty()),
+            None => Ok(false),
         }
-        Ok(files)
     }
 
     /// Deletes the temporary files of a folder.
     pub(crate) fn delete_temporary(&self, folder: &str) -> io::Result<()> {
-        for file in self.temporary_files(folder)? {
-            present(fs::remove_file(file))?;
+        let Some(folder) = self.folder(folder)? else {
+            return Ok(());
+        };
+        for name in temporary_files(&folder)? {
+            folder.delete(&name)?;
         }
         Ok(())
     }
 
     /// Deletes the folders from `path` upwards, `levels` of them, as long as they are empty.
     pub(crate) fn delete_empty_folders(&self, path: &str, levels: usize) {
-        let Ok(folder) = self.place(path) else {
-            return;
-        };
-        for folder in folder.ancestors().take(levels) {
-            if fs::remove_dir(folder).is_err() {
-                break;
+        let mut path = path;
+        for _ in 0..levels {
+            let Ok((Some(above), name)) = self.folder_of(path) else {
+                return;
+            };
+            if above.delete_folder(name).is_err() {
+                return;
             }
+            path = split(path).0;
         }
     }
 
-    /// All files below a folder, sorted by path. A folder that is not there is empty.
+    /// All files below a folder, sorted by path. A folder that is not there is empty. What no program of ours can have put there
+    /// is told and left out.
     pub(crate) fn list(&self, folder: &str) -> io::Result<Vec<ObjectInfo>> {
+        let files = self.list_with_times(folder)?.into_iter();
+        Ok(files.map(|(file, _)| file).collect())
+    }
+
+    /// The same with the time when each was last written.
+    pub(crate) fn list_with_times(
+        &self,
+        folder: &str,
+    ) -> io::Result<Vec<(ObjectInfo, DateTime<Utc>)>> {
         let mut files = Vec::new();
         let mut folders = vec![folder.to_owned()];
-        while let Some(folder) = folders.pop() {
-            let Some(entries) = present(fs::read_dir(self.place(&folder)?))? else {
+        while let Some(path) = folders.pop() {
+            let Some(folder) = self.folder(&path)? else {
                 continue;
             };
-            for entry in entries {
-                let entry = entry?;
-                let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
-                let kind = entry.file_type()?;
-                if kind.is_symlink() {
-                    return Err(is_link(&entry.path()));
-                } else if kind.is_dir() {
-                    folders.push(path);
-                } else if let Some(metadata) = present(entry.metadata())? {
-                    files.push(ObjectInfo {
-                        path,
-                        bytes: metadata.len(),
-                    });
+            for Entry { name, kind } in folder.entries()? {
+                let place = self.file(&path).join(&name);
+                if kind == EntryKind::Link {
+                    return Err(is_link(&place));
+                }
+                let name = name.to_str().filter(|name| !name.contains('\\'));
+                match (name, kind) {
+                    (Some(name), EntryKind::Folder) => folders.push(format!("{path}/{name}")),
+                    (Some(name), EntryKind::File { bytes, modified }) => {
+                        let path = format!("{path}/{name}");
+                        files.push((ObjectInfo { path, bytes }, modified));
+                    }
+                    (Some(_), _) => {
+                        tracing::warn!("{} is no regular file: it is left alone", quoted(&place));
+                    }
+                    (None, _) => tracing::warn!(
+                        "{} has a name that no file of a lake has: it is left alone",
+                        quoted(&place)
+                    ),
                 }
             }
         }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
         Ok(files)
     }
 
     /// Whether nobody holds a lock on a file, or it is not there. Without locks, what is there is of a dead run if there is a
     /// single writer.
     pub(crate) fn is_unlocked(&self, path: &str, single_writer: bool) -> io::Result<bool> {
-        match present(File::options().write(true).open(self.place(path)?))? {
+        let (Some(folder), name) = self.folder_of(path)? else {
+            return Ok(true);
+        };
+        match present(folder.open(name, Access::Lock))? {
             Some(file) => match file.try_lock() {
                 Ok(()) => Ok(true),
                 Err(fs::TryLockError::WouldBlock) => Ok(false),
@@ -279,7 +368,7 @@ impl LocalDisk {
             let file = self.lock_file(path)?;
             match file.lock() {
                 // Who held it before may have deleted it: then the lock is on a file that nobody else finds.
-                Ok(()) if is_still_at(&file, &self.place(path)?)? => {
+                Ok(()) if self.is_still_at(&file, path)? => {
                     return Ok(FileLock { _file: file });
                 }
                 Ok(()) => {}
@@ -299,7 +388,7 @@ impl LocalDisk {
     pub(crate) fn try_lock(&self, path: &str) -> io::Result<Option<FileLock>> {
         let file = self.lock_file(path)?;
         match file.try_lock() {
-            Ok(()) if is_still_at(&file, &self.place(path)?)? => Ok(Some(FileLock { _file: file })),
+            Ok(()) if self.is_still_at(&file, path)? => Ok(Some(FileLock { _file: file })),
             Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) if is_missing(&error) => {
                 Ok(Some(FileLock { _file: file }))
@@ -309,57 +398,50 @@ impl LocalDisk {
     }
 
     fn lock_file(&self, path: &str) -> io::Result<File> {
-        let file = self.place(path)?;
-        create_folder(parent(&file)?)?;
-        File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(file)
+        let (folder, name) = split(path);
+        self.folder_for_writing(folder)?
+            .open(name, Access::CreateLock)
+    }
+
+    /// Whether an open file is the one at the path now.
+    fn is_still_at(&self, file: &File, path: &str) -> io::Result<bool> {
+        match self.folder_of(path)? {
+            (Some(folder), name) => folder.is_still(name, file),
+            (None, _) => Ok(false),
+        }
     }
 }
 
-/// Whether an open file is the one at the path now.
-#[cfg(unix)]
-fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let (open, there) = (file.metadata()?, present(fs::metadata(path))?);
-    Ok(there.is_some_and(|there| (there.dev(), there.ino()) == (open.dev(), open.ino())))
+/// The folder of a path, which is empty for the root, and the name in it.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// Elsewhere an open file is not deleted.
-#[cfg(not(unix))]
-fn is_still_at(_file: &File, _path: &Path) -> io::Result<bool> {
-    Ok(true)
+fn names(path: &str) -> impl Iterator<Item = &str> {
+    let names = (!path.is_empty()).then(|| path.split('/'));
+    names.into_iter().flatten()
+}
+
+fn temporary_files(folder: &Folder) -> io::Result<Vec<String>> {
+    let entries = folder.entries()?.into_iter();
+    let files = entries.filter(|entry| matches!(entry.kind, EntryKind::File { .. }));
+    let names = files.filter_map(|file| file.name.into_string().ok());
+    Ok(names.filter(|name| is_temporary(name)).collect())
 }
 
 /// Whether the operating system says that there is no such operation in this file system. They do so in many ways.
 fn is_missing(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if matches!(
+    matches!(
         error.raw_os_error(),
         Some(
             libc::EPERM | libc::EINVAL | libc::ENOTSUP | libc::ENOSYS | libc::ENOLCK | libc::ENOTTY
         )
-    ) {
-        return true;
-    }
-    // On Windows: ERROR_INVALID_FUNCTION, ERROR_NOT_SUPPORTED.
-    #[cfg(windows)]
-    if matches!(error.raw_os_error(), Some(1 | 50)) {
-        return true;
-    }
-    error.kind() == ErrorKind::Unsupported
+    ) || error.kind() == ErrorKind::Unsupported
 }
 
 fn missing(operation: &'static str, source: io::Error) -> io::Error {
     let missing = MissingOperation { operation, source };
     io::Error::new(ErrorKind::Unsupported, missing)
-}
-
-fn is_link(place: &Path) -> io::Error {
-    let place = place.display();
-    io::Error::other(format!("`{place}` is a symbolic link, and a lake has none"))
 }
 
 fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
@@ -370,52 +452,27 @@ fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Temporary files as [`LocalDisk::temporary_files`] knows them, and for whomever the user's umask lets read.
-fn temporary_name() -> tempfile::Builder<'static, 'static> {
-    let mut name = tempfile::Builder::new();
-    name.prefix(".").suffix(".tmp");
-    #[cfg(unix)]
-    name.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    name
-}
-
-fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent()
-        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "path has no folder"))
-}
-
-/// Creates a folder and those above it, and makes their names durable: a rename into a folder whose own entry a
-/// power cut forgets would be lost with it.
-fn create_folder(folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || folder.is_dir() {
+/// Creates the root and the folders above it, durably.
+fn create_root(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
         return Ok(());
     }
-    let above = parent(folder)?;
-    create_folder(above)?;
-    create_one_folder(folder)?;
-    sync_folder(above)
-}
-
-fn create_one_folder(folder: &Path) -> io::Result<()> {
+    let above = folder.parent().ok_or(ErrorKind::InvalidInput)?;
+    create_root(above)?;
     match fs::create_dir(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
+    sync(&Folder::at(above)?)
 }
 
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder)?.sync_all() {
+/// Makes the names in a folder durable.
+fn sync(folder: &Folder) -> io::Result<()> {
+    match folder.sync() {
         // Some that are mounted over a network keep names as they like.
         Err(error) if is_missing(&error) => Ok(()),
         synced => synced,
     }
-}
-
-/// Only Unix lets a program open and fsync a folder.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
@@ -469,7 +526,6 @@ mod tests {
         assert!(disk.list("staging").unwrap().is_empty());
     }
 
-    #[cfg(unix)]
     #[test]
     fn no_link_below_the_root_is_followed() {
         let folder = tempfile::tempdir().unwrap();
@@ -509,6 +565,77 @@ mod tests {
         }
         assert_eq!(fs::read(foreign.join("g=1/x")).unwrap(), b"theirs");
         assert_eq!(fs::read_dir(foreign).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_that_takes_the_place_of_an_open_folder_leads_nowhere() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (root, foreign) = (
+            temporary.path().join("lake"),
+            temporary.path().join("foreign"),
+        );
+        fs::create_dir_all(root.join("t")).unwrap();
+        fs::create_dir(&foreign).unwrap();
+        fs::write(foreign.join("x"), "theirs").unwrap();
+        let disk = LocalDisk::new(root.clone());
+        disk.write("t/x", "t", b"ours").unwrap();
+        let open = disk.folder("t").unwrap().unwrap();
+        let temporary_file = disk.temporary_file("t").unwrap();
+        // Between the look at the path and the act.
+        fs::rename(root.join("t"), root.join("moved")).unwrap();
+        std::os::unix::fs::symlink(&foreign, root.join("t")).unwrap();
+        temporary_file.replace(&open, "y").unwrap();
+        assert!(open.delete("x").unwrap());
+        assert_eq!(fs::read(foreign.join("x")).unwrap(), b"theirs");
+        assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+        assert!(root.join("moved/y").exists() && !root.join("moved/x").exists());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_never_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().to_owned());
+        disk.write("c/x.json", "c", b"x").unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.path().join("c/pipe.json"))
+            .status();
+        assert!(made.unwrap().success());
+        fs::create_dir(folder.path().join("c/folder.json")).unwrap();
+        for path in ["c/pipe.json", "c/folder.json"] {
+            for refused in [
+                disk.read(path).unwrap_err(),
+                disk.create(path).unwrap_err(),
+                disk.lock(path, false).unwrap_err(),
+                disk.try_lock(path).unwrap_err(),
+                disk.is_unlocked(path, false).unwrap_err(),
+            ] {
+                let words = refused.to_string();
+                assert!(
+                    words.contains(path) && words.contains("no regular file"),
+                    "{words}"
+                );
+            }
+        }
+        let listed = disk.list("c").unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].path, "c/x.json");
+    }
+
+    #[test]
+    fn names_that_no_lake_has_are_left_out_of_listings() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::new(folder.path().to_owned());
+        disk.write("c/x.json", "c", b"x").unwrap();
+        for name in [&b"\xff.json"[..], b"a\\b.json"] {
+            let name = std::ffi::OsStr::from_bytes(name);
+            fs::write(folder.path().join("c").join(name), "x").unwrap();
+        }
+        assert_eq!(disk.list("c").unwrap().len(), 1);
+        for path in ["c/..", "c/.", "c/../c/x.json", "c//x.json", "c/", ""] {
+            assert!(disk.delete(path).is_err(), "{path}");
+        }
+        assert_eq!(disk.list("c").unwrap().len(), 1);
     }
 
     #[test]

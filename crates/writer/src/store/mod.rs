@@ -10,6 +10,7 @@ pub(crate) mod document;
 pub(crate) mod document_writer;
 pub(crate) mod environment;
 pub(crate) mod failpoint;
+pub(crate) mod folder;
 pub(crate) mod http;
 pub(crate) mod identity;
 pub(crate) mod lake;

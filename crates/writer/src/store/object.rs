@@ -7,6 +7,17 @@ use bytes::Bytes;
 use object_store::UpdateVersion;
 use sha2::{Digest, Sha256};
 
+/// The longest document that is read: that of a snapshot with tens of thousands of files is a tenth of it.
+pub(crate) const DOCUMENT_BYTES: u64 = 256 << 20;
+
+/// Why a longer one is not read.
+pub(crate) fn too_long() -> String {
+    format!(
+        "it is longer than the {} MiB of any document",
+        DOCUMENT_BYTES >> 20
+    )
+}
+
 /// An object's path from the lake's root, and its size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {

@@ -14,7 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 
 use crate::error::{DELETE, Error, REPLACE, Result, shown};
 use crate::store::deleter::Deleter;
-use crate::store::object::ObjectInfo;
+use crate::store::object::{DOCUMENT_BYTES, ObjectInfo, too_long};
 use crate::store::patience::Patience;
 
 /// Objects deleted side by side.
@@ -98,6 +98,12 @@ impl Remote {
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
                 answer => answer.map_err(failed)?,
             };
+            if answer.meta.size > DOCUMENT_BYTES {
+                return Err(Error::Malformed {
+                    path: path.to_owned(),
+                    message: too_long(),
+                });
+            }
             let version = UpdateVersion {
                 e_tag: answer.meta.e_tag.clone(),
                 version: answer.meta.version.clone(),
