@@ -8,6 +8,7 @@
 //! | `_lake/<dataset>/latest/<time>-<random>.json` | those of older dates, in the one document that `latest.json` names |
 //! | `_lake/<dataset>/snapshots/<snapshot id>.json` | manifest; `<snapshot id>.<run id>.json` after an append |
 //! | `_lake/<dataset>/intents/<run id>.json` | what a commit is about to publish; gone when it is done |
+//! | `_lake/<dataset>/refused/…` | what stood in the place of an intent and is none |
 //! | `_lake/<dataset>/begun/<run id>.json` | the same, of version 1 of this layout |
 //! | `_lake/<dataset>/layout.json` | the version of this layout; version 1 had no such document |
 //! | `_lake/<dataset>/quarantine/<snapshot id>/…` | bad records |
@@ -28,8 +29,8 @@ pub const LAYOUT_VERSION: u32 = 1;
 /// Version of the control documents, in `layout.json`. A writer refuses a lake with a later one.
 pub(crate) const CONTROL_VERSION: u32 = 2;
 
-/// How a time stands in a document's name.
-const TIME: &str = "%Y%m%dT%H%M%SZ";
+/// How a time stands in the names of runs and documents.
+pub(crate) const TIME: &str = "%Y%m%dT%H%M%SZ";
 
 /// Folder of the control documents of all datasets.
 pub const CONTROL: &str = "_lake";
@@ -61,6 +62,14 @@ pub fn snapshot_of_part(path: &str) -> Option<SnapshotId> {
     let (snapshot, number) = stem.rsplit_once('-')?;
     number.parse::<u32>().ok()?;
     snapshot.parse().ok()
+}
+
+/// Whether a path is that of a file that some snapshot of a table can have.
+pub(crate) fn is_part_of_table(dataset: &str, path: &str) -> bool {
+    let below = path.strip_prefix(&table(dataset));
+    below.is_some_and(|below| below.starts_with('/'))
+        && is_within_lake(path)
+        && snapshot_of_part(path).is_some()
 }
 
 /// Whether a path is that of a file that a snapshot can have in a partition.
@@ -106,8 +115,11 @@ pub(crate) fn is_manifest(dataset: &str, snapshot: &SnapshotId, path: &str) -> b
         .strip_prefix(&manifests(dataset))
         .and_then(|name| name.strip_prefix('/')?.strip_suffix(".json"));
     let below = name.and_then(|name| name.strip_prefix(snapshot.as_str()));
-    below.is_some_and(|run| {
-        run.is_empty() || run.len() > 1 && run.starts_with('.') && !run.contains(['/', '\\'])
+    let is_of_run_id =
+        |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '/' | '\\' | '"' | '\'');
+    below.is_some_and(|below| {
+        let run = below.strip_prefix('.');
+        below.is_empty() || run.is_some_and(|run| !run.is_empty() && run.chars().all(is_of_run_id))
     })
 }
 
@@ -129,6 +141,12 @@ pub(crate) fn intent(dataset: &str, run_id: &str) -> String {
 /// The same in version 1 of this layout.
 pub(crate) fn old_intent(dataset: &str, run_id: &str) -> String {
     format!("{}/{run_id}.json", old_intents(dataset))
+}
+
+/// Where what was found in the place of an intent is kept for people.
+pub(crate) fn refused_intent(dataset: &str, path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    format!("{}/refused/{name}", control(dataset))
 }
 
 /// The version of this layout.
@@ -206,6 +224,9 @@ pub(crate) fn run_of_quarantined<'a>(
         .strip_prefix('/')?;
     let (snapshot, name) = below.split_once('/')?;
     let (run, _) = name.split_once("-part-")?;
+    if !is_within_lake(path) || name.contains('/') {
+        return None;
+    }
     Some((snapshot.parse().ok()?, run))
 }
 

@@ -27,8 +27,9 @@ use crate::commit::uploads::abort;
 use crate::delta::log::EntryOfSnapshot;
 use crate::error::Result;
 use crate::stage::staged_file::StagedFile;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::intent::Intent;
-use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::table::latest::Latest;
 use crate::table::manifest::{BlobCounts, Manifest};
 use crate::table::state::{Table, TableState};
 

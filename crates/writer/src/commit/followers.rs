@@ -10,12 +10,12 @@
 //! | recovery of dead runs, deletion of retired files that are due | nothing | a warning |
 
 use crate::commit::recover::{delete_unlisted, recover, roll_back};
-use crate::commit::reports;
 use crate::commit::roll_forward::write_for_readers;
+use crate::commit::traces;
 use crate::error::Result;
 use crate::store::failpoint;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::intent::Intent;
-use crate::table::latest::CurrentSnapshot;
 use crate::table::state::{Table, TableState};
 
 /// What became of what follows a commit.
@@ -86,6 +86,6 @@ async fn clean_up(
         failpoint::reached("intent-deleted");
     }
     let state = table.read_again(state, manifest).await?;
-    reports::delete_old(table, &state).await?;
+    traces::delete_old_reports(table, &state).await?;
     recover(table, state, decision.is_alone).await
 }

@@ -83,11 +83,8 @@ pub(crate) async fn recover(
     state: TableState,
     is_alone: bool,
 ) -> Result<Vec<String>> {
-    let mut state = roll_forward(table, state).await?;
-    let intents = Intent::list(table.lake, table.dataset).await?;
-    if !intents.is_empty() {
-        state = table.whole(state).await?;
-    }
+    let intents = Intent::list_and_set_aside(table.lake, table.dataset).await?;
+    let state = roll_forward(table, state, &intents).await?;
     for intent in intents {
         if is_alone || is_over(&intent, &state.latest, table.now) {
             roll_back(table, &intent, &state).await?;

@@ -7,7 +7,7 @@ use dataset::{Dataset, Snapshot, SnapshotId};
 use crate::commit::followers::Followed;
 use crate::parquet::data_file::DataFile;
 use crate::stage::staged_file::StagedFile;
-use crate::table::latest::CurrentSnapshot;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::manifest::{self, BlobCounts, Manifest};
 use crate::table::state::Table;
 

@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::layout;
 use crate::store::failpoint;
 use crate::store::remote::ConditionalPut;
-use crate::table::latest::{CurrentSnapshot, RetiredSnapshot};
+use crate::table::current_snapshot::CurrentSnapshot;
+use crate::table::latest::RetiredSnapshot;
 use crate::table::manifest;
 use crate::table::state::{Table, TableState};
 

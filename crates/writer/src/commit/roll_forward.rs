@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::store::failpoint;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::intent::Intent;
-use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
 use crate::table::settings::TableFormat;
 use crate::table::state::{Table, TableState};
@@ -30,8 +30,13 @@ pub(crate) async fn write_for_readers(
 }
 
 /// Writes what commits that died left to be written: the table has them, and their intents tell what readers miss.
-pub(crate) async fn roll_forward(table: &Table<'_>, mut state: TableState) -> Result<TableState> {
-    let intents = Intent::list(table.lake, table.dataset).await?;
+///
+/// The state that it gives is whole if there are any.
+pub(crate) async fn roll_forward(
+    table: &Table<'_>,
+    mut state: TableState,
+    intents: &[Intent],
+) -> Result<TableState> {
     if !intents.is_empty() {
         state = table.whole(state).await?;
     }

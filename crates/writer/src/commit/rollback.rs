@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::layout;
 use crate::parquet::data_file::DataFile;
 use crate::store::lake::Lake;
-use crate::table::latest::CurrentSnapshot;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::manifest::Manifest;
 use crate::table::state::{Table, TableState};
 

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::stage::staged_file::StagedFile;
 use crate::store::contention::Contention;
 use crate::store::{failpoint, lease, leftovers};
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::intent::Intent;
-use crate::table::latest::CurrentSnapshot;
 use crate::table::layout_version;
 use crate::table::state::{CommitLock, Table, TableState};
 

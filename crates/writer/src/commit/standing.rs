@@ -5,7 +5,8 @@ use dataset::{Snapshot, SnapshotId};
 use crate::commit::recover::recovered;
 use crate::commit::request::{PublishOutcome, PublishRequest};
 use crate::error::Result;
-use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::table::current_snapshot::CurrentSnapshot;
+use crate::table::latest::Latest;
 use crate::table::state::Table;
 
 /// How a snapshot stands to what the lake holds of its organisation.

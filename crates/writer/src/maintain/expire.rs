@@ -1,17 +1,11 @@
-//! Whole days that a table no longer keeps: found by `lake.keep`, taken out of the table in one entry of its log.
-//!
-//! Their snapshots are then retired as replaced ones are, so that readers under way read on. Deletes no file.
+//! Whole days that a table no longer keeps: found by `lake.keep`, taken out of the table in one entry of its log. Deletes no file.
 
 use chrono::Duration;
-use dataset::SnapshotId;
-use serde_json::{Map, json};
 
-use crate::delta::log::LogEntry;
 use crate::error::Result;
-use crate::layout;
-use crate::store::contention::Contention;
-use crate::store::remote::ConditionalPut;
-use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::maintain::remove::remove;
+use crate::table::current_snapshot::CurrentSnapshot;
+use crate::table::latest::Latest;
 use crate::table::state::{Table, TableState};
 
 /// Current snapshots of days that the table no longer keeps. The latest one of an organisation is kept, however old.
@@ -31,56 +25,13 @@ pub(crate) fn expired<'a>(table: &Table<'_>, latest: &'a Latest) -> Vec<&'a Curr
 /// Takes expired days out of the table.
 ///
 /// # Errors
-/// [`crate::Error::PutRefused`] if others keep committing first; what the store answers.
-pub(crate) async fn expire(table: &Table<'_>, mut state: TableState) -> Result<()> {
-    let mut contention = Contention::new();
-    loop {
-        let expired = expired(table, &state.latest).into_iter();
-        let remove: Vec<SnapshotId> = expired.map(|expired| expired.snapshot.clone()).collect();
-        if remove.is_empty() {
-            return Ok(());
-        }
-        if state.log.version.is_some()
-            && let ConditionalPut::Refused(why) =
-                remove_from_log(table, &mut state, remove.clone()).await?
-        {
-            if !contention.refused(why).await {
-                return Err(contention.error(layout::delta_log(table.dataset)));
-            }
-            state = table.read().await?;
-            continue;
-        }
-        let state = table.read_again(state, None).await?;
-        let retire = |latest: &mut Latest| {
-            let is_kept = |current: &CurrentSnapshot| !remove.contains(&current.snapshot);
-            let is_changed = !latest.snapshots.iter().all(is_kept);
-            latest.keep_current(is_kept, table.retirement());
-            is_changed
-        };
-        return table.change_pointer(state, None, retire).await.map(drop);
-    }
-}
-
-async fn remove_from_log(
-    table: &Table<'_>,
-    state: &mut TableState,
-    remove: Vec<SnapshotId>,
-) -> Result<ConditionalPut> {
-    let mut info = Map::new();
-    info.insert("expired".to_owned(), json!(remove));
-    let entry = LogEntry {
-        columns: None,
-        retire_after: table.settings.retire_after,
-        of: None,
-        add: Vec::new(),
-        remove,
-        removed: Vec::new(),
-        transaction: None,
-        operation: "DELETE",
-        info,
-        committed_at: table.now,
+/// Those of [`remove`].
+pub(crate) async fn expire(table: &Table<'_>, state: TableState) -> Result<()> {
+    let which = |latest: &Latest| {
+        let expired = expired(table, latest).into_iter();
+        expired.map(|expired| expired.snapshot.clone()).collect()
     };
-    table.log.commit(&mut state.log, entry).await
+    remove(table, state, "expired", which).await
 }
 
 /// Ends what was promised to replaced snapshots for longer than the settings of now keep them. Says whether there was any such.

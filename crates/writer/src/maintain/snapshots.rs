@@ -9,8 +9,8 @@ use crate::delta::log::DeltaLog;
 use crate::error::Result;
 use crate::layout;
 use crate::store::lake::Lake;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::intent::Intent;
-use crate::table::latest::CurrentSnapshot;
 use crate::table::manifest::Manifest;
 use crate::table::state::Table;
 

@@ -7,7 +7,7 @@
 //! | intent of a commit | the commit is not over |
 //! | staged file on local disk, temporary file | its run lives |
 //! | manifest | its snapshot is current or kept, or being committed |
-//! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, unless its run died |
+//! | quarantine file | its snapshot's manifest names it, or its run lives; of a snapshot that was not published, for 30 days unless its run died |
 //! | document of older snapshots | the pointer names it, or it is younger than a day |
 //! | run report | it is younger than 90 days |
 
@@ -18,9 +18,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use crate::commit::recover::{discard_run, recover};
-use crate::commit::reports;
 use crate::commit::retire::is_overdue;
 use crate::commit::roll_forward::roll_forward;
+use crate::commit::traces;
 use crate::error::Result;
 use crate::layout;
 use crate::maintain::expire::{expire, expired, shorten_promises};
@@ -28,8 +28,9 @@ use crate::store::lake::Lake;
 use crate::store::lease;
 use crate::store::leftovers::abandoned_runs;
 use crate::store::object::ObjectInfo;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::intent::{Intent, is_over};
-use crate::table::latest::{CurrentSnapshot, Latest, RetiredSnapshot};
+use crate::table::latest::{Latest, RetiredSnapshot};
 use crate::table::manifest;
 use crate::table::older::{self, Older};
 use crate::table::state::{Table, TableState};
@@ -95,7 +96,8 @@ pub async fn vacuum(table: &Table<'_>, options: VacuumOptions) -> Result<VacuumR
     if apply {
         lock = Some(table.lock().await?);
         // The intent of a dead commit may be all that tells what is current.
-        roll_forward(table, table.read().await?).await?;
+        let intents = Intent::list(lake, dataset).await?;
+        roll_forward(table, table.read().await?, &intents).await?;
     }
     // What may go before what holds it, one after the other: a commit writes its intent before its files and manifest appear.
     let files = lake.list(&layout::table(dataset)).await?;
@@ -289,13 +291,15 @@ impl Held {
         if older::is_unnamed(dataset, &object.path, self.older.as_ref(), table.now) {
             return Ok(Some(orphan(object, OrphanKind::Control)));
         }
-        if reports::is_old(dataset, &object.path, table.now) {
+        if traces::is_old_report(dataset, &object.path, table.now) {
             return Ok(Some(orphan(object, OrphanKind::Report)));
         }
         let kind = match layout::run_of_quarantined(dataset, &object.path) {
             Some((snapshot, run)) => {
                 let lease_time = table.lease_time();
+                let is_refused = !self.snapshots.contains(&snapshot);
                 let is_stale = abandoned_runs.contains(run)
+                    || (is_refused && traces::is_old_quarantine(dataset, &object.path, table.now))
                     || (self.snapshots.contains(&snapshot)
                         && lease::is_dead(lake, dataset, run, lease_time, table.now).await?);
                 is_stale.then_some(OrphanKind::Control)
@@ -431,7 +435,8 @@ mod tests {
     async fn what_a_dead_run_has_quarantined_of_a_snapshot_is_found() {
         let (_folder, [lake, ..]) = lakes();
         committed(&lake, &snapshot(25, 10), "run", 5).await;
-        let (dead, alive) = ("20220726T110000Z-0a1b2c3d", "20220726T110000Z-4e5f6a7b");
+        let (dead, alive) = ("20251226T110000Z-0a1b2c3d", "20251226T110000Z-4e5f6a7b");
+        let long_dead = "20251126T110000Z-0a1b2c3d";
         let put = async |snapshot: &dataset::Snapshot, run: &str| {
             let path = layout::quarantine_file("devices", &snapshot.id(), run, "part-00000-0000");
             lake.put(&path, "{}".into()).await.unwrap();
@@ -440,12 +445,13 @@ mod tests {
         let stale = put(&snapshot(25, 10), dead).await;
         let living = put(&snapshot(25, 10), alive).await;
         let unpublished = put(&snapshot(26, 10), dead).await;
+        let long_unpublished = put(&snapshot(26, 10), long_dead).await;
         let _guard = crate::begin_run(&lake, "devices", alive, table(&lake).lease_time())
             .await
             .unwrap();
         let report = vacuum(&table(&lake), applied(true)).await.unwrap();
-        assert_eq!(report.found.len(), 1, "{report:?}");
-        assert_eq!(report.found[0].path, stale);
+        let found: Vec<&str> = report.found.iter().map(|orphan| &*orphan.path).collect();
+        assert_eq!(found, [&stale, &long_unpublished]);
         assert_eq!(lake.get(&stale).await.unwrap(), None);
         for path in [living, unpublished] {
             assert!(lake.get(&path).await.unwrap().is_some(), "{path}");

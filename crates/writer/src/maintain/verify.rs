@@ -24,7 +24,7 @@ use crate::parquet::data_file::DataFile;
 use crate::stage::key_hashes::{DuplicateKey, KeyHasher, KeyHashes, KeySpool, duplicate_keys};
 use crate::store::lake::Lake;
 use crate::store::object::sha256;
-use crate::table::latest::CurrentSnapshot;
+use crate::table::current_snapshot::CurrentSnapshot;
 use crate::table::manifest::Manifest;
 use crate::table::state::{Table, TableState};
 

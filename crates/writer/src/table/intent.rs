@@ -1,13 +1,14 @@
 //! The intent: what a commit is about to publish, written before it touches the table: a later run can finish it or undo it.
 
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout;
 use crate::store::document::parse;
 use crate::store::lake::Lake;
-use crate::store::object::ObjectInfo;
+use crate::store::object::{DOCUMENT_BYTES, ObjectInfo, too_long};
 use crate::table::latest::Latest;
 use crate::table::manifest::Manifest;
 
@@ -23,6 +24,14 @@ pub(crate) struct Intent {
     pub(crate) appends_to: Option<String>,
     /// What it publishes.
     pub(crate) manifest: Manifest,
+}
+
+/// A document in the place of one that a commit of this program cannot have written.
+struct Refused {
+    path: String,
+    /// `None`: it is too long to be read.
+    content: Option<Bytes>,
+    why: String,
 }
 
 const VERSION: u32 = 1;
@@ -83,27 +92,66 @@ impl Intent {
         Ok(objects)
     }
 
-    /// All intents for a dataset.
+    /// All intents for a dataset, without documents that no commit of this program can have written.
     pub(crate) async fn list(lake: &Lake, dataset: &str) -> Result<Vec<Self>> {
-        let mut intents = Vec::new();
-        for object in Self::objects(lake, dataset).await? {
-            // One that is gone by now is over; one that is cut short is a temporary file.
-            if object.path.ends_with(".json")
-                && let Some(content) = lake.get(&object.path).await?
-            {
-                let read: Self = parse(&content, &object.path, VERSION)?;
-                match read.foreign_path(dataset, &object.path) {
-                    None => intents.push(read),
-                    // No commit of ours wrote it. What it names is not touched.
-                    Some(foreign) => tracing::warn!(
-                        path = object.path,
-                        foreign,
-                        "this commit document names what its snapshot cannot have: it is left alone"
-                    ),
-                }
-            }
+        Ok(Self::read_all(lake, dataset).await?.0)
+    }
+
+    /// The same, with these documents moved out of the way, so that none is in the way of commits. What they name is not touched.
+    pub(crate) async fn list_and_set_aside(lake: &Lake, dataset: &str) -> Result<Vec<Self>> {
+        let (intents, refused) = Self::read_all(lake, dataset).await?;
+        for Refused { path, content, why } in refused {
+            let Some(content) = content else {
+                tracing::warn!(path, why, "this is no commit document: it is left alone");
+                continue;
+            };
+            let moved_to = layout::refused_intent(dataset, &path);
+            lake.put(&moved_to, content).await?;
+            lake.delete(std::slice::from_ref(&path)).await?;
+            tracing::warn!(
+                path,
+                moved_to,
+                why,
+                "this is no document of a commit, and nothing that it names was touched"
+            );
         }
         Ok(intents)
+    }
+
+    async fn read_all(lake: &Lake, dataset: &str) -> Result<(Vec<Self>, Vec<Refused>)> {
+        let (mut intents, mut refused) = (Vec::new(), Vec::new());
+        for ObjectInfo { path, bytes } in Self::objects(lake, dataset).await? {
+            // One that is cut short is a temporary file.
+            if !path.ends_with(".json") {
+                continue;
+            }
+            if bytes > DOCUMENT_BYTES {
+                let (content, why) = (None, too_long());
+                refused.push(Refused { path, content, why });
+                continue;
+            }
+            // One that is gone by now is over.
+            let Some(content) = lake.get(&path).await? else {
+                continue;
+            };
+            let why = match parse::<Self>(&content, &path, VERSION) {
+                Ok(read) => match read.foreign_path(dataset, &path) {
+                    None => {
+                        intents.push(read);
+                        continue;
+                    }
+                    Some(foreign) => {
+                        let foreign = foreign.escape_debug();
+                        format!("it names `{foreign}`, which its snapshot cannot have")
+                    }
+                },
+                Err(Error::Malformed { message, .. }) => message,
+                Err(error) => return Err(error),
+            };
+            let content = Some(content);
+            refused.push(Refused { path, content, why });
+        }
+        Ok((intents, refused))
     }
 
     /// What it names that the layout does not make for its dataset, snapshot and run.

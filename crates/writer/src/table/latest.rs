@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use dataset::{OrgId, Snapshot, SnapshotId};
+use dataset::{OrgId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::delta::log::FollowedLog;
@@ -17,6 +17,7 @@ use crate::store::document::{parse, to_pretty_json};
 use crate::store::lake::Lake;
 use crate::store::object::Version;
 use crate::store::remote::ConditionalPut;
+use crate::table::current_snapshot::{CurrentSnapshot, check_manifests, place};
 use crate::table::manifest::Manifest;
 use crate::table::older::{self, Older};
 
@@ -77,31 +78,6 @@ pub(crate) struct Retirement {
     pub(crate) kept_until: DateTime<Utc>,
 }
 
-/// The snapshot that is current for its organisation and date.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CurrentSnapshot {
-    /// Id of the snapshot.
-    pub snapshot: SnapshotId,
-    /// The organisation.
-    pub org_id: OrgId,
-    /// UTC date of the generated time.
-    pub generated_date: NaiveDate,
-    /// When the service generated it.
-    pub generated_time: DateTime<Utc>,
-    /// Path of its manifest from the lake's root.
-    pub manifest: String,
-    /// The run that committed it.
-    pub run_id: String,
-    /// Rows of all its files.
-    pub rows: u64,
-    /// Number of its files.
-    pub files: u64,
-    /// The latest snapshot of its date that a rollback displaced for this one. Neither it nor an earlier one is published
-    /// again unless a user asks for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rolled_back: Option<SnapshotId>,
-}
-
 impl Retirement {
     pub(crate) fn new(at: DateTime<Utc>, retire_after: Duration) -> Self {
         Self {
@@ -136,19 +112,6 @@ fn kept_until(retired_at: DateTime<Utc>, retire_after: Duration) -> DateTime<Utc
     let retire_after = TimeDelta::from_std(retire_after).ok();
     let until = retire_after.and_then(|kept| retired_at.checked_add_signed(kept));
     until.map_or(FAR_FUTURE, |until| until.min(FAR_FUTURE))
-}
-
-impl CurrentSnapshot {
-    /// What a rollback to snapshot `to` displaces, if this is the current one of its date.
-    pub(crate) fn displaced_by_rollback(&self, to: &SnapshotId) -> Option<SnapshotId> {
-        let displaced = self.rolled_back.iter().chain([&self.snapshot]).max();
-        displaced.filter(|displaced| *displaced > to).cloned()
-    }
-
-    /// What stays displaced when snapshot `by` takes the place of this one without a rollback.
-    pub(crate) fn still_displaced(&self, by: &SnapshotId) -> Option<SnapshotId> {
-        self.rolled_back.clone().filter(|displaced| displaced > by)
-    }
 }
 
 impl Latest {
@@ -331,7 +294,14 @@ impl Latest {
         single_writer: bool,
     ) -> Result<ConditionalPut> {
         let path = layout::latest(&self.dataset);
-        let content = to_pretty_json(&self.divided(lake).await?, &path)?;
+        let pointer = match self.divided(lake).await {
+            // Another commit replaced the document, and with it the pointer.
+            Err(error @ Error::NotFound { .. }) => {
+                return Ok(ConditionalPut::Refused(error.to_string()));
+            }
+            divided => divided?,
+        };
+        let content = to_pretty_json(&pointer, &path)?;
         if single_writer {
             lake.put(&path, content)
                 .await
@@ -373,34 +343,6 @@ impl Latest {
     }
 }
 
-/// What there is one current snapshot of.
-fn place(current: &CurrentSnapshot) -> (OrgId, NaiveDate) {
-    (current.org_id.clone(), current.generated_date)
-}
-
-/// Refuses a document of another dataset, and one that names a manifest which the layout does not make.
-pub(crate) fn check_manifests<'a>(
-    dataset: &str,
-    found: &str,
-    named: impl IntoIterator<Item = &'a CurrentSnapshot>,
-    path: &str,
-) -> Result<()> {
-    let is_foreign =
-        |named: &&CurrentSnapshot| !layout::is_manifest(dataset, &named.snapshot, &named.manifest);
-    let message = match named.into_iter().find(is_foreign) {
-        None if found == dataset => return Ok(()),
-        None => format!("it is of dataset `{found}`"),
-        Some(foreign) => format!(
-            "`{}` is no manifest of snapshot {}",
-            foreign.manifest, foreign.snapshot
-        ),
-    };
-    Err(Error::Malformed {
-        path: path.to_owned(),
-        message,
-    })
-}
-
 /// Reads the manifest of a snapshot: the one that `latest` names, or the first one of a snapshot that is not current. `None` if the
 /// lake has none.
 ///
@@ -416,22 +358,5 @@ pub async fn read_manifest(
     match current.find(|current| current.snapshot == *snapshot) {
         Some(current) => Manifest::read_at(lake, &current.manifest).await,
         None => Manifest::read_at(lake, &layout::manifest(dataset, snapshot)).await,
-    }
-}
-
-impl From<&Manifest> for CurrentSnapshot {
-    fn from(manifest: &Manifest) -> Self {
-        let identity: Snapshot = manifest.identity();
-        Self {
-            snapshot: manifest.snapshot.clone(),
-            org_id: manifest.org_id.clone(),
-            generated_date: identity.generated_date(),
-            generated_time: manifest.generated_time,
-            manifest: manifest.path(),
-            run_id: manifest.run_id.clone(),
-            rows: manifest.rows,
-            files: manifest.files.len() as u64,
-            rolled_back: None,
-        }
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use dataset::{OrgId, Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout;
 use crate::parquet::data_file::DataFile;
 use crate::store::document::parse;
@@ -83,10 +83,31 @@ impl Manifest {
     /// # Errors
     /// [`crate::Error::Newer`], [`crate::Error::Malformed`], or what the store answers.
     pub async fn read_at(lake: &Lake, path: &str) -> Result<Option<Self>> {
-        match lake.get(path).await? {
-            Some(content) => parse(&content, path, VERSION).map(Some),
-            None => Ok(None),
+        let Some(content) = lake.get(path).await? else {
+            return Ok(None);
+        };
+        let manifest: Self = parse(&content, path, VERSION)?;
+        match manifest.named_outside(path) {
+            None => Ok(Some(manifest)),
+            Some(foreign) => Err(names_foreign(path, foreign)),
         }
+    }
+
+    /// What it names that is outside its snapshot, if it is the manifest at `path`. Files may have names of other programs, which
+    /// rewrote them.
+    fn named_outside<'a>(&'a self, path: &'a str) -> Option<&'a str> {
+        let date = self.identity().generated_date();
+        let date = layout::date_folder(&self.dataset, date) + "/";
+        let is_outside = |path: &&String| !path.starts_with(&date) || layout::check(path).is_err();
+        let mut files = self.files.iter().map(|file| &file.path);
+        let file = files.find(is_outside).map(String::as_str);
+        let is_other = self.path() != path;
+        file.or(self.foreign_quarantine())
+            .or(is_other.then_some(path))
+    }
+
+    fn foreign_quarantine(&self) -> Option<&str> {
+        foreign_quarantine(&self.dataset, &self.snapshot, &self.quarantine_files)
     }
 
     pub(crate) async fn write(&self, lake: &Lake) -> Result<()> {
@@ -110,13 +131,9 @@ impl Manifest {
             file.partition.generated_date != date
                 || !layout::is_part(dataset, &file.partition, snapshot, &file.path)
         });
-        let quarantined = self.quarantine_files.iter().find(|path| {
-            let of = layout::run_of_quarantined(dataset, path);
-            of.is_none_or(|(of, _)| of != *snapshot)
-        });
         let file = file.map(|file| file.path.as_str());
         let is_other_snapshot = identity.id() != *snapshot;
-        file.or(quarantined.map(String::as_str))
+        file.or(self.foreign_quarantine())
             .or(is_other_snapshot.then_some(snapshot.as_str()))
     }
 
@@ -130,11 +147,36 @@ impl Manifest {
     }
 }
 
+/// What stands among the quarantine files of a snapshot and is none.
+fn foreign_quarantine<'a>(
+    dataset: &str,
+    snapshot: &SnapshotId,
+    files: &'a [String],
+) -> Option<&'a str> {
+    let foreign = files.iter().find(|path| {
+        let of = layout::run_of_quarantined(dataset, path);
+        of.is_none_or(|(of, _)| of != *snapshot)
+    });
+    foreign.map(String::as_str)
+}
+
+fn names_foreign(path: &str, foreign: &str) -> Error {
+    Error::Malformed {
+        path: path.to_owned(),
+        message: format!(
+            "it names `{}`, which its snapshot cannot have",
+            foreign.escape_debug()
+        ),
+    }
+}
+
 /// Paths of the files of the manifest at a path, and of those of its quarantined records; none if it is not there. Nothing else of it
 /// is kept in memory.
 pub(crate) async fn paths_at(lake: &Lake, path: &str) -> Result<(Vec<String>, Vec<String>)> {
     #[derive(Deserialize)]
     struct Listed {
+        dataset: String,
+        snapshot: SnapshotId,
         files: Vec<ListedFile>,
         #[serde(default)]
         quarantine_files: Vec<String>,
@@ -147,6 +189,10 @@ pub(crate) async fn paths_at(lake: &Lake, path: &str) -> Result<(Vec<String>, Ve
         return Ok((Vec::new(), Vec::new()));
     };
     let listed: Listed = parse(&content, path, VERSION)?;
+    let quarantined = &listed.quarantine_files;
+    if let Some(foreign) = foreign_quarantine(&listed.dataset, &listed.snapshot, quarantined) {
+        return Err(names_foreign(path, foreign));
+    }
     let files = listed.files.into_iter().map(|file| file.path).collect();
     Ok((files, listed.quarantine_files))
 }

@@ -2,6 +2,7 @@
 //!
 //! Reads; writes no more than a document, or a pointer that lags behind the log. Commits and deletes nothing.
 
+pub(crate) mod current_snapshot;
 pub(crate) mod intent;
 pub(crate) mod latest;
 pub(crate) mod layout_version;

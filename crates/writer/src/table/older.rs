@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::store::document::{parse, to_pretty_json};
 use crate::store::lake::Lake;
-use crate::table::latest::{CurrentSnapshot, check_manifests};
+use crate::table::current_snapshot::{CurrentSnapshot, check_manifests};
 
 const VERSION: u32 = 1;
 /// Snapshots that the pointer keeps when older ones move out, and twice as many before they do.

@@ -14,7 +14,8 @@ use crate::delta::log::{DeltaLog, ForeignFile, LogState, Rewritten};
 use crate::error::{Error, Result};
 use crate::parquet::data_file::DataFile;
 use crate::store::lake::Lake;
-use crate::table::latest::{CurrentSnapshot, Latest};
+use crate::table::current_snapshot::CurrentSnapshot;
+use crate::table::latest::Latest;
 use crate::table::manifest::Manifest;
 
 /// Gives the files of other programs that a log has to the snapshots whose rows they hold, by partition.
