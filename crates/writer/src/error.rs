@@ -384,8 +384,19 @@ fn is_not_implemented(error: &object_store::Error) -> bool {
 
 /// An object store's words, without secrets.
 pub(crate) fn shown(error: &object_store::Error) -> String {
-    without_queries(&Chain(error).to_string())
+    cut(&without_queries(&Chain(error).to_string()))
 }
+
+/// The words of a store, as long as words that help are: it may be made to say anything.
+fn cut(words: &str) -> String {
+    match words.char_indices().nth(WORDS) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words.to_owned(),
+    }
+}
+
+/// Characters that are kept of a store's words.
+const WORDS: usize = 1_000;
 
 /// An error's own message and those of its sources that it does not repeat.
 struct Chain<'a>(&'a dyn std::error::Error);

@@ -123,9 +123,11 @@ pub(crate) fn open_in(environment: &Environment, root: &str, options: &Options) 
     }
     let url =
         Url::parse(root).map_err(|error| wrong(&format!("{scheme}://…"), error.to_string()))?;
-    if url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+    // `abfss://container@account…` has the container there.
+    let has_user = !url.username().is_empty() && !matches!(scheme, "abfs" | "abfss");
+    if has_user || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         let message =
-            "a root holds no password, query or fragment: credentials belong in the options"
+            "a root holds no user, password, query or fragment: credentials belong in the options"
                 .to_owned();
         return Err(wrong(&format!("{scheme}://…"), message));
     }
@@ -196,6 +198,8 @@ fn s3(
     } else {
         from_variables(root, environment.s3())?
     };
+    warn_of_unchecked(root, &from_environment);
+    warn_of_unchecked(root, &options);
     let builder = configured(
         AmazonS3Builder::new().with_retry(retries()),
         AmazonS3Builder::with_config,
@@ -208,7 +212,13 @@ fn s3(
     }
     let endpoints = [S3Key::Endpoint, S3Key::S3Endpoint].map(|key| builder.get_config_value(&key));
     let http = is_http_on_loopback(root, endpoints.iter().flatten())?;
-    let (builder, connector) = (builder.with_allow_http(http), Connector::default());
+    let builder = without_proxy(
+        builder.with_allow_http(http),
+        endpoints.iter().flatten(),
+        &options,
+        |builder, key, value| builder.with_config(S3Key::Client(key), value),
+    );
+    let connector = Connector::default();
     let unbuildable = |error| Error::unbuildable(root, &error);
     let builder = identity::of_machine(builder).map_err(unbuildable)?;
     let store = builder.clone().with_http_connector(connector.clone());
@@ -290,6 +300,8 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Azu
         let variables = from_variables(root, environment.azure())?;
         identity::of_lake(variables, &options)
     };
+    warn_of_unchecked(root, &from_environment);
+    warn_of_unchecked(root, &options);
     let builder = configured(
         MicrosoftAzureBuilder::new().with_retry(retries()),
         MicrosoftAzureBuilder::with_config,
@@ -317,7 +329,13 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Azu
     };
     let http = is_http_on_loopback(root, endpoint.iter())?;
     let account = builder.get_config_value(&AzureKey::AccountName);
-    let (builder, connector) = (builder.with_allow_http(http), Connector::default());
+    let builder = without_proxy(
+        builder.with_allow_http(http),
+        endpoint.iter(),
+        &options,
+        |builder, key, value| builder.with_config(AzureKey::Client(key), value),
+    );
+    let connector = Connector::default();
     let store = builder.clone().with_http_connector(connector.clone());
     let store = identity::build(root, store, retries())?;
     let deleter = azure_deleter(builder, root, &store, &connector)
@@ -384,6 +402,47 @@ fn configured<B, K: Copy>(
         set(builder, client(key), wait.to_owned())
     });
     set_all(builder, options)
+}
+
+/// Keeps a store on this machine from going through the proxy of the environment, which could read and change all of it. One that
+/// the options name is meant.
+fn without_proxy<'a, B, K: StoreKey>(
+    builder: B,
+    mut endpoints: impl Iterator<Item = &'a String>,
+    options: &[Given<K>],
+    set: impl Fn(B, ClientConfigKey, &str) -> B,
+) -> B {
+    let is_here = endpoints.any(|endpoint| Url::parse(endpoint).is_ok_and(|url| is_loopback(&url)));
+    let is_meant = options.iter().any(|given| {
+        matches!(
+            given.key.client(),
+            Some(ClientConfigKey::ProxyUrl | ClientConfigKey::ProxyExcludes)
+        )
+    });
+    if !is_here || is_meant {
+        return builder;
+    }
+    // `object_store` knows no other way: a proxy of its own takes the place of the environment's, and is never asked.
+    let builder = set(builder, ClientConfigKey::ProxyUrl, "http://127.0.0.1:9");
+    set(
+        builder,
+        ClientConfigKey::ProxyExcludes,
+        "127.0.0.0/8,::1,localhost",
+    )
+}
+
+/// Warns of what makes a store anybody's who stands on the way to it.
+fn warn_of_unchecked<K: StoreKey>(root: &str, given: &[Given<K>]) {
+    for given in given {
+        if given.key.client() == Some(ClientConfigKey::AllowInvalidCertificates)
+            && is_on(Some(given.value.expose_secret().to_owned()))
+        {
+            tracing::warn!(
+                "{root}: {} is on: whoever stands between this machine and the store can read and change the lake",
+                given.origin
+            );
+        }
+    }
 }
 
 fn is_given<K: PartialEq>(given: &[Given<K>], keys: &[K]) -> bool {

@@ -58,6 +58,9 @@ pub(crate) enum Form {
 /// A key of a store, which knows the form of its values.
 pub(crate) trait StoreKey: Copy {
     fn form(self) -> Form;
+
+    /// What it sets of the HTTP client, if that is what it sets.
+    fn client(self) -> Option<ClientConfigKey>;
 }
 
 impl StoreKey for S3Key {
@@ -78,6 +81,13 @@ impl StoreKey for S3Key {
             _ => Form::Word,
         }
     }
+
+    fn client(self) -> Option<ClientConfigKey> {
+        match self {
+            Self::Client(key) => Some(key),
+            _ => None,
+        }
+    }
 }
 
 impl StoreKey for AzureKey {
@@ -91,6 +101,13 @@ impl StoreKey for AzureKey {
             Self::ClientSecret | Self::FederatedTokenFile => Form::Text,
             Self::Client(key) => of_client(key),
             _ => Form::Word,
+        }
+    }
+
+    fn client(self) -> Option<ClientConfigKey> {
+        match self {
+            Self::Client(key) => Some(key),
+            _ => None,
         }
     }
 }
@@ -122,24 +139,26 @@ pub(crate) fn checked(form: Form, value: &SecretString) -> Result<SecretString, 
     }
     match form {
         Form::Name if text.is_empty() => Err("is empty".to_owned()),
-        Form::Address => normal_address(text).map(SecretString::from).ok_or_else(|| {
-            "is no address such as https://host or http://127.0.0.1:9000".to_owned()
-        }),
+        Form::Address => normal_address(text).map(SecretString::from),
         Form::UrlPath if !text.starts_with('/') => Err("does not begin with `/`".to_owned()),
         _ => Ok(value.clone()),
     }
 }
 
-/// The address as URLs are written: the URL standard accepts more than `object_store` does.
-fn normal_address(text: &str) -> Option<String> {
-    let url = Url::parse(text).ok()?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return None;
+/// The address as URLs are written: the URL standard accepts more than `object_store` does. A user and a password in it would be
+/// printed with it.
+fn normal_address(text: &str) -> Result<String, String> {
+    let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    let Some(url) = Url::parse(text).ok().filter(is_web) else {
+        return Err("is no address such as https://host or http://127.0.0.1:9000".to_owned());
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a user or a password: credentials have options of their own".to_owned());
     }
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let mut normal = url.to_string();
     if bare {
         normal.pop();
     }
-    Some(normal)
+    Ok(normal)
 }
