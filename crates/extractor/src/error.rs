@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+use crate::limits::{LEAST_BYTES_PER_SECOND, MAX_BLOB_BYTES};
 use crate::service_answer::ServiceAnswer;
 
 /// Why the extractor could not do what it was asked.
@@ -207,6 +208,28 @@ pub enum ExtractorError {
         blob: String,
         /// The blob store's `x-ms-copy-status`, or `none`.
         copy_status: String,
+    },
+    /// The body comes too slowly to be waited for.
+    #[error(
+        "blob {blob}: {bytes} bytes came in {seconds} s, less than {LEAST_BYTES_PER_SECOND} a second"
+    )]
+    TooSlow {
+        /// The blob path.
+        blob: String,
+        /// Bytes that came.
+        bytes: u64,
+        /// In which time.
+        seconds: u64,
+    },
+    /// The body is larger than any that is fetched.
+    #[error(
+        "blob {blob} has {bytes} bytes or more: beyond the {MAX_BLOB_BYTES} of any that is fetched"
+    )]
+    BlobTooLarge {
+        /// The blob path.
+        blob: String,
+        /// Bytes that were announced, or that came.
+        bytes: u64,
     },
     /// The body is shorter or longer than announced.
     #[error("blob {blob} has {received} bytes where {expected} were announced")]

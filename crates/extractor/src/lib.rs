@@ -16,6 +16,7 @@ mod api;
 mod blobs;
 mod error;
 mod http;
+mod limits;
 mod service_answer;
 
 pub use api::{

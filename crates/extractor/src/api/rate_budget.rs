@@ -129,6 +129,11 @@ impl RateBudget {
         calls.times.sort_unstable();
         calls.times.retain(|time| now - *time < hour);
         let latest = now + TimeDelta::seconds(MAX_POSTPONEMENT.as_secs() as i64);
+        if calls.not_before.is_some_and(|time| time > latest) {
+            tracing::warn!(
+                "the rate budget file names a wait that no service asked for: it is left out"
+            );
+        }
         calls.not_before = calls
             .not_before
             .filter(|time| now < *time && *time <= latest);

@@ -4,10 +4,11 @@
 //! or that a later version wrote, is left alone, with a warning, for a count in this process.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::api::state_folder::open_state_file;
 const VERSION: u32 = 1;
 /// A longer state file is damaged.
 const MAX_BYTES: u64 = 1024 * 1024;
+/// Together ten seconds.
+const LOCK_ATTEMPTS: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The calls of one caller to one export.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +106,7 @@ fn warn(path: &Path, error: &io::Error) {
 /// Opens, locks (until the file is dropped) and reads.
 fn open(path: &Path) -> io::Result<(File, State)> {
     let mut file = open_state_file(path)?;
-    file.lock()?;
+    lock(&file)?;
     let mut text = Vec::new();
     (&mut file).take(MAX_BYTES).read_to_end(&mut text)?;
     if text.is_empty() {
@@ -122,6 +126,18 @@ fn open(path: &Path) -> io::Result<(File, State)> {
         }
     };
     Ok((file, state))
+}
+
+/// Waits for the lock, but not for ever: who holds it does so for as long as reading and writing takes.
+fn lock(file: &File) -> io::Result<()> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::other("another process keeps it locked"))
 }
 
 fn write(file: &mut File, state: &State) -> io::Result<()> {

@@ -83,7 +83,7 @@ fn problem(folder: &Path) -> io::Result<Option<&'static str>> {
     Ok(found.is_symlink().then_some("is a symbolic link"))
 }
 
-/// Opens the state file, which is made for its owner alone, as is its folder. Links are not followed.
+/// Opens the state file, which is made for its owner alone, as is its folder. Links are not followed, and pipes not waited for.
 pub(crate) fn open_state_file(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         create(folder)?;
@@ -93,9 +93,15 @@ pub(crate) fn open_state_file(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        options
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     }
-    options.open(path)
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("is no regular file")),
+    }
 }
 
 #[cfg(unix)]

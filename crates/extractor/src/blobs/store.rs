@@ -33,7 +33,7 @@ const COPY_GRACE: TimeDelta = TimeDelta::seconds(60);
 /// The download side. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct BlobStoreClient {
-    http: HttpClient,
+    pub(super) http: HttpClient,
     pub(crate) retry: RetryPolicy,
     pub(crate) spools: SpoolBudget,
     clock: Clock,

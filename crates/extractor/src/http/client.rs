@@ -45,6 +45,11 @@ impl HttpClient {
         }
     }
 
+    /// The longest wait for the next byte of an answer.
+    pub(crate) fn no_progress_timeout(&self) -> Duration {
+        self.no_progress_timeout
+    }
+
     /// A request whose answer may be long, such as a blob: no limit to the time for all of it.
     pub(crate) fn blob_request(
         &self,
