@@ -40,6 +40,7 @@ pub(crate) fn kind_of_source(error: &ExtractorError) -> ErrorKind {
         | ExtractorError::BlobChanged { .. }
         | ExtractorError::BlobEmpty { .. }
         | ExtractorError::LengthMismatch { .. }
+        | ExtractorError::TooSlow { .. }
         | ExtractorError::ChecksumMismatch { .. } => ErrorKind::RetryLater,
         ExtractorError::SignInRefused { .. }
         | ExtractorError::Unauthorized { .. }
@@ -50,6 +51,7 @@ pub(crate) fn kind_of_source(error: &ExtractorError) -> ErrorKind {
         | ExtractorError::ListingMalformed { .. }
         | ExtractorError::SignedUrlMalformed { .. }
         | ExtractorError::AnswerTooLarge { .. }
+        | ExtractorError::BlobTooLarge { .. }
         | ExtractorError::ListingTooLong { .. }
         | ExtractorError::HostNotAllowed { .. }
         | ExtractorError::BlobRefused { .. }

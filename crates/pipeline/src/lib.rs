@@ -28,9 +28,9 @@ mod fixtures;
 
 pub use error::PipelineError;
 pub use error_kind::ErrorKind;
-pub use lake::history::{RolledBack, rollback, snapshots, vacuum};
-pub use lake::snippet;
+pub use lake::history::{RolledBack, drop_snapshot, rollback, snapshots, vacuum};
 pub use lake::verify::{Verification, VerifiedSnapshot, Which, verify};
+pub use lake::{literal, snippet};
 pub use plan::{PLAN_VERSION, Part, Plan, PlannedBlob, SizedBlob};
 pub use quarantine::browse::{Quarantine, QuarantinedSnapshot};
 pub use quarantine::replay::Replayed;

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use dataset::SnapshotId;
 use thiserror::Error;
 
 use crate::report::{DuplicateKeyReport, QuarantineReport};
-use crate::settings::QuarantineLimit;
+use crate::settings::{ByteSize, QuarantineLimit};
 
 /// Why a snapshot may not be published.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -46,6 +47,20 @@ pub enum Refusal {
         /// The reason that most of them have.
         commonest: Option<QuarantineReport>,
     },
+    /// The run has quarantined more than the settings allow to keep.
+    #[error(
+        "the quarantined records take more than {limit} (gate.max_quarantine_size), and the run stopped; the last is one for {reason}, in {blob}, line {line}"
+    )]
+    QuarantineFull {
+        /// The limit.
+        limit: ByteSize,
+        /// Why the last record was quarantined.
+        reason: String,
+        /// Its blob.
+        blob: String,
+        /// Its line there.
+        line: u64,
+    },
     /// The snapshot is much smaller than the last one.
     #[error("{rows} rows are less than {min_ratio} of the {before} rows of snapshot {last}")]
     TooFewRows {
@@ -82,6 +97,14 @@ pub enum Refusal {
     OlderThanCurrent {
         /// The later one.
         current: SnapshotId,
+    },
+    /// The snapshot's time is more than a day ahead.
+    #[error("snapshot {snapshot} is of the future: it is {} now", now.format("%Y-%m-%d %H:%M UTC"))]
+    ToCome {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The time, by the service's clock where it told.
+        now: DateTime<Utc>,
     },
     /// A planned blob was not read to its end, or counts do not add up: a defect, caught before it could do harm.
     #[error("counts do not add up: {0}")]
@@ -186,6 +209,9 @@ impl Refusal {
             Self::AllQuarantined { commonest, .. } => advice_on(commonest.as_ref()).unwrap_or(
                 "`defender-lake quarantine show` prints the records and reasons; if the service changed its form, correct the schema file (`schema = \"...\"`)",
             ),
+            Self::QuarantineFull { .. } => {
+                "`defender-lake quarantine show` prints the records that were kept; raise gate.max_quarantine_size if they are to be published and kept"
+            }
             Self::TooFewRows { .. } => {
                 "use --accept-shrink if the organisation did shrink, or lower gate.min_rows_ratio"
             }
@@ -193,6 +219,9 @@ impl Refusal {
                 "if the service renamed the key, add its new name to the column's `wire` in a schema file (`schema = \"...\"`); if the values are gone for good, publish once with `--set gate.max_rescued=1`"
             }
             Self::OlderThanCurrent { .. } => "use --backfill to put a past snapshot in its place",
+            Self::ToCome { .. } => {
+                "compare the generatedTime of the listing, or the date in the blobs' paths, with the clocks of the service and of this machine"
+            }
             Self::CountsDisagree(_) => return None,
         })
     }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dataset::{BlobPath, SnapshotId};
+use chrono::{DateTime, TimeDelta, Utc};
+use dataset::{BlobPath, Snapshot, SnapshotId};
 use writer::Duplicates;
 
 use crate::plan::Plan;
@@ -36,6 +37,20 @@ pub(crate) struct LastCommitted {
     pub(crate) rows: u64,
     /// Of each column: rows without a value.
     pub(crate) column_nulls: BTreeMap<String, u64>,
+}
+
+/// How far ahead of the service's clock the time of a snapshot may be.
+const AHEAD: TimeDelta = TimeDelta::days(1);
+
+/// Checks before the work that a snapshot is not one of the future: published, it would keep all others out until then.
+pub(crate) fn is_not_to_come(snapshot: &Snapshot, now: DateTime<Utc>) -> Result<(), Refusal> {
+    match snapshot.generated_time.signed_duration_since(now) > AHEAD {
+        true => Err(Refusal::ToCome {
+            snapshot: snapshot.id(),
+            now,
+        }),
+        false => Ok(()),
+    }
 }
 
 /// Checks all conditions; the first that is not met refuses the snapshot.
@@ -169,14 +184,31 @@ mod tests {
     use super::*;
     use crate::plan::PlannedBlob;
     use crate::report::QuarantineExample;
+    use crate::settings::ByteSize;
 
     const GATE: Gate = Gate {
         max_quarantined: QuarantineLimit::Percent(1.0),
+        max_quarantine_size: ByteSize(1 << 20),
         max_rescued: 0.9,
         min_rows_ratio: 0.5,
         allow_empty: false,
         duplicate_keys: DuplicateKeys::Keep,
     };
+
+    #[test]
+    fn a_snapshot_may_be_a_day_ahead_of_the_clock() {
+        let of = |generated_time| Snapshot {
+            dataset: "devices".to_owned(),
+            org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
+            generated_time,
+        };
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        assert_eq!(is_not_to_come(&of(now + TimeDelta::days(1)), now), Ok(()));
+        let later = of(now + TimeDelta::days(1) + TimeDelta::seconds(1));
+        let refusal = is_not_to_come(&later, now).unwrap_err().to_string();
+        assert!(refusal.contains(later.id().as_str()), "{refusal}");
+        assert!(refusal.contains("2024-10-04 00:00 UTC now"), "{refusal}");
+    }
 
     fn blob(name: &str, rows: u64, quarantined: u64) -> BlobReport {
         BlobReport {

@@ -1,4 +1,4 @@
-//! The snapshots of a lake: lists them, deletes what nothing needs, goes back to an earlier one.
+//! The snapshots of a lake: lists them, takes one out, deletes what nothing needs, goes back to an earlier one.
 
 use chrono::Utc;
 use dataset::SnapshotId;
@@ -29,6 +29,20 @@ pub async fn snapshots(
 ) -> Result<Vec<KeptSnapshot>, PipelineError> {
     let lake = resources.existing_lake(settings).await?;
     Ok(writer::snapshots(&settings.table(&lake)).await?)
+}
+
+/// Takes a current snapshot out of the table. Its files are kept for as long as those of a replaced one.
+pub async fn drop_snapshot(
+    resources: &Resources,
+    settings: &Settings,
+    snapshot: &SnapshotId,
+) -> Result<CurrentSnapshot, PipelineError> {
+    let lake = resources.existing_lake(settings).await?;
+    let dropped = writer::drop_snapshot(&settings.table(&lake), snapshot).await?;
+    dropped.ok_or_else(|| PipelineError::NotPublished {
+        dataset: settings.dataset.name.clone(),
+        snapshot: snapshot.clone(),
+    })
 }
 
 /// Finds what nothing in the lake holds any more, and deletes it if the options say so.

@@ -20,6 +20,7 @@ use secrecy::ExposeSecret;
 use writer::{CurrentSnapshot, Lake, Latest, Manifest, TableFormat, layout};
 
 use crate::error::PipelineError;
+use crate::lake::literal::{python as quoted, sql};
 use crate::resources::Resources;
 use crate::settings::Settings;
 
@@ -281,16 +282,6 @@ impl Place {
             .any(|(_, value)| value.starts_with("os."));
         if environment { "import os\n\n" } else { "" }
     }
-}
-
-/// A Python string. JSON's escapes are Python's; those of Rust are not.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// An SQL string.
-fn sql(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A path of which DuckDB takes each character as itself.

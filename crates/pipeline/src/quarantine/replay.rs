@@ -214,7 +214,7 @@ impl SnapshotReplay<'_> {
             &self.published.identity(),
             &self.context.run_id,
             format!("part-{:05}-cut", self.part),
-            Arc::clone(&self.context.quarantine_files),
+            Arc::clone(&self.context.quarantined),
         );
         let mut cut = Cut::default();
         for file in &self.published.quarantine_files {

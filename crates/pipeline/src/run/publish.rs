@@ -47,6 +47,7 @@ pub(super) fn make_plan(
     settings: &Settings,
     listed: Listed,
 ) -> Result<(Plan, BlobSource), PipelineError> {
+    checks::is_not_to_come(&listed.snapshot, listed.asked_at)?;
     let target = settings.work.target_file_size.bytes();
     let plan = Plan::new(listed.snapshot, listed.blobs, target, SEGMENT_BYTES)?;
     Ok((plan, listed.source))
@@ -90,13 +91,26 @@ pub(super) async fn publish_newest(run: RunRequest<'_>) -> Published {
                 });
                 restarts += 1;
             }
-            _ => {
+            result => {
+                if let (Err(PipelineError::Refused(_)), Some(snapshot)) =
+                    (result, &published.snapshot)
+                {
+                    delete_old_quarantine(run, snapshot).await;
+                }
                 return Published {
                     restarts,
                     ..published
                 };
             }
         }
+    }
+}
+
+/// Deletes what earlier runs that were refused have quarantined. There is an error to report already.
+async fn delete_old_quarantine(run: RunRequest<'_>, refused: &Snapshot) {
+    let table = run.settings.table(run.lake);
+    if let Err(error) = writer::delete_old_quarantine(&table, &refused.id()).await {
+        tracing::warn!(%error, "old quarantine files could not be deleted");
     }
 }
 
@@ -288,7 +302,14 @@ async fn last_committed(
     let Some(last) = newest else {
         return Ok(None);
     };
-    let manifest = Manifest::read_at(lake, &last.manifest).await?;
+    let manifest = match Manifest::read_at(lake, &last.manifest).await {
+        // `verify` tells of it. It must not keep the next snapshot out.
+        Err(error @ writer::Error::Malformed { .. }) => {
+            tracing::warn!(%error, "columns are not compared with those of the last snapshot");
+            None
+        }
+        manifest => manifest?,
+    };
     Ok(Some(LastCommitted {
         snapshot: last.snapshot.clone(),
         rows: last.rows,

@@ -356,6 +356,12 @@ pub const KEYS: &[Key] = &[
     )
     .such_as("100"),
     key(
+        "gate.max_quarantine_size",
+        size(KIB, 1 << 50),
+        r#""64MiB""#,
+        "The most that the files of quarantined records of one run may have; a run with more stops, and publishes nothing.",
+    ),
+    key(
         "gate.max_rescued",
         Kind::Share,
         "0.9",

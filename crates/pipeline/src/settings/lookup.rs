@@ -1,10 +1,33 @@
 //! Finds keys and sections by their path, and what an unknown path was probably meant to be.
 
 use super::keys::{KEYS, Key};
+use super::kind::Kind;
 
 /// The key of that path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| matches(key.path, path))
+}
+
+/// Whether the values of a key may be secrets.
+pub fn is_secret(path: &str) -> bool {
+    find(path).is_some_and(|key| key.kind == Kind::Secret)
+}
+
+/// Whether a value of a secret's kind is one: of the store's options, some are and some are not.
+pub(super) fn names_secret(path: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "secret",
+        "token",
+        "sas",
+        "account_key",
+        "access_key",
+        "password",
+    ];
+    let name = path.rsplit('.').next().unwrap_or(path).to_ascii_lowercase();
+    let is_no_secret = ["_id", "_file", "_uri", "_url", "endpoint"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    !is_no_secret && WORDS.iter().any(|word| name.contains(word))
 }
 
 fn matches(declared: &str, path: &str) -> bool {
@@ -64,6 +87,29 @@ pub(super) fn nearest(unknown: &str, is_table: bool) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_that_hold_secrets_are_known_by_their_names() {
+        for secret in [
+            "source.auth.client_secret",
+            "source.auth.token",
+            "lake.options.aws_secret_access_key",
+            "lake.options.account_key",
+            "lake.options.SAS_token",
+        ] {
+            assert!(names_secret(secret) && is_secret(secret), "{secret}");
+        }
+        for open in [
+            "lake.options.region",
+            "lake.options.access_key_id",
+            "lake.options.client_id",
+            "lake.options.endpoint",
+            "lake.options.web_identity_token_file",
+            "lake.options.fabric_token_service_url",
+        ] {
+            assert!(!names_secret(open), "{open}");
+        }
+    }
 
     #[test]
     fn the_nearest_key_is_found_across_sections() {

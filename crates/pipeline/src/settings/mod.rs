@@ -29,6 +29,7 @@ mod tests;
 pub use error::{Place, SettingsError, VariableProblem};
 pub use keys::{KEYS, Key};
 pub use kind::Kind;
+pub use lookup::is_secret;
 pub use model::{
     ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Settings, ShownSetting,
     Source, SourceKind, Work,

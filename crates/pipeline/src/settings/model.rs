@@ -170,6 +170,8 @@ impl Work {
 pub struct Gate {
     /// The most records that may be quarantined.
     pub max_quarantined: QuarantineLimit,
+    /// The most that the files of a run's quarantined records may have.
+    pub max_quarantine_size: ByteSize,
     /// Of each column that most rows of the last snapshot had a value in: the share of rows without one that passes, 0 to 1.
     pub max_rescued: f64,
     /// The least rows, as a ratio to the last committed snapshot, 0 to 1.

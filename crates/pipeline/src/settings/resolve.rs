@@ -173,6 +173,11 @@ fn cache_dir(environment: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
     };
+    // A service manager gives a service folders of its own, several separated by colons.
+    let of_service = folder("STATE_DIRECTORY").or_else(|| folder("CACHE_DIRECTORY"));
+    if let Some(first) = of_service.iter().flat_map(std::env::split_paths).next() {
+        return Some(first);
+    }
     let cache = if cfg!(windows) {
         folder("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
@@ -243,6 +248,11 @@ fn gate(values: &Values) -> Result<Gate, SettingsError> {
     let most = values.quarantine_limit("gate.max_quarantined")?;
     Ok(Gate {
         max_quarantined: required(values, "gate.max_quarantined", most)?,
+        max_quarantine_size: required(
+            values,
+            "gate.max_quarantine_size",
+            values.size("gate.max_quarantine_size")?,
+        )?,
         max_rescued: required(
             values,
             "gate.max_rescued",

@@ -228,6 +228,9 @@ impl Values {
             {
                 value.value = literal(text, value.kind);
             }
+            if names.is_empty() && value.kind == Kind::Secret && lookup::names_secret(key) {
+                warn_of_literal(key, &value.place);
+            }
             value.variables = names;
             if key.starts_with(AUTH)
                 && matches!(value.kind, Kind::Text | Kind::Secret)
@@ -341,6 +344,18 @@ fn interpolate_value(
             .iter_mut()
             .try_for_each(|item| interpolate_value(item, find_flaw, environment, names)),
         _ => Ok(()),
+    }
+}
+
+/// Warns of a secret that stands where others can read it.
+fn warn_of_literal(key: &str, place: &Place) {
+    match place {
+        Place::Override { .. } => tracing::warn!(
+            "{place}: a secret in the arguments is seen by every user of this machine: write '${{NAME}}' and export NAME"
+        ),
+        _ => tracing::warn!(
+            "{place}: `{key}` is a secret written out: write \"${{NAME}}\" in its place and export NAME"
+        ),
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) async fn list_api(
         .collect();
     let snapshot = snapshot_of(settings, &paths, listing.generated_time)?;
 
+    let asked_at = listing.listed_at + listing.clock_skew;
     let clock = resources.clock().clone();
     let retry = RetryPolicy::of_blobs(api.blob_attempts);
     let spools = resources.spools().clone();
@@ -70,6 +71,7 @@ pub(super) async fn list_api(
         snapshot,
         blobs: blobs.collect(),
         source,
+        asked_at,
     })
 }
 

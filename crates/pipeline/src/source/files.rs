@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::Utc;
 use extractor::{BlobSource, discover};
 
 use crate::error::PipelineError;
@@ -38,6 +39,7 @@ pub(super) fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, P
                 snapshot,
                 blobs: blobs.collect(),
                 source,
+                asked_at: Utc::now(),
             })
         }
         (None, Some(wanted)) => Err(PipelineError::SnapshotNotFound {

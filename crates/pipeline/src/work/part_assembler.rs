@@ -63,7 +63,7 @@ impl<'a> PartAssembler<'a> {
             &self.context.segments.snapshot,
             &self.context.run_id,
             format!("part-{:05}", self.number),
-            Arc::clone(&self.context.quarantine_files),
+            Arc::clone(&self.context.quarantined),
         );
         loop {
             let mut segment = match segments.recv().await {

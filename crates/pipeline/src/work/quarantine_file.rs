@@ -2,6 +2,7 @@
 //!
 //! One file a part, or several numbered ones where a part has much: memory is bounded by the size of one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -12,6 +13,8 @@ use transformer::QuarantinedRecord;
 use writer::{Lake, layout};
 
 use crate::error::PipelineError;
+use crate::refusal::Refusal;
+use crate::settings::ByteSize;
 
 /// The code of [`transformer::Reason::LineTooLong`].
 const CUT: &str = "line_too_long";
@@ -92,11 +95,38 @@ pub(crate) struct QuarantineWriter {
     name: String,
     lines: Vec<u8>,
     written: Vec<String>,
-    written_in_run: WrittenFiles,
+    in_run: Arc<QuarantinedInRun>,
 }
 
-/// The paths of all quarantine files that a run has written, those of parts that failed included.
-pub(crate) type WrittenFiles = Arc<Mutex<Vec<String>>>;
+/// All that a run has quarantined, parts that failed included.
+#[derive(Debug)]
+pub(crate) struct QuarantinedInRun {
+    files: Mutex<Vec<String>>,
+    bytes: AtomicU64,
+    most: ByteSize,
+}
+
+impl QuarantinedInRun {
+    /// `most`: what its files may have.
+    pub(crate) fn new(most: ByteSize) -> Self {
+        Self {
+            files: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            most,
+        }
+    }
+
+    /// Paths of the files.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let files = self.files.lock();
+        files.map(|files| files.clone()).unwrap_or_default()
+    }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= self.most.bytes()
+    }
+}
 
 impl QuarantineWriter {
     /// `name` tells the files from others of the run.
@@ -105,7 +135,7 @@ impl QuarantineWriter {
         snapshot: &Snapshot,
         run_id: &str,
         name: String,
-        written_in_run: WrittenFiles,
+        in_run: Arc<QuarantinedInRun>,
     ) -> Self {
         Self {
             lake: lake.clone(),
@@ -114,7 +144,7 @@ impl QuarantineWriter {
             name,
             lines: Vec::new(),
             written: Vec::new(),
-            written_in_run,
+            in_run,
         }
     }
 
@@ -129,10 +159,24 @@ impl QuarantineWriter {
         Ok(())
     }
 
+    /// # Errors
+    /// [`Refusal::QuarantineFull`]: what the run has quarantined before is in files, to be looked at. No snapshot is published whose
+    /// quarantined records are not all kept.
     pub(crate) async fn add_line(&mut self, record: &QuarantineEntry) -> Result<(), PipelineError> {
+        let start = self.lines.len();
         serde_json::to_writer(&mut self.lines, record)
             .map_err(|error| PipelineError::Defect(error.to_string()))?;
         self.lines.push(b'\n');
+        if !self.in_run.has_room_for((self.lines.len() - start) as u64) {
+            self.lines.truncate(start);
+            self.write_rest().await?;
+            return Err(PipelineError::Refused(Refusal::QuarantineFull {
+                limit: self.in_run.most,
+                reason: record.reason.clone(),
+                blob: record.blob.clone(),
+                line: record.line,
+            }));
+        }
         if self.lines.len() >= FILE_BYTES {
             self.write().await?;
         }
@@ -141,10 +185,15 @@ impl QuarantineWriter {
 
     /// The paths of the files, all written.
     pub(crate) async fn finish(mut self) -> Result<Vec<String>, PipelineError> {
-        if !self.lines.is_empty() {
-            self.write().await?;
-        }
+        self.write_rest().await?;
         Ok(self.written)
+    }
+
+    async fn write_rest(&mut self) -> Result<(), PipelineError> {
+        match self.lines.is_empty() {
+            true => Ok(()),
+            false => self.write().await,
+        }
     }
 
     async fn write(&mut self) -> Result<(), PipelineError> {
@@ -154,8 +203,8 @@ impl QuarantineWriter {
         let path = layout::quarantine_file(dataset, &self.snapshot.id(), run_id, &name);
         let lines = std::mem::take(&mut self.lines);
         // Before the write: one that fails may have written all the same.
-        if let Ok(mut written) = self.written_in_run.lock() {
-            written.push(path.clone());
+        if let Ok(mut files) = self.in_run.files.lock() {
+            files.push(path.clone());
         }
         self.lake
             .put_in_run(dataset, run_id, &path, lines.into())
@@ -187,16 +236,70 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn records_come_back_as_they_were_quarantined() {
+    fn lake() -> (tempfile::TempDir, Lake) {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_str().unwrap();
         let lake = Lake::open(root, &std::collections::BTreeMap::new()).unwrap();
+        (folder, lake)
+    }
+
+    fn writer(lake: &Lake, in_run: &Arc<QuarantinedInRun>, name: &str) -> QuarantineWriter {
         let snapshot = Snapshot {
             dataset: "x".to_owned(),
             org_id: "47d41a0c-188d-46d3-bbea-a93dbc0bfcaa".parse().unwrap(),
             generated_time: chrono::DateTime::UNIX_EPOCH,
         };
+        QuarantineWriter::new(lake, &snapshot, "run", name.to_owned(), Arc::clone(in_run))
+    }
+
+    fn in_run(most: u64) -> Arc<QuarantinedInRun> {
+        Arc::new(QuarantinedInRun::new(ByteSize(most)))
+    }
+
+    #[tokio::test]
+    async fn a_run_stops_at_its_limit_and_keeps_what_it_has() {
+        let (_folder, lake) = lake();
+        let record = |line| QuarantinedRecord {
+            line,
+            offset: 0,
+            reason: Reason::NotAnObject,
+            raw: b"{}".to_vec(),
+        };
+        let in_run = in_run(1_000);
+        // The limit is that of all parts together.
+        let (mut one, mut two) = (
+            writer(&lake, &in_run, "part-00000"),
+            writer(&lake, &in_run, "part-00001"),
+        );
+        let mut kept = 0;
+        let refused = loop {
+            let writer = match kept % 2 {
+                0 => &mut one,
+                _ => &mut two,
+            };
+            match writer.add("blob", &[record(kept)]).await {
+                Ok(()) => kept += 1,
+                Err(error) => break error,
+            }
+            assert!(kept < 100, "no limit");
+        };
+        let words = refused.to_string();
+        assert!(words.contains("gate.max_quarantine_size"), "{words}");
+        assert!(words.contains("1000B"), "{words}");
+        one.finish().await.unwrap();
+        two.finish().await.unwrap();
+        let (mut bytes, mut lines) = (0, 0);
+        for file in in_run.files() {
+            bytes += lake.get(&file).await.unwrap().unwrap().len();
+            lines += read(&lake, &file).await.unwrap().len() as u64;
+        }
+        assert!((500..=1_000).contains(&bytes), "{bytes}");
+        assert_eq!(lines, kept);
+    }
+
+    #[tokio::test]
+    async fn records_come_back_as_they_were_quarantined() {
+        let (_folder, lake) = lake();
         let record = |line, raw: &[u8], reason| QuarantinedRecord {
             line,
             offset: 7,
@@ -208,13 +311,7 @@ mod tests {
             record(2, b"\xff\xfe", Reason::InvalidUtf8 { column: 1 }),
             record(3, b"long", Reason::LineTooLong { limit: 4 }),
         ];
-        let mut writer = QuarantineWriter::new(
-            &lake,
-            &snapshot,
-            "run",
-            "part-00000".to_owned(),
-            WrittenFiles::default(),
-        );
+        let mut writer = writer(&lake, &in_run(1 << 20), "part-00000");
         writer.add("blob", &records).await.unwrap();
         let [path] = &writer.finish().await.unwrap()[..] else {
             panic!("one file");

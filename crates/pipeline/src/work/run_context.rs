@@ -16,7 +16,7 @@ use crate::error::PipelineError;
 use crate::resources::Resources;
 use crate::settings::{Settings, SourceKind};
 use crate::version::PROGRAM_VERSION;
-use crate::work::quarantine_file::WrittenFiles;
+use crate::work::quarantine_file::QuarantinedInRun;
 use crate::work::segment_context::{BufferPool, SegmentContext};
 use crate::work::segment_output::SegmentOutput;
 use crate::work::segment_sink::OutputChannel;
@@ -38,7 +38,7 @@ pub(crate) struct RunContext {
     pub(crate) lake: Lake,
     pub(crate) run_id: String,
     pub(crate) segments: Arc<SegmentContext>,
-    pub(crate) quarantine_files: WrittenFiles,
+    pub(crate) quarantined: Arc<QuarantinedInRun>,
     pool: CpuPool,
 }
 
@@ -81,7 +81,7 @@ impl RunContext {
             lake,
             run_id,
             segments: Arc::new(segments),
-            quarantine_files: WrittenFiles::default(),
+            quarantined: Arc::new(QuarantinedInRun::new(settings.gate.max_quarantine_size)),
             pool: resources.cpu_pool()?,
         })
     }
@@ -137,8 +137,7 @@ impl RunContext {
 
     /// Deletes the records that the run has quarantined: those of a snapshot that was not even judged are of no use.
     pub(crate) async fn discard_quarantine(&self) {
-        let written = self.quarantine_files.lock();
-        let written = written.map(|files| files.clone()).unwrap_or_default();
+        let written = self.quarantined.files();
         if written.is_empty() {
             return;
         }

@@ -199,7 +199,10 @@ impl PartScheduler {
             }),
             Err(error) => {
                 self.context.discard(&parts).await;
-                self.context.discard_quarantine().await;
+                // What was too much to keep can be looked at.
+                if !matches!(error, PipelineError::Refused(_)) {
+                    self.context.discard_quarantine().await;
+                }
                 Err(error)
             }
         }
