@@ -132,9 +132,11 @@ pub(crate) enum Command {
         ("An earlier one", "defender-lake verify pipelines/info_gathering.toml --snapshot 20220726T100100Z-47d41a0c"),
     ]))]
     Verify(VerifyArguments),
-    /// List the snapshots that the lake holds, current and kept
+    /// List the snapshots that the lake holds, current and kept; take one out with `drop`
     #[command(after_help = examples(&[
         ("What is there", "defender-lake snapshots pipelines/info_gathering.toml"),
+        ("Take one out of the table",
+         "defender-lake snapshots drop pipelines/info_gathering.toml 20220726T100100Z-47d41a0c"),
     ]))]
     Snapshots(SnapshotsArguments),
     /// Print ready code that reads the lake's table
@@ -363,12 +365,42 @@ pub(crate) struct VerifyArguments {
 
 /// `snapshots`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct SnapshotsArguments {
-    #[command(flatten)]
-    pub(crate) pipeline: PipelineArguments,
+    #[command(subcommand)]
+    pub(crate) command: Option<SnapshotsCommand>,
+    /// The pipeline file
+    #[arg(required = true)]
+    pub(crate) pipeline: Option<PathBuf>,
+    /// Give a key of the pipeline file another value; may be repeated
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Print the list as JSON, alone on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What can be done with a snapshot.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotsCommand {
+    /// Take a current snapshot out of the table
+    ///
+    /// In a log entry of its own. Its files are kept for lake.retire_after, and `rollback` brings it back while they are.
+    #[command(after_help = examples(&[
+        ("One of a wrong time, which keeps all others out",
+         "defender-lake snapshots drop pipelines/info_gathering.toml 20990101T100100Z-47d41a0c"),
+    ]))]
+    Drop(DropArguments),
+}
+
+/// `snapshots drop`
+#[derive(Debug, Args)]
+pub(crate) struct DropArguments {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArguments,
+    /// The snapshot
+    #[arg(value_name = "ID")]
+    pub(crate) snapshot: SnapshotId,
 }
 
 /// `snippet`

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use pipeline::settings::{SettingsError, VariableProblem};
+use pipeline::settings::{SettingsError, VariableProblem, is_secret};
 use pipeline::{ErrorKind, PipelineError};
 use serde::Serialize;
 
@@ -102,6 +102,10 @@ impl From<SettingsError> for Failure {
             SettingsError::Variable { name, problem: VariableProblem::Flawed(_), .. } => Some(format!(
                 "set {name} again without it; text that was copied from a file or a secret store often ends like this"
             )),
+            // Arguments are seen by every user of the machine.
+            SettingsError::Variable { name, key, .. } if is_secret(key) => {
+                Some(format!("export {name}=..."))
+            }
             SettingsError::Variable { name, key, .. } => Some(format!(
                 "export {name}=... or give the value by --set {key}=..."
             )),

@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::arguments::{ColorChoice, LogFormat, Terminal};
 use crate::failure::Failure;
+use crate::printable;
 
 /// The targets of this project's crates.
 const OWN_TARGETS: &[&str] = &[
@@ -52,7 +53,13 @@ impl Log {
         };
         let level = level(terminal, shows_bars);
         let registry = tracing_subscriber::registry().with(filter(level));
-        let layer = tracing_subscriber::fmt::layer().with_writer(BesideBars(bars.clone()));
+        let form = match (terminal.log, color) {
+            (LogFormat::Json, _) => Form::Json,
+            (LogFormat::Text, true) => Form::Coloured,
+            (LogFormat::Text, false) => Form::Plain,
+        };
+        let lines = BesideBars(bars.clone(), form);
+        let layer = tracing_subscriber::fmt::layer().with_writer(lines);
         // A second start in one process (tests) keeps the first log.
         let _ = match terminal.log {
             LogFormat::Text => {
@@ -93,19 +100,20 @@ impl Log {
     pub(crate) fn tell(&self, failure: &Failure) {
         match (self.format, &failure.advice) {
             (LogFormat::Json, advice) => tracing::error!(advice, "{}", failure.message),
-            (LogFormat::Text, None) => self.write(&format!("error: {}\n", failure.message)),
-            (LogFormat::Text, Some(advice)) => {
-                self.write(&format!(
-                    "error: {}\n  what to do: {advice}\n",
-                    failure.message
-                ));
+            (LogFormat::Text, advice) => {
+                let message = printable::lines(&failure.message);
+                let advice = advice.as_ref();
+                let advice =
+                    advice.map(|advice| format!("  what to do: {}\n", printable::text(advice)));
+                self.write(&format!("error: {message}\n{}", advice.unwrap_or_default()));
             }
         }
     }
 
     fn write(&self, text: &str) {
         // Nothing is left to do for a standard error that cannot be written to.
-        let _ = BesideBars(self.bars.clone()).write_all(text.as_bytes());
+        let mut out = BesideBars(self.bars.clone(), Form::Text);
+        let _ = out.write_all(text.as_bytes());
     }
 }
 
@@ -127,13 +135,34 @@ fn filter(level: LevelFilter) -> Targets {
         .with_targets(OWN_TARGETS.iter().map(|&target| (target, level)))
 }
 
-/// Standard error; bars make room while a line is written.
+/// Standard error without what a terminal would obey; bars make room while something is written.
 #[derive(Clone)]
-struct BesideBars(MultiProgress);
+struct BesideBars(MultiProgress, Form);
+
+/// What is written at a time.
+#[derive(Clone, Copy)]
+enum Form {
+    /// A text of several lines.
+    Text,
+    /// A line of the log.
+    Plain,
+    /// One with colours.
+    Coloured,
+    /// One of JSON.
+    Json,
+}
 
 impl Write for BesideBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().lock().write_all(bytes))?;
+        let text = String::from_utf8_lossy(bytes);
+        let shown = match self.1 {
+            Form::Text => printable::text(&text),
+            Form::Plain => printable::log_line(&text, false).into(),
+            Form::Coloured => printable::log_line(&text, true).into(),
+            Form::Json => printable::json(&text),
+        };
+        let shown = shown.as_bytes();
+        self.0.suspend(|| io::stderr().lock().write_all(shown))?;
         Ok(bytes.len())
     }
 

@@ -9,6 +9,7 @@ mod folder_tree;
 mod log;
 mod output;
 mod panics;
+mod printable;
 mod progress;
 mod schema_description;
 mod signals;

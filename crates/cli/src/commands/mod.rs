@@ -30,7 +30,7 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
         Command::Run(arguments) => run::run(&arguments, log).await,
         Command::Plan(arguments) => plan::run(&arguments, log).await,
         Command::Verify(arguments) => verify::run(&arguments).await,
-        Command::Snapshots(arguments) => snapshots::run(&arguments).await,
+        Command::Snapshots(arguments) => snapshots::run(arguments, log).await,
         Command::Snippet(arguments) => snippet::run(&arguments).await,
         Command::Rollback(arguments) => rollback::run(&arguments, log).await,
         Command::Vacuum(arguments) => vacuum::run(&arguments, log).await,
