@@ -62,7 +62,7 @@ soak: ## Hundreds of runs under random faults: no row lost or doubled (SOAK_SEED
 	cargo test --workspace --test end_to_end --locked -- --ignored --exact --nocapture soak::soak
 
 FUZZ_SECONDS ?= 120
-FUZZ_TARGETS := record blob blob_path signed_url listing settings
+FUZZ_TARGETS := record blob blob_path signed_url listing settings snapshot_id printed_code control_documents
 # libFuzzer needs flags that the stable compiler takes only when told that it is not: a nightly one goes first.
 FUZZ_TOOLCHAIN := $(shell rustup toolchain list 2>/dev/null | grep -q '^nightly' && echo +nightly)
 
