@@ -227,6 +227,7 @@ fn help_has_examples_for_every_command() {
         "demo",
         "schema",
         "verify",
+        "snapshots",
         "completions",
     ] {
         let help = on_nothing(&[command, "--help"]).exits_with(0).stdout;

@@ -148,6 +148,28 @@ fn an_impossible_snapshot_time_is_refused_unwritten() {
 }
 
 #[test]
+fn a_snapshot_of_the_future_is_refused_and_keeps_no_other_out() {
+    let lake = Lake::on_disk();
+    let future = Blobs::none();
+    future.add(
+        &path(Some(7), 1).replace("2026-05-03", "9999-12-31"),
+        &gzip(b"{\"DeviceId\":\"a\"}\n"),
+    );
+    let api = Api::of(&future);
+    for pipeline in [
+        Pipeline::from_files(&future, &lake),
+        Pipeline::from_api(&api, &lake),
+    ] {
+        for command in ["run", "plan"] {
+            let ran = pipeline.command(command, &[]).exits_with(3);
+            ran.says(&["99991231T", "is of the future", "clocks"]);
+        }
+    }
+    let honest = Blobs::of_lines(Some(7), b"{\"DeviceId\":\"a\"}\n");
+    Pipeline::from_files(&honest, &lake).run();
+}
+
+#[test]
 fn a_snapshot_that_the_gate_refuses_exits_3() {
     let (blobs, lake) = (Blobs::of_lines(Some(7), b"not JSON\n"), Lake::on_disk());
     let ran = Pipeline::from_files(&blobs, &lake).command("run", &["--json"]);

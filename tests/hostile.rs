@@ -358,34 +358,78 @@ fn a_link_in_the_lake_leads_nothing_outside() {
 }
 
 #[test]
-fn a_planted_commit_document_deletes_no_other_dataset() {
+fn a_planted_commit_document_deletes_nothing_and_blocks_nothing() {
     let blobs = Blobs::simulated(&SnapshotOptions::default());
+    for lake in [Lake::on_disk(), Lake::in_moto(), Lake::in_azurite()] {
+        let pipeline = Pipeline::from_files(&blobs, &lake);
+        pipeline.run();
+        lake.plant(&[("other/part.parquet", "theirs")]);
+        let before = lake.files();
+        let manifests = before.iter();
+        let mut manifests = manifests.filter(|(path, _)| path.contains("/snapshots/"));
+        let (_, manifest) = manifests.next_back().unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_slice(manifest).unwrap();
+        let entry = "info_gathering/_delta_log/00000000000000000000.json";
+        manifest["run_id"] = "planted".into();
+        manifest["quarantine_files"] = serde_json::json!(["_lake/info_gathering/latest.json"]);
+        manifest["files"][0]["path"] = "other/part.parquet".into();
+        manifest["files"][1]["path"] = entry.into();
+        let planted = serde_json::json!({"version": 1, "backfill": false, "manifest": manifest});
+        let planted = planted.to_string();
+        let documents = [
+            ("planted.json", &planted[..]),
+            ("cut.json", &planted[..100]),
+            ("junk.json", "\u{1b}[2J"),
+        ];
+        let paths = documents.map(|(name, _)| format!("_lake/info_gathering/intents/{name}"));
+        let files = documents.iter().zip(&paths);
+        let files: Vec<(&str, &str)> = files
+            .map(|((_, content), path)| (path.as_str(), *content))
+            .collect();
+        for command in [&["run"][..], &["vacuum", "--apply"]] {
+            lake.plant(&files);
+            let ran = pipeline.command(command[0], &command[1..]).exits_with(0);
+            let mut after = lake.files();
+            for (name, content) in documents {
+                ran.says(&[name, "refused"]);
+                let moved = format!("_lake/info_gathering/refused/{name}");
+                assert_eq!(after.remove(&moved).unwrap(), content.as_bytes());
+            }
+            assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+            // The run found nothing new, and left a report.
+            after.retain(|path, _| before.contains_key(path) || !path.contains("/runs/"));
+            assert_eq!(after, before);
+        }
+        // Out of the way, they are told of no more.
+        let quiet = pipeline.command("run", &[]).exits_with(0);
+        assert!(!quiet.stderr.contains("planted.json"), "{}", quiet.stderr);
+    }
+}
+
+#[test]
+fn what_is_no_file_of_a_lake_blocks_no_run() {
+    use std::os::unix::ffi::OsStrExt;
+    let first = SnapshotOptions::default();
     let lake = Lake::on_disk();
-    let pipeline = Pipeline::from_files(&blobs, &lake);
-    pipeline.run();
+    Pipeline::from_files(&Blobs::simulated(&first), &lake).run();
     let root = lake.on_this_machine().root().to_owned();
-    fs::create_dir_all(root.join("other")).unwrap();
-    fs::write(root.join("other/part.parquet"), "theirs").unwrap();
-    let manifest = fs::read_dir(root.join("_lake/info_gathering/snapshots")).unwrap();
-    let manifest = fs::read(manifest.last().unwrap().unwrap().path()).unwrap();
-    let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
-    let entry = "info_gathering/_delta_log/00000000000000000000.json";
-    manifest["run_id"] = "planted".into();
-    manifest["quarantine_files"] = serde_json::json!(["_lake/info_gathering/latest.json"]);
-    manifest["files"][0]["path"] = "other/part.parquet".into();
-    manifest["files"][1]["path"] = entry.into();
-    let planted = serde_json::json!({"version": 1, "backfill": false, "manifest": manifest});
-    let intents = root.join("_lake/info_gathering/intents");
-    fs::create_dir_all(&intents).unwrap();
-    let before = content(&root);
-    fs::write(intents.join("planted.json"), planted.to_string()).unwrap();
-    for command in [&["run"][..], &["vacuum", "--apply"]] {
+    let control = root.join("_lake/info_gathering");
+    for folder in ["intents", "staging", "runs", "quarantine", "snapshots"] {
+        let folder = control.join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        let pipe = folder.join("pipe.json");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for name in [&b"\xff.json"[..], b"a\\b.json"] {
+            fs::write(folder.join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+        }
+    }
+    let next = Blobs::simulated(&first.next_day());
+    let pipeline = Pipeline::from_files(&next, &lake);
+    for command in [&["run"][..], &["vacuum", "--apply"], &["verify", "--all"]] {
         let ran = pipeline.command(command[0], &command[1..]).exits_with(0);
-        ran.says(&["planted.json"]);
-        let mut after = content(&root);
-        after.retain(|path, _| !path.ends_with("/planted.json"));
-        // The run found nothing new, and left a report.
-        after.retain(|path, _| before.contains_key(path) || !path.contains("/runs/"));
-        assert_eq!(after, before);
+        if command[0] != "verify" {
+            ran.says(&["pipe.json", "no regular file", "left alone"]);
+        }
     }
 }

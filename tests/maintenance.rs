@@ -104,6 +104,33 @@ fn rows_that_another_program_wrote_are_refused_by_name_with_the_way_back() {
 }
 
 #[test]
+fn a_dropped_snapshot_leaves_the_table_and_a_rollback_brings_it_back() {
+    for lake in [Lake::on_disk(), Lake::in_moto(), Lake::in_azurite()] {
+        let (good, wrong) = (day(0), day(30));
+        run(&lake, &good);
+        let keeping = ["--set", "lake.retire_after=1h"];
+        let blobs = Blobs::simulated(&wrong);
+        let pipeline = Pipeline::from_files(&blobs, &lake);
+        let id = pipeline.run_with(&keeping)["snapshot"].clone();
+        let id = id.as_str().unwrap();
+        let dropped = || {
+            let arguments = [&["drop", "pipeline.toml", id], &keeping[..]].concat();
+            pipeline.plain("snapshots", &arguments)
+        };
+        let ran = dropped().exits_with(0);
+        assert!(ran.stdout.contains(id), "{}", ran.stdout);
+        shows(&lake, &[&good]);
+        pipeline.command("verify", &["--all"]).exits_with(0);
+        dropped().exits_with(1).says(&[id, "has no snapshot"]);
+
+        run(&lake, &day(1));
+        let back = [&["--to", id], &keeping[..]].concat();
+        pipeline.command("rollback", &back).exits_with(0);
+        shows(&lake, &[&good, &day(1), &wrong]);
+    }
+}
+
+#[test]
 fn days_past_their_time_go_with_a_vacuum_and_no_other_command() {
     for format in ["delta", "parquet"] {
         let lake = Lake::on_disk();

@@ -128,7 +128,7 @@ fn what_a_file_left_at_the_ends_of_variables_is_read_without_and_told() {
             for (number, (name, value)) in lake.options().iter().enumerate() {
                 let option = format!("LAKE_{}", name.to_uppercase());
                 let mut variable = option.clone();
-                if number > 0 {
+                if number > 0 && name != "allow_http" {
                     variable = format!("{prefix}_{}", name.to_uppercase());
                     pipeline.replace(&format!("{name} = \"${{{option}}}\"\n"), "");
                     pipeline.unset_variable(&option);
@@ -191,7 +191,7 @@ fn variables_with_invisible_characters_are_named_before_a_call() {
         let mut pipeline = Pipeline::from_api(&api, &lake);
         pipeline.set_variable(name, "value-of-\n-this-test");
         let ran = pipeline.command("run", &[]).exits_with(2);
-        ran.says(&[name, "holds a control character"]);
+        ran.says(&[name, "holds a line feed"]);
         assert!(!ran.stderr.contains("value-of-this-test"), "{}", ran.stderr);
     }
     assert_eq!(api.counters().token_calls, 0);

@@ -158,6 +158,26 @@ impl Lake {
         self.on_this_machine().state()
     }
 
+    /// Puts files into the lake as somebody does who is not this program.
+    pub(crate) fn plant(&self, files: &[(&str, &str)]) {
+        let write = |root: &Path| {
+            for (path, content) in files {
+                let file = root.join(path);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, content).unwrap();
+            }
+        };
+        match &self.place {
+            Place::Folder(folder) => write(folder.path()),
+            Place::Prefix { store, prefix } => {
+                let folder = tempfile::tempdir().unwrap();
+                write(folder.path());
+                let to = format!("{}/{prefix}", store.bucket);
+                store_command(store, &["upload", folder.path().to_str().unwrap(), &to]);
+            }
+        }
+    }
+
     /// Uploads that were begun and neither completed nor aborted: keys of the store, or files of the staging folder. None in
     /// Azure, which forgets blocks that nobody committed by itself.
     pub(crate) fn open_uploads(&self) -> Vec<String> {

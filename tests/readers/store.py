@@ -2,6 +2,7 @@
 
     store.py create NAME             creates the bucket or container
     store.py download PATH FOLDER    copies all objects below PATH (NAME/PREFIX) into FOLDER
+    store.py upload FOLDER PATH      copies the files below FOLDER to objects below PATH (NAME/PREFIX)
     store.py uploads PATH            prints the keys of the uploads below PATH that were begun and neither completed nor
                                      aborted, one a line; S3 only
     store.py sas NAME [RIGHTS]       prints a shared access signature for the account, by default with all rights; Azure only
@@ -76,6 +77,9 @@ def main() -> None:
         print(sas(store, *folder))
         return
     filesystem = connect(store)
+    if verb == "upload":
+        fs.copy_files(path, folder[0], destination_filesystem=filesystem)
+        return
     if verb == "create":
         filesystem.create_dir(path)
     elif verb == "download":
