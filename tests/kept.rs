@@ -166,16 +166,10 @@ fn days_of_long_ago_are_found_where_latest_json_has_the_last_ones() {
     ] {
         let lake = Lake::on_disk();
         let pipeline = Pipeline::from_files(&blobs, &lake);
-        let of_format = format!("lake.format={format}");
-        let with = |arguments: &[&str], more: &[&str]| -> Vec<String> {
-            let all = [arguments, &["--set", &of_format], more].concat();
-            all.into_iter().map(str::to_owned).collect()
-        };
-        let command = |command: &str, arguments: &[&str]| {
-            let arguments = with(arguments, &["--set", "lake.retire_after=1h"]);
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            pipeline.command(command, &arguments).exits_with(0)
-        };
+        pipeline.replace("format = \"delta\"", &format!("format = \"{format}\""));
+        pipeline.replace("retire_after = \"0s\"", "retire_after = \"1h\"");
+        let command =
+            |command: &str, arguments: &[&str]| pipeline.command(command, arguments).exits_with(0);
         for day in &days {
             command("run", &["--set", &format!("source.snapshot={}", id(day))]);
         }
@@ -189,10 +183,8 @@ fn days_of_long_ago_are_found_where_latest_json_has_the_last_ones() {
                 (&["--snapshot", &id(second)], 4),
                 (&[], rows),
             ] {
-                let selection = with(selection, &[]);
-                let selection: Vec<&str> = selection.iter().map(String::as_str).collect();
                 assert_eq!(
-                    rows_by(reader, &pipeline, &selection),
+                    rows_by(reader, &pipeline, selection),
                     rows,
                     "{format} {reader}"
                 );

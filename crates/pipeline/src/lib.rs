@@ -41,4 +41,6 @@ pub use run::start::{Run, plan, run};
 pub use settings::Settings;
 pub use version::PROGRAM_VERSION;
 pub use work::quarantine_file::QuarantineEntry;
-pub use writer::{KeptSnapshot, Orphan, OrphanKind, SnapshotState, VacuumOptions, VacuumReport};
+pub use writer::{
+    KeptSnapshot, Orphan, OrphanKind, SnapshotState, VacuumOptions, VacuumReport, is_invisible,
+};

@@ -321,6 +321,11 @@ pub(crate) fn table_of(lake: &Lake, format: TableFormat, retire_after: Duration)
     Table::new(lake, "devices", settings, now())
 }
 
+/// [`table`], which keeps replaced snapshots for so long.
+pub(crate) fn table_keeping(lake: &Lake, retire_after: Duration) -> Table<'_> {
+    table_of(lake, table(lake).settings.format, retire_after)
+}
+
 /// [`table`] at another time.
 pub(crate) fn table_at(lake: &Lake, now: DateTime<Utc>) -> Table<'_> {
     Table { now, ..table(lake) }

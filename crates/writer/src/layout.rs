@@ -30,7 +30,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 pub(crate) const CONTROL_VERSION: u32 = 2;
 
 /// How a time stands in the names of runs and documents.
-pub(crate) const TIME: &str = "%Y%m%dT%H%M%SZ";
+const TIME: &str = "%Y%m%dT%H%M%SZ";
 
 /// Folder of the control documents of all datasets.
 pub const CONTROL: &str = "_lake";
@@ -193,10 +193,16 @@ pub(crate) fn older_written_at(dataset: &str, path: &str) -> Option<DateTime<Utc
     let name = path
         .strip_prefix(&older_folder(dataset))?
         .strip_prefix('/')?;
-    let (time, random) = name.strip_suffix(".json")?.split_once('-')?;
+    let (time, random) = time_and_rest(name.strip_suffix(".json")?)?;
     let is_random = random.len() == 8 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_random.then_some(time)
+}
+
+/// The time with which the names of runs and documents begin, and what comes after it.
+pub(crate) fn time_and_rest(name: &str) -> Option<(DateTime<Utc>, &str)> {
+    let (time, rest) = name.split_once('-')?;
     let time = NaiveDateTime::parse_from_str(time, TIME).ok()?;
-    is_random.then_some(time.and_utc())
+    Some((time.and_utc(), rest))
 }
 
 /// Folder of the quarantined records of all snapshots.

@@ -50,7 +50,7 @@ pub use store::lake::Lake;
 pub use store::lease::{RunGuard, begin_run, probe_store};
 pub use store::object::ObjectInfo;
 pub use store::small_files::{SmallFile, SmallFileSpool};
-pub use store::text_flaw::TextFlaw;
+pub use store::text_flaw::{TextFlaw, is_invisible};
 pub use store::upload::OpenUpload;
 pub use table::current_snapshot::CurrentSnapshot;
 pub use table::latest::{Latest, RetiredSnapshot, read_manifest};

@@ -58,8 +58,7 @@ pub async fn rollback(table: &Table<'_>, to: &SnapshotId, run_id: &str) -> Resul
     recovered(table, None).await?;
     let lock = table.lock().await?;
     let state = table.read().await?;
-    let is_it = |current: &&CurrentSnapshot| current.snapshot == *to;
-    if let Some(current) = state.latest.snapshots.iter().find(is_it) {
+    if let Some(current) = state.latest.with_id(to) {
         return Ok(RollbackOutcome::Unchanged(current.clone()));
     }
     let Some(retired) = state.latest.retired(to) else {
@@ -114,9 +113,7 @@ impl Request for Rollback<'_> {
 
     fn refused(&self, state: &TableState) -> Option<RollbackOutcome> {
         let to = &self.manifest.snapshot;
-        let current = state.latest.snapshots.iter();
-        let mut current = current.filter(|current| current.snapshot == *to);
-        match current.next() {
+        match state.latest.with_id(to) {
             Some(current) => Some(RollbackOutcome::Unchanged(current.clone())),
             None => state
                 .latest

@@ -1,6 +1,6 @@
 //! The end of what runs leave for people: reports, and quarantined records of snapshots that were not published.
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use dataset::SnapshotId;
 
 use crate::error::Result;
@@ -19,29 +19,27 @@ const COMMITS_BETWEEN: u64 = 10;
 
 /// Whether an object is a run report that nobody asks for any more.
 pub(crate) fn is_old_report(dataset: &str, path: &str, now: DateTime<Utc>) -> bool {
-    let name = path
+    let run = path
         .strip_prefix(&layout::run_reports(dataset))
         .and_then(|name| name.strip_prefix('/')?.strip_suffix(".json"));
-    name.and_then(begun_at)
-        .is_some_and(|begun| now.signed_duration_since(begun) > REPORTS_KEPT_FOR)
+    run.and_then(|run| age_of(run, now))
+        .is_some_and(|age| age > REPORTS_KEPT_FOR)
 }
 
 /// Whether an object has quarantined records that nobody looks at any more, if their snapshot is not published.
 pub(crate) fn is_old_quarantine(dataset: &str, path: &str, now: DateTime<Utc>) -> bool {
-    is_quarantine_of(dataset, path, now, REFUSED_KEPT_FOR)
+    quarantined(dataset, path, now).is_some_and(|(_, age)| age > REFUSED_KEPT_FOR)
 }
 
-fn is_quarantine_of(dataset: &str, path: &str, now: DateTime<Utc>, older_than: TimeDelta) -> bool {
-    let run = layout::run_of_quarantined(dataset, path).map(|(_, run)| run);
-    run.and_then(begun_at)
-        .is_some_and(|begun| now.signed_duration_since(begun) > older_than)
+/// The snapshot whose quarantined records an object has, and how long ago their run began.
+fn quarantined(dataset: &str, path: &str, now: DateTime<Utc>) -> Option<(SnapshotId, TimeDelta)> {
+    let (snapshot, run) = layout::run_of_quarantined(dataset, path)?;
+    Some((snapshot, age_of(run, now)?))
 }
 
-/// When a run began: its id begins with that.
-fn begun_at(run_id: &str) -> Option<DateTime<Utc>> {
-    let (time, _) = run_id.split_once('-')?;
-    let time = NaiveDateTime::parse_from_str(time, layout::TIME).ok()?;
-    Some(time.and_utc())
+fn age_of(run_id: &str, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let (begun, _) = layout::time_and_rest(run_id)?;
+    Some(now.signed_duration_since(begun))
 }
 
 /// Deletes old reports, now and then.
@@ -69,25 +67,23 @@ pub(crate) async fn delete_old_reports(table: &Table<'_>, state: &TableState) ->
 pub async fn delete_old_quarantine(table: &Table<'_>, refused: &SnapshotId) -> Result<()> {
     let (lake, dataset) = (table.lake, table.dataset);
     let found = lake.list(&layout::quarantines(dataset)).await?.into_iter();
-    let is_old = |path: &String| {
-        let of = layout::run_of_quarantined(dataset, path).map(|(snapshot, _)| snapshot);
-        let kept_for = match of.as_ref() == Some(refused) {
+    let old = found.filter_map(|object| {
+        let (snapshot, age) = quarantined(dataset, &object.path, table.now)?;
+        let kept_for = match snapshot == *refused {
             true => REFUSED_AGAIN_KEPT_FOR,
             false => REFUSED_KEPT_FOR,
         };
-        is_quarantine_of(dataset, path, table.now, kept_for)
-    };
-    let mut old: Vec<String> = found.map(|object| object.path).filter(is_old).collect();
+        (age > kept_for).then_some((snapshot, object.path))
+    });
+    let old: Vec<(SnapshotId, String)> = old.collect();
     if old.is_empty() {
         return Ok(());
     }
     let latest = Latest::read(lake, dataset).await?;
-    old.retain(|path| {
-        layout::run_of_quarantined(dataset, path).is_some_and(|(snapshot, _)| {
-            !latest.is_current(&snapshot) && latest.retired(&snapshot).is_none()
-        })
-    });
-    lake.delete(&old).await
+    let is_unpublished = |of: &SnapshotId| !latest.is_current(of) && latest.retired(of).is_none();
+    let unpublished = old.into_iter().filter(|(of, _)| is_unpublished(of));
+    let paths: Vec<String> = unpublished.map(|(_, path)| path).collect();
+    lake.delete(&paths).await
 }
 
 #[cfg(test)]

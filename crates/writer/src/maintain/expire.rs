@@ -52,7 +52,7 @@ pub(crate) fn shorten_promises(table: &Table<'_>, latest: &mut Latest) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use crate::fixtures::{committed, lakes, now, paths, snapshot, table, table_of};
+    use crate::fixtures::{committed, lakes, now, paths, snapshot, table, table_keeping, table_of};
     use crate::maintain::vacuum::{OrphanKind, VacuumOptions, vacuum};
     use crate::{publish, snapshots};
 
@@ -104,15 +104,14 @@ mod tests {
     async fn a_promise_is_shortened_only_when_asked_for() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let format = table(&lake).settings.format;
-            let long = table_of(&lake, format, Duration::from_secs(86_400));
+            let long = table_keeping(&lake, Duration::from_secs(86_400));
             for hour in [10, 11] {
                 let request =
                     crate::fixtures::staged(&lake, &snapshot(26, hour), &format!("run {hour}"), 5)
                         .await;
                 publish(&long, &request).await.unwrap();
             }
-            let short = table_of(&lake, format, Duration::ZERO);
+            let short = table_keeping(&lake, Duration::ZERO);
             assert_eq!(vacuum(&short, APPLY).await.unwrap().found, []);
             assert_eq!(snapshots(&short).await.unwrap().len(), 2);
             for apply in [false, true] {

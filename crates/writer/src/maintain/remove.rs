@@ -25,8 +25,7 @@ pub async fn drop_snapshot(
     recovered(table, None).await?;
     let _lock = table.lock().await?;
     let state = table.read().await?;
-    let is_it = |current: &&CurrentSnapshot| current.snapshot == *snapshot;
-    let Some(dropped) = state.latest.snapshots.iter().find(is_it).cloned() else {
+    let Some(dropped) = state.latest.with_id(snapshot).cloned() else {
         return Ok(None);
     };
     let which = |latest: &Latest| {
@@ -103,15 +102,14 @@ mod tests {
 
     use super::*;
     use crate::commit::rollback::{RollbackOutcome, rollback};
-    use crate::fixtures::{committed, lakes, snapshot, table, table_of};
+    use crate::fixtures::{committed, lakes, snapshot, table_keeping};
     use crate::{PublishOutcome, SnapshotState, Standing, snapshots, standing};
 
     #[tokio::test]
     async fn a_dropped_snapshot_leaves_the_table_and_can_come_back() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let format = table(&lake).settings.format;
-            let keeping = table_of(&lake, format, Duration::from_secs(3600));
+            let keeping = table_keeping(&lake, Duration::from_secs(3600));
             let (good, wrong) = (snapshot(26, 10), snapshot(30, 10));
             for (day, run) in [(&good, "good"), (&wrong, "wrong")] {
                 let outcome = committed(&lake, day, run, 5).await;

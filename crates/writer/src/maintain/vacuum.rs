@@ -359,7 +359,7 @@ mod tests {
     use super::*;
     use crate::commit::request::manifest_of;
     use crate::fixtures::{
-        committed, lakes, now, paths, snapshot, stage, staged, table, table_at, table_of,
+        committed, lakes, now, paths, snapshot, stage, staged, table, table_at, table_keeping,
     };
 
     fn applied(apply: bool) -> VacuumOptions {
@@ -400,8 +400,7 @@ mod tests {
     async fn a_kept_snapshot_is_held_until_its_time_is_over() {
         let (_folder, lakes) = lakes();
         for lake in lakes {
-            let format = table(&lake).settings.format;
-            let keeping = table_of(&lake, format, Duration::from_secs(60));
+            let keeping = table_keeping(&lake, Duration::from_secs(60));
             for (hour, run_id) in [(10, "run 1"), (11, "run 2")] {
                 let request = staged(&lake, &snapshot(26, hour), run_id, 5).await;
                 crate::publish(&keeping, &request).await.unwrap();

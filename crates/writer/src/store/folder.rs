@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use uuid::Uuid;
 
 /// How a folder is opened.
@@ -107,9 +108,8 @@ impl Folder {
         let flags = match access {
             Access::Read => OFlags::RDONLY,
             Access::Lock => OFlags::WRONLY,
-            Access::CreateLock => OFlags::WRONLY | OFlags::CREATE,
-            // Emptied only once it is known to be a regular file.
-            Access::Write => OFlags::WRONLY | OFlags::CREATE,
+            // Emptied, if so, only once it is known to be a regular file.
+            Access::CreateLock | Access::Write => OFlags::WRONLY | OFlags::CREATE,
         };
         let open = rustix::fs::openat(&self.open, checked(name)?, flags | FILE, FILE_MODE);
         let file = File::from(open.map_err(|error| self.refusal(name, error))?);
@@ -137,11 +137,11 @@ impl Folder {
 
     /// What has a name in it; a link itself and not what it leads to. `None`: nothing.
     pub(crate) fn kind_of(&self, name: &str) -> io::Result<Option<EntryKind>> {
-        Ok(self.stat(name)?.map(|stat| kind_of(&stat)))
+        Ok(self.stat(checked(name)?)?.map(|stat| kind_of(&stat)))
     }
 
-    fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
-        match rustix::fs::statat(&self.open, checked(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+    fn stat(&self, name: impl Arg) -> io::Result<Option<Stat>> {
+        match rustix::fs::statat(&self.open, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -151,7 +151,7 @@ impl Folder {
     /// Whether an open file is the one that has a name now.
     pub(crate) fn is_still(&self, name: &str, file: &File) -> io::Result<bool> {
         let open = rustix::fs::fstat(file)?;
-        let there = self.stat(name)?;
+        let there = self.stat(checked(name)?)?;
         Ok(there.is_some_and(|there| (there.st_dev, there.st_ino) == (open.st_dev, open.st_ino)))
     }
 
@@ -167,13 +167,10 @@ impl Folder {
             let kind = match entry.file_type() {
                 FileType::Directory => EntryKind::Folder,
                 FileType::Symlink => EntryKind::Link,
-                FileType::RegularFile | FileType::Unknown => {
-                    match rustix::fs::statat(&self.open, name, AtFlags::SYMLINK_NOFOLLOW) {
-                        Ok(stat) => kind_of(&stat),
-                        Err(Errno::NOENT) => continue,
-                        Err(error) => return Err(error.into()),
-                    }
-                }
+                FileType::RegularFile | FileType::Unknown => match self.stat(name)? {
+                    Some(stat) => kind_of(&stat),
+                    None => continue,
+                },
                 _ => EntryKind::Other,
             };
             entries.push(Entry {
@@ -186,7 +183,11 @@ impl Folder {
 
     /// Deletes a file, or what else has the name, but for a folder. Whether it was there.
     pub(crate) fn delete(&self, name: &str) -> io::Result<bool> {
-        match rustix::fs::unlinkat(&self.open, checked(name)?, AtFlags::empty()) {
+        self.unlink(checked(name)?)
+    }
+
+    fn unlink(&self, name: impl Arg) -> io::Result<bool> {
+        match rustix::fs::unlinkat(&self.open, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
@@ -212,10 +213,7 @@ impl Folder {
                     self.folder(name)?.clear()?;
                     self.delete_folder(name)?;
                 }
-                _ => match rustix::fs::unlinkat(&self.open, &entry.name, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(error) => return Err(error.into()),
-                },
+                _ => _ = self.unlink(&entry.name)?,
             }
         }
         Ok(())

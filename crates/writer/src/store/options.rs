@@ -198,9 +198,8 @@ fn s3(
     } else {
         from_variables(root, environment.s3())?
     };
-    warn_of_unchecked(root, &from_environment);
-    warn_of_unchecked(root, &options);
     let builder = configured(
+        root,
         AmazonS3Builder::new().with_retry(retries()),
         AmazonS3Builder::with_config,
         S3Key::Client,
@@ -300,9 +299,8 @@ fn azure(environment: &Environment, root: &str, options: &Options) -> Result<Azu
         let variables = from_variables(root, environment.azure())?;
         identity::of_lake(variables, &options)
     };
-    warn_of_unchecked(root, &from_environment);
-    warn_of_unchecked(root, &options);
     let builder = configured(
+        root,
         MicrosoftAzureBuilder::new().with_retry(retries()),
         MicrosoftAzureBuilder::with_config,
         AzureKey::Client,
@@ -382,7 +380,8 @@ fn azure_deleter(
 }
 
 /// A builder with what the environment gives, then the waits of this program, and over both what the options give.
-fn configured<B, K: Copy>(
+fn configured<B, K: StoreKey>(
+    root: &str,
     builder: B,
     set: impl Fn(B, K, String) -> B,
     client: impl Fn(ClientConfigKey) -> K,
@@ -393,6 +392,9 @@ fn configured<B, K: Copy>(
             set(builder, given.key, given.value.expose_secret().to_owned())
         })
     };
+    for given in [environment, options] {
+        warn_of_unchecked(root, given);
+    }
     let waits = [
         (ClientConfigKey::Timeout, REQUEST_TIMEOUT),
         (ClientConfigKey::ConnectTimeout, CONNECT_TIMEOUT),

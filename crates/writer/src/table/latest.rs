@@ -20,13 +20,11 @@ use crate::store::remote::ConditionalPut;
 use crate::table::current_snapshot::{CurrentSnapshot, check_manifests, place};
 use crate::table::manifest::Manifest;
 use crate::table::older::{self, Older};
+use crate::table::rereads::Rereads;
 
 /// Of a pointer with an older document, which a program that does not know of it must not take for the whole.
 const VERSION: u32 = 2;
 const VERSION_OF_WHOLE: u32 = 1;
-/// Reads of pointer and older document that may be overtaken by commits before reading gives up.
-const READ_ATTEMPTS: u32 = 10;
-const READ_PAUSE: Duration = Duration::from_millis(50);
 /// The last second that every reader of times can name: the end of the year 9999.
 const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
     Some(time) => time,
@@ -120,17 +118,14 @@ impl Latest {
     /// # Errors
     /// [`crate::Error::Newer`], [`crate::Error::Malformed`], or what the store answers.
     pub async fn read(lake: &Lake, dataset: &str) -> Result<Self> {
-        for attempt in 1.. {
+        let mut rereads = Rereads::default();
+        loop {
             let (mut latest, _) = Self::read_versioned(lake, dataset).await?;
-            match latest.read_older(lake).await {
-                // Another commit replaced the document in between.
-                Err(Error::NotFound { .. }) if attempt < READ_ATTEMPTS => {
-                    tokio::time::sleep(READ_PAUSE * attempt).await;
-                }
-                read => return read.map(|()| latest),
+            let read = latest.read_older(lake).await;
+            if let Some(read) = rereads.unless_overtaken(read).await {
+                return read.map(|()| latest);
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     /// The newest snapshot of an organisation, over all dates.
@@ -203,14 +198,16 @@ impl Latest {
             self.snapshots.iter().chain(retired),
             path,
         )?;
-        let older = self.older.iter().map(|older| &older.document);
-        let mut foreign = older.filter(|older| layout::older_written_at(dataset, older).is_none());
-        match foreign.next() {
-            None => Ok(()),
-            Some(foreign) => Err(Error::Malformed {
-                path: path.to_owned(),
-                message: format!("`{foreign}` is no document of older snapshots"),
-            }),
+        match &self.older {
+            Some(Older { document, .. })
+                if layout::older_written_at(dataset, document).is_none() =>
+            {
+                Err(Error::Malformed {
+                    path: path.to_owned(),
+                    message: format!("`{document}` is no document of older snapshots"),
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -273,9 +270,14 @@ impl Latest {
 
     /// Whether the snapshot is current.
     pub fn is_current(&self, snapshot: &SnapshotId) -> bool {
+        self.with_id(snapshot).is_some()
+    }
+
+    /// The snapshot, if it is current.
+    pub(crate) fn with_id(&self, snapshot: &SnapshotId) -> Option<&CurrentSnapshot> {
         self.snapshots
             .iter()
-            .any(|current| current.snapshot == *snapshot)
+            .find(|current| current.snapshot == *snapshot)
     }
 
     /// The snapshot, if it is retired.
@@ -314,22 +316,17 @@ impl Latest {
     /// The pointer as it is to be written. Most swaps leave the older document as it is.
     async fn divided(&self, lake: &Lake) -> Result<Self> {
         let mut pointer = self.clone();
-        let mut as_written = true;
-        if let Some(in_older) = &self.in_older {
-            as_written = older::are_as_written(in_older, &self.snapshots);
-            if as_written {
-                let ids: HashSet<&SnapshotId> = in_older.iter().map(|was| &was.snapshot).collect();
-                pointer
-                    .snapshots
-                    .retain(|current| !ids.contains(&current.snapshot));
-                pointer.in_older = None;
-            }
-        }
+        let in_older = pointer.in_older.take().unwrap_or_default();
+        let as_written = older::are_as_written(&in_older, &self.snapshots);
+        let moved: HashSet<&SnapshotId> = in_older.iter().map(|was| &was.snapshot).collect();
+        pointer
+            .snapshots
+            .retain(|current| !moved.contains(&current.snapshot));
         if !as_written || older::is_long(&pointer.snapshots) {
-            pointer.read_older(lake).await?;
-            let divided = older::divide(pointer.snapshots);
+            let mut whole = self.clone();
+            whole.read_older(lake).await?;
+            let divided = older::divide(whole.snapshots);
             pointer.snapshots = divided.recent;
-            pointer.in_older = None;
             pointer.older = match divided.older {
                 older if older.is_empty() => None,
                 older => Some(Older::write(lake, &self.dataset, older, divided.before).await?),
@@ -354,8 +351,7 @@ pub async fn read_manifest(
     snapshot: &SnapshotId,
 ) -> Result<Option<Manifest>> {
     let latest = Latest::read(lake, dataset).await?;
-    let mut current = latest.snapshots.into_iter();
-    match current.find(|current| current.snapshot == *snapshot) {
+    match latest.with_id(snapshot) {
         Some(current) => Manifest::read_at(lake, &current.manifest).await,
         None => Manifest::read_at(lake, &layout::manifest(dataset, snapshot)).await,
     }

@@ -8,6 +8,7 @@ pub(crate) mod latest;
 pub(crate) mod layout_version;
 pub(crate) mod manifest;
 pub(crate) mod older;
+pub(crate) mod rereads;
 pub(crate) mod rewritten;
 pub(crate) mod settings;
 pub(crate) mod state;

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::commit::rollback::{RollbackOutcome, rollback};
     use crate::fixtures::{
-        self, committed, lakes, now, publish, staged, table, table_at, table_of,
+        self, committed, lakes, now, publish, staged, table, table_at, table_keeping,
     };
     use crate::maintain::vacuum::{VacuumOptions, vacuum};
     use crate::table::latest::Latest;
@@ -288,7 +288,7 @@ mod tests {
             let before = pointer(&lake).await.0.older.unwrap();
             // A later snapshot of an old day, and back.
             let (old, late) = (of_day(3, 10), of_day(3, 11));
-            let keeping = table_of(&lake, table(&lake).settings.format, Duration::MAX);
+            let keeping = table_keeping(&lake, Duration::MAX);
             let mut request = staged(&lake, &late, "late", 2).await;
             request.backfill = true;
             fixtures::lease(&lake, "late").await;

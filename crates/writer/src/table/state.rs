@@ -22,12 +22,9 @@ use crate::table::intent::Intent;
 use crate::table::latest::{Latest, Retirement};
 use crate::table::layout_version::{self, SeenLayout};
 use crate::table::manifest::Manifest;
+use crate::table::rereads::Rereads;
 use crate::table::rewritten;
 use crate::table::settings::{TableFormat, TableSettings};
-
-/// Reads of the table that may be overtaken by commits before reading gives up.
-const READ_ATTEMPTS: u32 = 10;
-const READ_PAUSE: Duration = Duration::from_millis(50);
 
 /// A table in a lake, as it is at some time: what is published, appended, rolled back and cleaned up is asked of it.
 #[derive(Debug)]
@@ -166,15 +163,14 @@ impl<'a> Table<'a> {
         since: Option<NaiveDate>,
         own: Option<&Manifest>,
     ) -> Result<TableState> {
-        for attempt in 1..READ_ATTEMPTS {
+        let mut rereads = Rereads::default();
+        loop {
             let known = std::mem::take(&mut known);
-            match self.read_once(known, since, own).await {
-                // Another commit replaced in between what was about to be read.
-                Err(Error::NotFound { .. }) => tokio::time::sleep(READ_PAUSE * attempt).await,
-                read => return read,
+            let read = self.read_once(known, since, own).await;
+            if let Some(read) = rereads.unless_overtaken(read).await {
+                return read;
             }
         }
-        self.read_once(known, since, own).await
     }
 
     async fn read_once(
@@ -237,9 +233,6 @@ impl<'a> Table<'a> {
                 let is_pointed = known.has_files()
                     || (pointed.is_some() && (pointed == known.version || is_before_own));
                 if is_pointed && !self.log.goes_on_after(&known).await? {
-                    if known.has_files() {
-                        stored.read_older(self.lake).await?;
-                    }
                     return Ok(*known);
                 }
             }
