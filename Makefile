@@ -22,11 +22,11 @@ build: ## Build the release binary, target/release/defender-lake
 	cargo build --release --locked --package cli
 
 .PHONY: test
-test: tools fmt-check lint doc unit-tests end-to-end-tests ## Everything that CI checks
+test: tools fmt-check lint dependency-checks doc unit-tests end-to-end-tests ## Everything that CI checks
 
 .PHONY: tools
-tools: ## Install what the end-to-end tests need: readers, java, Azurite, Garage (once; cached outside target/)
-	tools/install.sh readers old-readers sail javascript-readers java azurite garage
+tools: ## Install what the tests need: readers, java, Azurite, Garage, cargo-deny (once; cached outside target/)
+	tools/install.sh readers old-readers sail javascript-readers java azurite garage cargo-deny
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -40,6 +40,23 @@ fmt-check:
 lint: ## Clippy over all targets; a warning fails
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --package cli --no-default-features --locked -- -D warnings
+
+.PHONY: dependency-checks
+dependency-checks: tools ## Licences and sources of all dependencies, one version of each, one TLS stack: deny.toml
+	.tools/cargo-deny/bin/cargo-deny --locked check bans licenses sources
+
+.PHONY: advisories
+advisories: ## Known vulnerabilities of dependencies; fetches the advisory database
+	tools/install.sh cargo-deny
+	.tools/cargo-deny/bin/cargo-deny --locked check advisories
+
+.PHONY: python-pins
+python-pins: ## Resolve the Python packages of tools/python/*.in anew, with the digest of each file; UPGRADE=1 takes newer versions
+	tools/install.sh uv
+	for packages in tools/python/*.in; do \
+		.tools/uv/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-annotate \
+			--custom-compile-command "make python-pins" $(if $(UPGRADE),--upgrade) "$$packages" --output-file "$${packages%.in}.txt"; \
+	done
 
 .PHONY: doc
 doc: ## Build the documentation; a warning fails

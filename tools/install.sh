@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs the programs that demo and tests need, each pinned: tools/install.sh TOOL...
 # TOOL: demo (DuckDB), readers (DuckDB, Polars, PySpark, deltalake, chDB, fastparquet, moto), old-readers (DuckDB, pyarrow), sail,
-# javascript-readers (hyparquet, parquet-wasm, parquetjs), bench (DuckDB, Polars, chDB, PySpark), java, azurite, garage, cargo-fuzz, perf.
+# javascript-readers (hyparquet, parquet-wasm, parquetjs), bench (DuckDB, Polars, chDB, PySpark), java, azurite, garage, cargo-deny,
+# cargo-fuzz, perf, uv.
 #
 # A tool lies in the cache, in a folder named after its version, so that fresh clones find it built; `.tools/NAME` points there.
 # DEFENDER_LAKE_TOOLS moves the cache (default: ~/.cache/defender-lake). What cannot be installed is an error, never skipped.
 set -euo pipefail
 
+CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.1
 GARAGE_VERSION=2.5.0
 JAVA_PACKAGE=openjdk-17-jre-headless
@@ -65,41 +67,25 @@ once() {
     ln -sfn "$folder" "$project/.tools/$name"
 }
 
+# Every file that pip takes has its digest in the pins; what is published as source alone is built by the setuptools of build.txt.
 python_packages() {
-    local requirements=$1 folder=$2
+    local pins=$1 folder=$2
+    local pip=("$folder/bin/python3" -m pip install --disable-pip-version-check --no-cache-dir --require-hashes)
     python3 -m venv "$folder" &&
-        "$folder/bin/python3" -m pip install --disable-pip-version-check --no-cache-dir -r "$requirements"
+        "${pip[@]}" --only-binary :all: -r "$here/python/build.txt" &&
+        "${pip[@]}" --only-binary :all: --no-binary pyspark,pyspark-client --no-build-isolation -r "$pins"
 }
 
-# install_python_packages NAME PINS [FILE...]: the packages of PINS, which may refer to the other files.
+# install_python_packages NAME: the packages of python/NAME.txt.
 install_python_packages() {
-    local name=$1
-    shift
+    local name=$1 pins=$here/python/$1.txt
     need python3 python3 python3-venv
-    once "$name" "$(digest "$@")" python_packages "$1"
-}
-
-install_demo() {
-    install_python_packages demo "$here/requirements-demo.txt"
-}
-
-install_readers() {
-    install_python_packages readers "$here/requirements.txt" "$here/requirements-demo.txt"
-}
-
-install_old-readers() {
-    install_python_packages old-readers "$here/requirements-old-readers.txt"
-}
-
-install_sail() {
-    install_python_packages sail "$here/requirements-sail.txt"
+    once "$name" "$(digest "$pins" "$here/python/build.txt")" python_packages "$pins"
 }
 
 install_bench() {
-    need python3 python3 python3-venv
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "the benchmark needs Python 3.11 or later"
-    local pins=$here/requirements-bench.txt
-    once bench "$(digest "$pins" "$here/requirements-demo.txt")" python_packages "$pins"
+    install_python_packages bench
 }
 
 # Major version of the java on the path; 0 where there is none.
@@ -158,17 +144,32 @@ install_cargo-fuzz() {
     once cargo-fuzz "$CARGO_FUZZ_VERSION" cargo_fuzz_build
 }
 
+# Built without optimisation: it checks one small graph.
+cargo_deny_build() {
+    (cd "$1" && CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off cargo install cargo-deny --version "$CARGO_DENY_VERSION" \
+        --locked --root "$1" --target-dir "$1/build") &&
+        rm -rf "$1/build"
+}
+
+install_cargo-deny() {
+    need cargo cargo
+    need cc build-essential
+    once cargo-deny "$CARGO_DENY_VERSION" cargo_deny_build
+}
+
 install_perf() {
     need python3 python3
     need perf linux-perf
 }
 
-[ $# -gt 0 ] || fail "name the tools: demo, readers, old-readers, sail, javascript-readers, bench, java, azurite, garage, cargo-fuzz, perf"
+names="demo, readers, old-readers, sail, javascript-readers, bench, java, azurite, garage, cargo-deny, cargo-fuzz, perf, uv"
+[ $# -gt 0 ] || fail "name the tools: $names"
 mkdir -p "$cache"
 : >"$log"
 for tool in "$@"; do
     case $tool in
-        demo | readers | old-readers | sail | javascript-readers | bench | java | azurite | garage | cargo-fuzz | perf) "install_$tool" ;;
-        *) fail "no tool is called \`$tool\`: demo, readers, old-readers, sail, javascript-readers, bench, java, azurite, garage, cargo-fuzz, perf" ;;
+        demo | readers | old-readers | sail | uv) install_python_packages "$tool" ;;
+        javascript-readers | bench | java | azurite | garage | cargo-deny | cargo-fuzz | perf) "install_$tool" ;;
+        *) fail "no tool is called \`$tool\`: $names" ;;
     esac
 done
