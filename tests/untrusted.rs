@@ -2,12 +2,14 @@
 //! texts that a terminal would obey, secrets in places where others see them.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::harness::api::Api;
 use crate::harness::blobs::{Blobs, gzip, path};
 use crate::harness::lake::Lake;
 use crate::harness::pipeline::Pipeline;
+use crate::harness::proxy::Rule;
 
 const GOOD: &[u8] = b"{\"DeviceId\":\"good\"}\n";
 
@@ -44,8 +46,9 @@ fn a_small_blob_of_millions_of_bad_records_fills_no_lake() {
         assert!(lake.on_this_machine().table_files().is_empty());
         assert_eq!(bytes_of(&lake, "staging"), 0);
         // What was kept can be looked at, and the next snapshot is published.
-        let shown = [&["show", "pipeline.toml", "--limit", "2"][..]].concat();
-        let shown = pipeline.plain("quarantine", &shown).exits_with(0);
+        let shown = pipeline
+            .plain("quarantine", &["show", "pipeline.toml", "--limit", "2"])
+            .exits_with(0);
         assert_eq!(shown.stdout.lines().count(), 2);
     }
 }
@@ -111,6 +114,55 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
     let record: serde_json::Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
     assert!(shown.contains("\\u202e"), "{shown}");
     assert_eq!(record["raw"], "\u{1b}[2J\u{7} not JSON \u{202e}\u{9b}");
+}
+
+fn what_a_store_repeats_of_a_request_is_shown_short_once_and_without_secrets(lake: &Lake) {
+    const TOKEN: &str = "IQoJb3JpZ2luX2VjEXAMPLE";
+    let blobs = Blobs::of_lines(Some(7), GOOD);
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&sent);
+    for (status, code) in [(403, 1), (500, 5)] {
+        let seen = Arc::clone(&seen);
+        let repeating = lake.by_way_of(move |request| {
+            let authorization = request.header("authorization").unwrap_or_default();
+            let last = authorization.rsplit([' ', ':']).next().unwrap_or_default();
+            let signature = last.trim_start_matches("Signature=");
+            seen.lock().unwrap().push(signature.to_owned());
+            Rule::Repeat(status)
+        });
+        let mut pipeline = Pipeline::from_files(&blobs, &repeating);
+        if lake
+            .options()
+            .iter()
+            .any(|(name, _)| name == "secret_access_key")
+        {
+            pipeline.set_variable("LAKE_SESSION_TOKEN", TOKEN);
+            let options = "[lake.options]\n";
+            let token = "session_token = \"${LAKE_SESSION_TOKEN}\"\n";
+            pipeline.replace(options, &format!("{options}{token}"));
+        }
+        let ran = pipeline.command("run", &[]).exits_with(code);
+        let shown = &ran.stderr;
+        assert!(shown.len() < 2_500, "{shown}");
+        assert_eq!(shown.matches("Error performing").count(), 1, "{shown}");
+        assert!(!shown.contains(TOKEN), "{shown}");
+        let sent = sent.lock().unwrap();
+        assert!(sent.iter().any(|signature| signature.len() > 16));
+        let leaked = sent
+            .iter()
+            .find(|signature| signature.len() > 16 && shown.contains(signature.as_str()));
+        assert_eq!(leaked, None, "{shown}");
+    }
+}
+
+#[test]
+fn what_s3_repeats_of_a_request_is_shown_short_once_and_without_secrets() {
+    what_a_store_repeats_of_a_request_is_shown_short_once_and_without_secrets(&Lake::in_moto());
+}
+
+#[test]
+fn what_azure_repeats_of_a_request_is_shown_short_once_and_without_secrets() {
+    what_a_store_repeats_of_a_request_is_shown_short_once_and_without_secrets(&Lake::in_azurite());
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub(crate) enum Rule {
     Pass,
     /// The proxy does, with that status and body.
     Answer(u16, &'static str),
+    /// The proxy does, with that status and the request's head, a hundred times.
+    Repeat(u16),
     /// Nobody does.
     Silence,
 }
@@ -59,6 +61,10 @@ fn serve(
     let mut reader = BufReader::new(client.try_clone()?);
     let (first, headers) = head(&mut reader)?;
     let mut words = first.split(' ').map(str::to_owned);
+    let said = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"));
+    let said = format!("{first}\n{}", said.collect::<String>());
     let request = Request {
         method: words.next().unwrap_or_default(),
         target: words.next().unwrap_or_default(),
@@ -71,23 +77,26 @@ fn serve(
         Rule::Silence => loop {
             thread::park();
         },
-        Rule::Answer(status, text) => {
-            let length = text.len();
-            write!(
-                client,
-                "HTTP/1.1 {status} x\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
-            )
-        }
+        Rule::Answer(status, text) => answer(&mut client, status, text),
+        Rule::Repeat(status) => answer(&mut client, status, &said.repeat(100)),
         Rule::Pass => {
             let mut store = TcpStream::connect(("127.0.0.1", upstream))?;
             forward(&mut store, &first, &request.headers)?;
             store.write_all(&body)?;
-            let mut answer = BufReader::new(store);
-            let (first, headers) = head(&mut answer)?;
+            let mut answered = BufReader::new(store);
+            let (first, headers) = head(&mut answered)?;
             forward(&mut client, &first, &headers)?;
-            std::io::copy(&mut answer, &mut client).map(drop)
+            std::io::copy(&mut answered, &mut client).map(drop)
         }
     }
+}
+
+fn answer(client: &mut TcpStream, status: u16, text: &str) -> std::io::Result<()> {
+    let length = text.len();
+    write!(
+        client,
+        "HTTP/1.1 {status} x\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
+    )
 }
 
 /// The first line and the headers.

@@ -15,7 +15,7 @@ use object_store::signer::Signer;
 use object_store::{Result, RetryConfig};
 use thiserror::Error;
 
-use crate::store::http::words;
+use crate::store::http::beginning;
 
 /// What deletes the objects of a store.
 pub(crate) struct Deleter {
@@ -161,7 +161,7 @@ async fn judge(object: &Path, answer: HttpResponse) -> Result<Attempt> {
     if answer.status().is_success() || status == 404 {
         return Ok(Attempt::Done);
     }
-    let message = words(answer).await;
+    let message = beginning(answer.into_body()).await;
     let (path, source) = (object.to_string(), Box::new(Answered { status, message }));
     match status {
         401 => Err(object_store::Error::Unauthenticated { path, source }),

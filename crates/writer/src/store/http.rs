@@ -1,5 +1,5 @@
 //! The HTTP client below `object_store`. Answers that will stay as they are end a request at once: `object_store` would repeat
-//! every answer from 500 on.
+//! every answer from 500 on. What an error says is kept short, and without the secrets of its request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService, ReqwestConnector,
 };
 
 use crate::error::NotImplemented;
+use crate::store::sent_secrets::SentSecrets;
 
 const NOT_IMPLEMENTED: u16 = 501;
 /// What is kept of an answer's text.
@@ -59,11 +60,17 @@ struct Client {
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let sent = SentSecrets::of(&request);
         let answer = self.inner.execute(request).await?;
-        if answer.status().as_u16() != NOT_IMPLEMENTED {
+        let status = answer.status();
+        if !status.is_client_error() && !status.is_server_error() {
             return Ok(answer);
         }
-        let message = words(answer).await;
+        let (head, body) = answer.into_parts();
+        let message = sent.withheld_from(beginning(body).await);
+        if status.as_u16() != NOT_IMPLEMENTED {
+            return Ok(HttpResponse::from_parts(head, message.into()));
+        }
         // Of all kinds of errors, this one is not tried again.
         Err(HttpError::new(
             HttpErrorKind::Unknown,
@@ -72,9 +79,9 @@ impl HttpService for Client {
     }
 }
 
-/// The beginning of what an answer says.
-pub(crate) async fn words(answer: HttpResponse) -> String {
-    let mut pieces = answer.into_body().bytes_stream();
+/// The beginning of what an error says: `object_store` would hold all of it, however long it is.
+pub(crate) async fn beginning(body: HttpResponseBody) -> String {
+    let mut pieces = body.bytes_stream();
     let mut text = Vec::new();
     while text.len() < WORDS_BYTES
         && let Ok(Some(piece)) = pieces.try_next().await

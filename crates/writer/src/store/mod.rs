@@ -22,6 +22,7 @@ pub(crate) mod options;
 pub(crate) mod part_buffer;
 pub(crate) mod patience;
 pub(crate) mod remote;
+pub(crate) mod sent_secrets;
 pub(crate) mod small_files;
 pub(crate) mod sorted_folder;
 pub(crate) mod text_flaw;
