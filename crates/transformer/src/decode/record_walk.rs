@@ -14,7 +14,7 @@ use super::group_source::GroupSource;
 use super::json_error::{JsonError, JsonErrorKind};
 use super::plain::Plain;
 use super::rescue::{Drift, DriftKind, Rescue};
-use super::scalar;
+use super::scalar::{self, NullText};
 use super::scanner::Scanner;
 use super::spellings::{ChildIndex, Spellings};
 use super::value::{ValueReader, number_text, read_plain};
@@ -58,7 +58,7 @@ struct ChildState {
     followed_by: usize,
     /// The visit in which it was last seen.
     seen_in: u64,
-    /// Of a learned spelling: records in which a value came by it.
+    /// Of a spelling that is drift: records in which a value came by it.
     records: u64,
 }
 
@@ -286,7 +286,7 @@ impl RecordWalk {
                 }
                 if child.is_contested {
                     self.spellings
-                        .give(index, (node_index, expected), child.is_learned);
+                        .give(index, (node_index, expected), child.is_drift);
                 }
             }
             state.seen_in = *visit;
@@ -450,7 +450,7 @@ impl RecordWalk {
                 .outrank(if fits { rival } else { (node, index) });
         }
         if fits {
-            let is_new = child.is_learned && !is_again;
+            let is_new = child.is_drift && !is_again;
             self.spellings.give(slot, (node, index), is_new);
         }
         Ok(())
@@ -495,7 +495,7 @@ impl RecordWalk {
                     return Ok(());
                 }
                 *scanner = start;
-                self.misfit(child, false, scanner, depth)
+                self.misfit(child, NullText::Empty, scanner, depth)
             }
             Target::Column(index) => {
                 let start = *scanner;
@@ -505,9 +505,9 @@ impl RecordWalk {
                     Fit::Partly => {}
                     Fit::Not => column.clear(self.row),
                 }
-                let is_bool = matches!(column, Column::Bool(_));
+                let null_text = NullText::of(column);
                 *scanner = start;
-                self.misfit(child, is_bool, scanner, depth)
+                self.misfit(child, null_text, scanner, depth)
             }
         }
     }
@@ -543,14 +543,14 @@ impl RecordWalk {
     fn misfit(
         &mut self,
         child: &Child,
-        is_bool: bool,
+        null_text: NullText,
         scanner: &mut Scanner<'_>,
         depth: usize,
     ) -> Result<(), JsonError> {
         let start = *scanner;
         let first = scanner.peek();
         if let Some(text) = scanner.string_after(first)?
-            && scalar::is_blank(text.value(&mut self.text), is_bool)
+            && null_text.has(text.value(&mut self.text))
         {
             self.rescue.add_blank(child.path.clone());
             return Ok(());

@@ -1,5 +1,7 @@
 //! Texts to values: which texts are a bool, an integer, a number, a timestamp, a date. See `ColumnType` for the rules.
 
+use crate::columns::Column;
+
 const MICROSECONDS: i64 = 1_000_000;
 const DAY: i64 = 86_400 * MICROSECONDS;
 /// 1900-01-01: earlier times are the service's `0001-01-01`, which stands for unknown.
@@ -7,9 +9,36 @@ const EARLIEST_DAY: i64 = -25_567;
 /// 9999-12-31: readers know no later years.
 const LATEST_DAY: i64 = 2_932_896;
 
-/// Whether a text stands for null in a column that is not of texts: an empty one, and `Unknown` in one of bools.
-pub(crate) fn is_blank(text: &[u8], is_bool: bool) -> bool {
-    text.is_empty() || is_bool && text.eq_ignore_ascii_case(b"unknown")
+/// Which texts stand for null in a column that is not of texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NullText {
+    /// The empty one.
+    Empty,
+    /// Also `Unknown`, of a bool.
+    Unknown,
+    /// Also a time of the first day of year 1: the service has no date.
+    YearOne,
+}
+
+impl NullText {
+    /// Those of a column.
+    pub(crate) fn of(column: &Column) -> Self {
+        match column {
+            Column::Bool(_) => Self::Unknown,
+            Column::Timestamp(_) | Column::Date(_) => Self::YearOne,
+            _ => Self::Empty,
+        }
+    }
+
+    /// Whether a text is one of them.
+    pub(crate) fn has(self, text: &[u8]) -> bool {
+        text.is_empty()
+            || match self {
+                Self::Empty => false,
+                Self::Unknown => text.eq_ignore_ascii_case(b"unknown"),
+                Self::YearOne => text.starts_with(b"0001-01-01"),
+            }
+    }
 }
 
 pub(crate) fn boolean(text: &[u8]) -> Option<bool> {

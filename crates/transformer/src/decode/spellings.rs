@@ -13,7 +13,7 @@ pub(super) struct Spellings {
     walk: u64,
     /// By slot of a target that is contested: in which walk it got a value, and by which child.
     given: Vec<(u64, ChildIndex)>,
-    /// Learned spellings by which a value of the open record came.
+    /// Spellings that are drift by which a value of the open record came.
     used: Vec<ChildIndex>,
     /// Spellings of which a better one came later in the open record.
     outranked: Vec<ChildIndex>,
@@ -58,9 +58,9 @@ impl Spellings {
         (*walk == self.walk).then_some(*child)
     }
 
-    /// Says by which child a target has its value; whether that is to be counted as a learned spelling.
-    pub(super) fn give(&mut self, slot: usize, child: ChildIndex, is_learned: bool) {
-        if is_learned {
+    /// Says by which child a target has its value, and whether that spelling is drift.
+    pub(super) fn give(&mut self, slot: usize, child: ChildIndex, is_drift: bool) {
+        if is_drift {
             self.used.push(child);
         }
         if slot >= self.given.len() {
@@ -79,7 +79,7 @@ impl Spellings {
         self.is_provisional = true;
     }
 
-    /// The learned spellings by which values of the record came, each once.
+    /// The spellings that are drift by which values of the record came, each once.
     pub(super) fn used(&mut self) -> impl Iterator<Item = ChildIndex> {
         // The structs of a list may use one again and again.
         self.used.sort_unstable();
@@ -87,12 +87,12 @@ impl Spellings {
         self.used.drain(..)
     }
 
-    /// How many learned spellings were used, for [`Spellings::back_to`].
+    /// How many of them were used, for [`Spellings::back_to`].
     pub(super) fn mark(&self) -> usize {
         self.used.len()
     }
 
-    /// Forgets the learned spellings used since the mark.
+    /// Forgets those used since the mark.
     pub(super) fn back_to(&mut self, mark: usize) {
         self.used.truncate(mark);
     }

@@ -254,9 +254,9 @@ fn read_object(
                     row.insert(name.to_owned(), value);
                 }
                 // It stands for null.
-                None if value.as_str().is_some_and(|text| {
-                    scalar::is_blank(text.as_bytes(), column_type == "bool")
-                }) => {}
+                None if value
+                    .as_str()
+                    .is_some_and(|text| stands_for_null(column_type, text)) => {}
                 None => {
                     rescued.insert(path, value.clone());
                 }
@@ -275,6 +275,15 @@ fn read_object(
                 rescued.insert(path, value.clone());
             }
         }
+    }
+}
+
+fn stands_for_null(column_type: &str, text: &str) -> bool {
+    match column_type {
+        _ if text.is_empty() => true,
+        "bool" => text.eq_ignore_ascii_case("unknown"),
+        "timestamp" | "date" => text.starts_with("0001-01-01"),
+        _ => false,
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) struct Node {
 /// A key that the schema names, another spelling of one, or an unnamed one that came before.
 #[derive(Debug)]
 pub(crate) struct Child {
+    key: String,
     /// None for a key that needs escapes; it is found by its value.
     pub(crate) written: Option<WrittenKey>,
     pub(crate) path: Arc<str>,
@@ -52,8 +53,8 @@ pub(crate) struct Child {
     pub(crate) rank: usize,
     /// Whether another child has the same target.
     pub(crate) is_contested: bool,
-    /// Whether the schema has the key in another case.
-    pub(crate) is_learned: bool,
+    /// Whether a value under this key is drift: the schema has it in a case that the service does not use for it.
+    pub(crate) is_drift: bool,
 }
 
 /// What the value of a key is.
@@ -124,7 +125,8 @@ impl WireTree {
             return false;
         }
         let Child { target, rank, .. } = node.children[known];
-        node.add_child(key, target, rank + LEARNED, true);
+        let is_drift = !is_other_casing(&node.children[known].key, key);
+        node.add_child(key, target, rank + LEARNED, is_drift);
         self.learned += 1;
         self.find_contested(target);
         true
@@ -198,7 +200,7 @@ impl Node {
         }
     }
 
-    fn add_child(&mut self, key: &str, target: Target, rank: usize, is_learned: bool) {
+    fn add_child(&mut self, key: &str, target: Target, rank: usize, is_drift: bool) {
         let index = self.children.len();
         self.by_key.insert(key.as_bytes().to_vec(), index);
         if target != Target::Unnamed {
@@ -206,12 +208,13 @@ impl Node {
             self.by_folded_key.entry(folded).or_insert(index);
         }
         self.children.push(Child {
+            key: key.to_owned(),
             written: WrittenKey::new(key),
             path: join(&self.path, key).into(),
             target,
             rank,
             is_contested: false,
-            is_learned,
+            is_drift,
         });
     }
 
@@ -223,6 +226,23 @@ impl Node {
         let folded = key.to_ascii_lowercase();
         self.by_folded_key.get(folded.as_bytes()).copied()
     }
+}
+
+/// Whether two keys that differ in case only are the two forms that the service writes a key in: `OSPlatform` and `osPlatform`.
+fn is_other_casing(one: &str, other: &str) -> bool {
+    camel_case(one) == other || camel_case(other) == one
+}
+
+/// `osPlatform` of `OSPlatform`.
+fn camel_case(key: &str) -> String {
+    let capitals = key.bytes().take_while(u8::is_ascii_uppercase).count();
+    // The last capital of several begins the next word.
+    let beginning = match capitals < key.len() {
+        true if capitals > 1 => capitals - 1,
+        _ => capitals,
+    };
+    let (beginning, rest) = key.split_at(beginning);
+    beginning.to_ascii_lowercase() + rest
 }
 
 /// The path of a key in an object; dots and backslashes in the key itself are escaped with a backslash.

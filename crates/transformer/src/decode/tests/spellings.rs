@@ -66,8 +66,6 @@ fn every_declared_path_and_any_case_of_it_fills_the_column() {
                 "ID Spelling 1",
                 "Old.oS Spelling 2",
                 "iD Spelling 1",
-                "id Spelling 1",
-                "old Spelling 2",
                 "osplatform Spelling 1",
             ]
         );
@@ -142,7 +140,7 @@ fn a_quarantined_record_leaves_no_drift_of_its_spellings() {
         .unwrap_err();
     let (rows, drift) = read(&mut decoder, &[]);
     assert_eq!(rows.len(), 1);
-    assert_eq!(drift, ["id Spelling 1", "osplatform Spelling 1"]);
+    assert_eq!(drift, ["osplatform Spelling 1"]);
 }
 
 #[test]
