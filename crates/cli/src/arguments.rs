@@ -113,6 +113,8 @@ pub(crate) enum Command {
         ("Into S3", "defender-lake run pipelines/info_gathering.toml --set lake.root=s3://bucket/defender"),
         ("Blobs that are on disk already",
          "defender-lake run pipelines/info_gathering.toml --set 'source.files=exports/**/*.json.gz'"),
+        ("Every dataset that there is", "defender-lake run pipelines/all.toml"),
+        ("One of them", "defender-lake run pipelines/all.toml --only software_vulnerabilities"),
         ("The run report for a scheduler", "defender-lake run pipelines/info_gathering.toml --json --log json"),
         ("What a pipeline file resolves to", "defender-lake run pipelines/info_gathering.toml --show-config"),
     ]) + "\n\n" + exit_code::HELP)]
@@ -234,6 +236,9 @@ pub(crate) struct PipelineArguments {
     /// Give a key of the pipeline file another value; may be repeated
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Of the datasets of the pipeline file, only this one; may be repeated
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) only: Vec<String>,
 }
 
 /// `run`
@@ -375,6 +380,9 @@ pub(crate) struct SnapshotsArguments {
     /// Give a key of the pipeline file another value; may be repeated
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Of the datasets of the pipeline file, only this one; may be repeated
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) only: Vec<String>,
     /// Print the list as JSON, alone on standard output
     #[arg(long)]
     pub(crate) json: bool,

@@ -47,6 +47,21 @@ impl ExitCode {
         }
     }
 
+    /// The one of several that asks for most: a defect, then what has to be mended, refusals, what the next run finishes, and what
+    /// passes by itself.
+    pub(crate) fn worst(codes: &[Self]) -> Self {
+        let order = [
+            Self::Defect,
+            Self::Failed,
+            Self::Usage,
+            Self::Refused,
+            Self::Unfinished,
+            Self::RetryLater,
+        ];
+        let worst = order.into_iter().find(|code| codes.contains(code));
+        worst.unwrap_or(Self::Done)
+    }
+
     /// The code of a run that ended without an error, or after it had done its work.
     pub(crate) fn of(outcome: Outcome, error: Option<ErrorKind>) -> Self {
         match (outcome, error) {

@@ -72,6 +72,14 @@ impl Failure {
         )
     }
 
+    /// The same, of one of several datasets.
+    pub(crate) fn of(self, dataset: &str) -> Self {
+        Self {
+            message: format!("{dataset}: {}", self.message),
+            ..self
+        }
+    }
+
     /// The code to end with.
     pub(crate) fn code(&self) -> ExitCode {
         self.kind.into()
@@ -111,6 +119,9 @@ impl From<SettingsError> for Failure {
             )),
             SettingsError::MalformedOverride { .. } => {
                 Some("write for instance --set work.threads=2; quote the whole if the value holds spaces".to_owned())
+            }
+            SettingsError::SeveralDatasets { .. } => {
+                Some("choose one of them with --only DATASET".to_owned())
             }
             _ => None,
         };

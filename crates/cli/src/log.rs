@@ -32,6 +32,7 @@ pub(crate) struct Log {
     format: LogFormat,
     bars: MultiProgress,
     shows_bars: bool,
+    is_quiet: bool,
 }
 
 impl Log {
@@ -74,6 +75,7 @@ impl Log {
             format: terminal.log,
             bars,
             shows_bars,
+            is_quiet: terminal.quiet,
         }
     }
 
@@ -85,6 +87,13 @@ impl Log {
     /// Prints a text for people, such as the closing summary. Log lines, quiet and JSON go without.
     pub(crate) fn show(&self, text: &str) {
         if self.shows_bars {
+            self.write(text);
+        }
+    }
+
+    /// Prints a text for people that log lines do not replace. Quiet and JSON go without.
+    pub(crate) fn show_table(&self, text: &str) {
+        if self.format == LogFormat::Text && !self.is_quiet {
             self.write(text);
         }
     }

@@ -34,6 +34,58 @@ pub(crate) fn of(report: &RunReport) -> String {
     }
 }
 
+/// A line for each of several runs, aligned; what they warn of below it.
+pub(crate) fn table(reports: &[RunReport]) -> String {
+    let mut rows = vec![
+        [
+            "dataset",
+            "outcome",
+            "snapshot",
+            "rows",
+            "quarantined",
+            "files",
+            "written",
+            "seconds",
+        ]
+        .map(str::to_owned),
+    ];
+    rows.extend(reports.iter().map(|report| {
+        let snapshot = report.snapshot.as_ref().map(ToString::to_string);
+        [
+            report.dataset.clone(),
+            report.outcome.to_string(),
+            snapshot.unwrap_or_else(|| "-".to_owned()),
+            HumanCount(report.rows_written).to_string(),
+            HumanCount(report.records_quarantined).to_string(),
+            HumanCount(report.files).to_string(),
+            BinaryBytes(report.bytes_written).to_string(),
+            format!("{:.1}", report.elapsed_seconds),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells: Vec<String> = cells
+            .map(|(column, (cell, &width))| match column {
+                0..=2 => format!("{cell:width$}"),
+                _ => format!("{cell:>width$}"),
+            })
+            .collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    for report in reports {
+        let mut lines = Lines::default();
+        lines.news(report);
+        if !lines.0.is_empty() {
+            out.push_str(&format!("{}:\n{}", report.dataset, lines.0));
+        }
+    }
+    out
+}
+
 /// Lines of a name and what there is to say of it.
 #[derive(Default)]
 struct Lines(String);

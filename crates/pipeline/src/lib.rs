@@ -37,8 +37,8 @@ pub use quarantine::replay::Replayed;
 pub use refusal::{LostColumn, Refusal};
 pub use resources::Resources;
 pub use run::publish::RunOptions;
-pub use run::start::{Run, plan, run};
-pub use settings::Settings;
+pub use run::start::{Run, plan, run, run_each};
+pub use settings::{Pipeline, Settings};
 pub use version::PROGRAM_VERSION;
 pub use work::quarantine_file::QuarantineEntry;
 pub use writer::{

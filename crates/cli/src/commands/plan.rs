@@ -13,19 +13,28 @@ use crate::output;
 use crate::progress::Progress;
 
 pub(super) async fn run(arguments: &PlanArguments, log: &Log) -> Result<ExitCode, Failure> {
-    let settings = super::settings(&arguments.pipeline, arguments.known.overrides())?;
+    let pipeline = super::pipeline(&arguments.pipeline, arguments.known.overrides())?;
     let progress = Progress::new(log);
-    let resources = Resources::new(&settings.work);
-    let plan = pipeline::plan(&resources, &settings, &progress.observer()).await;
-    progress.clear();
-    let plan = plan?;
-    if arguments.json {
+    let mut failures = super::Failures::of(&pipeline, log);
+    let mut plans = Vec::new();
+    let mut resources = None;
+    for settings in &pipeline.each {
+        let resources = resources.get_or_insert_with(|| Resources::new(&settings.work));
+        let plan = pipeline::plan(resources, settings, &progress.observer()).await;
+        progress.clear();
+        let Some(plan) = failures.take(settings, plan)? else {
+            continue;
+        };
+        if !arguments.json {
+            output::line(&text(&plan, &settings.dataset, &settings.lake.root))?;
+        }
         let parts = plan.parts();
-        output::json(&PlanAndParts { plan, parts })?;
-    } else {
-        output::line(&text(&plan, &settings.dataset, &settings.lake.root))?;
+        plans.push(PlanAndParts { plan, parts });
     }
-    Ok(ExitCode::Done)
+    if arguments.json {
+        super::print_each(&pipeline, &plans)?;
+    }
+    Ok(failures.code(ExitCode::Done))
 }
 
 /// A plan, and what follows from it.

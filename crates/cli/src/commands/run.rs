@@ -1,7 +1,9 @@
-//! `run`: plan, work, gate, commit.
+//! `run`: plan, work, gate, commit, of each dataset.
 
+use pipeline::report::RunReport;
 use pipeline::settings::Settings;
-use pipeline::{Resources, Run, RunOptions};
+use pipeline::{Resources, RunOptions};
+use serde::Serialize;
 
 use crate::arguments::RunArguments;
 use crate::exit_code::ExitCode;
@@ -11,42 +13,78 @@ use crate::progress::Progress;
 use crate::{output, signals, summary};
 
 pub(super) async fn run(arguments: &RunArguments, log: &Log) -> Result<ExitCode, Failure> {
-    let settings = super::settings(
+    let pipeline = super::pipeline(
         &arguments.pipeline,
         arguments
             .known
             .overrides()
             .chain(arguments.allowed.overrides()),
     )?;
+    let [first, ..] = &pipeline.each[..] else {
+        return Ok(ExitCode::Done);
+    };
     if arguments.show_config {
-        output::line(&shown(&settings))?;
+        output::line(&shown(first))?;
         return Ok(ExitCode::Done);
     }
     let options = RunOptions {
         backfill: arguments.backfill,
     };
     let progress = Progress::new(log);
+    let observer = progress.observer();
     let stop = signals::cancelled_by_signal();
-    let resources = Resources::new(&settings.work);
-    let Run { report, error } =
-        pipeline::run(&resources, &settings, options, &progress.observer(), stop).await;
+    let resources = Resources::new(&first.work);
+    let runs = pipeline::run_each(&resources, &pipeline.each, options, &observer, stop).await;
     progress.clear();
 
-    let code = match &report.unfinished {
-        Some(_) => ExitCode::Unfinished,
-        None => ExitCode::of(report.outcome, report.error_kind),
-    };
-    let failure = error.map(Failure::from);
-    if code != ExitCode::Usage {
-        log.show(&summary::of(&report));
+    let codes: Vec<ExitCode> = runs.iter().map(|run| code_of(&run.report)).collect();
+    let (reports, errors): (Vec<_>, Vec<_>) =
+        runs.into_iter().map(|run| (run.report, run.error)).unzip();
+    let code = ExitCode::worst(&codes);
+    match &reports[..] {
+        [report] if !pipeline.is_list => {
+            if code != ExitCode::Usage {
+                log.show(&summary::of(report));
+            }
+            if arguments.json {
+                log.not_shown(output::json(report));
+            }
+        }
+        reports => {
+            log.show_table(&summary::table(reports));
+            if arguments.json {
+                let runs = Runs {
+                    exit_code: code.number(),
+                    runs: reports,
+                };
+                log.not_shown(output::json(&runs));
+            }
+        }
     }
-    if arguments.json {
-        log.not_shown(output::json(&report));
-    }
-    if let Some(failure) = failure {
-        log.tell(&failure);
+    for (error, report) in errors.into_iter().zip(&reports) {
+        if let Some(error) = error {
+            let failure = Failure::from(error);
+            log.tell(&match pipeline.is_list {
+                true => failure.of(&report.dataset),
+                false => failure,
+            });
+        }
     }
     Ok(code)
+}
+
+/// What `--json` prints of the runs of several datasets.
+#[derive(Serialize)]
+struct Runs<'a> {
+    exit_code: u8,
+    runs: &'a [RunReport],
+}
+
+fn code_of(report: &RunReport) -> ExitCode {
+    match &report.unfinished {
+        Some(_) => ExitCode::Unfinished,
+        None => ExitCode::of(report.outcome, report.error_kind),
+    }
 }
 
 /// Every setting, its value and where it came from, aligned.

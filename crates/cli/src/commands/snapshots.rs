@@ -13,8 +13,13 @@ pub(super) async fn run(arguments: SnapshotsArguments, log: &Log) -> Result<Exit
     match (arguments.command, arguments.pipeline) {
         (Some(SnapshotsCommand::Drop(arguments)), _) => drop_snapshot(&arguments, log).await,
         (None, Some(pipeline)) => {
-            let set = arguments.set;
-            list(&PipelineArguments { pipeline, set }, arguments.json).await
+            let (set, only) = (arguments.set, arguments.only);
+            let pipeline = PipelineArguments {
+                pipeline,
+                set,
+                only,
+            };
+            list(&pipeline, arguments.json, log).await
         }
         (None, None) => Err(Failure::usage("which pipeline file?", None)),
     }
@@ -31,15 +36,26 @@ async fn drop_snapshot(arguments: &DropArguments, log: &Log) -> Result<ExitCode,
     Ok(ExitCode::Done)
 }
 
-async fn list(pipeline: &PipelineArguments, json: bool) -> Result<ExitCode, Failure> {
-    let settings = super::lake_settings(pipeline)?;
-    let snapshots = pipeline::snapshots(&Resources::new(&settings.work), &settings).await?;
-    if json {
-        output::json(&snapshots)?;
-    } else if !snapshots.is_empty() {
-        output::line(&snapshots.iter().map(line).collect::<String>())?;
+async fn list(pipeline: &PipelineArguments, json: bool, log: &Log) -> Result<ExitCode, Failure> {
+    let pipeline = super::lake_pipeline(pipeline)?;
+    let mut failures = super::Failures::of(&pipeline, log);
+    let mut each = Vec::new();
+    for settings in &pipeline.each {
+        let snapshots = pipeline::snapshots(&Resources::new(&settings.work), settings).await;
+        let Some(snapshots) = failures.take(settings, snapshots)? else {
+            continue;
+        };
+        if !json && !snapshots.is_empty() {
+            let heading = super::heading(&pipeline, settings);
+            let lines = snapshots.iter().map(line).collect::<String>();
+            output::line(&(heading + &lines))?;
+        }
+        each.push(snapshots);
     }
-    Ok(ExitCode::Done)
+    if json {
+        super::print_each(&pipeline, &each)?;
+    }
+    Ok(failures.code(ExitCode::Done))
 }
 
 fn line(kept: &KeptSnapshot) -> String {

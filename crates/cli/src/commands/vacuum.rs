@@ -10,22 +10,36 @@ use crate::log::Log;
 use crate::output;
 
 pub(super) async fn run(arguments: &VacuumArguments, log: &Log) -> Result<ExitCode, Failure> {
-    let settings = super::lake_settings(&arguments.pipeline)?;
-    let resources = Resources::new(&settings.work);
+    let pipeline = super::lake_pipeline(&arguments.pipeline)?;
     let options = VacuumOptions {
         apply: arguments.apply,
         shorten: arguments.shorten,
     };
-    let report = pipeline::vacuum(&resources, &settings, options).await?;
-    let shown = match arguments.json {
-        true => output::json(&report),
-        false => output::line(&text(&report)),
+    let mut failures = super::Failures::of(&pipeline, log);
+    let mut reports = Vec::new();
+    let shown = |printed: std::io::Result<()>| match arguments.apply {
+        true => {
+            log.not_shown(printed);
+            Ok(())
+        }
+        false => printed,
     };
-    match report.applied {
-        true => log.not_shown(shown),
-        false => shown?,
+    for settings in &pipeline.each {
+        let resources = Resources::new(&settings.work);
+        let report = pipeline::vacuum(&resources, settings, options).await;
+        let Some(report) = failures.take(settings, report)? else {
+            continue;
+        };
+        if !arguments.json {
+            let heading = super::heading(&pipeline, settings);
+            shown(output::line(&(heading + &text(&report))))?;
+        }
+        reports.push(report);
     }
-    Ok(ExitCode::Done)
+    if arguments.json {
+        shown(super::print_each(&pipeline, &reports))?;
+    }
+    Ok(failures.code(ExitCode::Done))
 }
 
 fn text(report: &VacuumReport) -> String {

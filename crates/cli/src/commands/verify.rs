@@ -6,26 +6,38 @@ use pipeline::{Resources, Verification, VerifiedSnapshot, Which};
 use crate::arguments::VerifyArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::output;
 
-pub(super) async fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
-    let settings = super::lake_settings(&arguments.pipeline)?;
-    let resources = Resources::new(&settings.work);
+pub(super) async fn run(arguments: &VerifyArguments, log: &Log) -> Result<ExitCode, Failure> {
+    let pipeline = super::lake_pipeline(&arguments.pipeline)?;
     let which = match &arguments.snapshot {
         Some(snapshot) => Which::One(snapshot.clone()),
         None if arguments.all => Which::All,
         None => Which::Latest,
     };
-    let verification = pipeline::verify(&resources, &settings, &which).await?;
-    if arguments.json {
-        output::json(&verification)?;
-    } else {
-        output::line(&text(&verification))?;
+    let mut failures = super::Failures::of(&pipeline, log);
+    let mut verifications = Vec::new();
+    for settings in &pipeline.each {
+        let resources = Resources::new(&settings.work);
+        let verification = pipeline::verify(&resources, settings, &which).await;
+        let Some(verification) = failures.take(settings, verification)? else {
+            continue;
+        };
+        if !arguments.json {
+            let heading = super::heading(&pipeline, settings);
+            output::line(&(heading + &text(&verification)))?;
+        }
+        verifications.push(verification);
     }
-    Ok(match verification.is_proven() {
+    if arguments.json {
+        super::print_each(&pipeline, &verifications)?;
+    }
+    let code = match verifications.iter().all(Verification::is_proven) {
         true => ExitCode::Done,
         false => ExitCode::Failed,
-    })
+    };
+    Ok(failures.code(code))
 }
 
 fn text(verification: &Verification) -> String {

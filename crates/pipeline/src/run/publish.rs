@@ -65,8 +65,11 @@ pub(super) struct RunRequest<'a> {
     pub(super) cancel: &'a CancellationToken,
 }
 
-/// Publishes, and starts again with the new snapshot when the service replaces the one under way.
-pub(super) async fn publish_newest(run: RunRequest<'_>) -> Published {
+/// Publishes what was listed, and starts again with the new snapshot when the service replaces the one under way.
+pub(super) async fn publish_newest(
+    run: RunRequest<'_>,
+    listed: Result<Listed, PipelineError>,
+) -> Published {
     let source = &run.settings.source;
     let max_restarts = match &source.from {
         // A run that is for one snapshot has nothing to start again with.
@@ -78,8 +81,9 @@ pub(super) async fn publish_newest(run: RunRequest<'_>) -> Published {
         _ => 0,
     };
     let mut restarts = 0;
+    let mut listed = listed;
     loop {
-        let published = publish(run).await;
+        let published = publish(run, listed).await;
         match &published.result {
             Err(PipelineError::Extract(error @ ExtractorError::SnapshotReplaced { .. }))
                 if restarts < max_restarts =>
@@ -90,6 +94,7 @@ pub(super) async fn publish_newest(run: RunRequest<'_>) -> Published {
                     reason: error.to_string(),
                 });
                 restarts += 1;
+                listed = list(run.resources, run.settings, run.observer, run.cancel).await;
             }
             result => {
                 if let (Err(PipelineError::Refused(_)), Some(snapshot)) =
@@ -114,8 +119,8 @@ async fn delete_old_quarantine(run: RunRequest<'_>, refused: &Snapshot) {
     }
 }
 
-async fn publish(run: RunRequest<'_>) -> Published {
-    match plan_source(run).await {
+async fn publish(run: RunRequest<'_>, listed: Result<Listed, PipelineError>) -> Published {
+    match listed.and_then(|listed| make_plan(run.settings, listed)) {
         Ok((plan, source)) => Published {
             snapshot: Some(plan.snapshot().clone()),
             ..publish_plan(run, plan, source).await
@@ -124,14 +129,19 @@ async fn publish(run: RunRequest<'_>) -> Published {
     }
 }
 
-pub(super) async fn plan_source(run: RunRequest<'_>) -> Result<(Plan, BlobSource), PipelineError> {
-    (run.observer)(Event::Listing);
-    let listed = tokio::select! {
+/// Asks the source, unless the run is asked to stop.
+pub(super) async fn list(
+    resources: &Resources,
+    settings: &Settings,
+    observer: &JobObserver,
+    cancel: &CancellationToken,
+) -> Result<Listed, PipelineError> {
+    observer(Event::Listing);
+    tokio::select! {
         biased;
-        () = run.cancel.cancelled() => return Err(PipelineError::Cancelled),
-        listed = list_source(run.resources, run.settings, run.observer) => listed?,
-    };
-    make_plan(run.settings, listed)
+        () = cancel.cancelled() => Err(PipelineError::Cancelled),
+        listed = list_source(resources, settings, observer) => listed,
+    }
 }
 
 async fn publish_plan(run: RunRequest<'_>, plan: Plan, source: BlobSource) -> Published {

@@ -4,7 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use chrono::Utc;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::PipelineError;
@@ -12,12 +13,13 @@ use crate::events::{Event, Job, JobObserver, Observer};
 use crate::plan::Plan;
 use crate::report::RunReport;
 use crate::resources::Resources;
-use crate::run::publish::{RunOptions, RunRequest, make_plan, publish_newest};
+use crate::run::publish::{RunOptions, RunRequest, list, make_plan, publish_newest};
 use crate::run::published::Published;
 use crate::run::report::{RunStart, leaves_a_report, run_report, write_report};
 use crate::run::run_id::new_run_id;
 use crate::settings::Settings;
 use crate::source::list::list_source;
+use crate::source::listed::Listed;
 use crate::source::sizes::sized;
 
 /// A run that is over.
@@ -52,42 +54,120 @@ pub async fn run(
     observer: &Observer,
     cancel: CancellationToken,
 ) -> Run {
-    let (clock, at) = (Instant::now(), Utc::now());
-    let start = RunStart {
-        run_id: new_run_id(at),
-        at,
-        clock,
-    };
-    let observer = job_observer(settings, start.run_id.clone(), observer);
-    let (lake, published) = match resources.lake(&settings.lake) {
-        Ok(lake) => {
-            let lake = lake.until(cancel.clone());
-            let request = RunRequest {
-                resources,
-                settings,
-                options,
-                run_id: &start.run_id,
-                lake: &lake,
-                observer: &observer,
-                cancel: &cancel,
+    let begun = Begun::now(settings, observer);
+    let listed = begun.list(resources, &cancel).await;
+    begun.publish(listed, resources, options, &cancel).await
+}
+
+/// [`run`] for each of several datasets. All are listed at once, so that they are of one time; then one after the other is published
+/// as it is listed, in no more memory than one takes. One that fails stops no other. The runs are in the order of `each`.
+pub async fn run_each(
+    resources: &Resources,
+    each: &[Settings],
+    options: RunOptions,
+    observer: &Observer,
+    cancel: CancellationToken,
+) -> Vec<Run> {
+    let (ready, mut listed) = mpsc::unbounded_channel();
+    let list_all = {
+        let cancel = &cancel;
+        async move {
+            let listings = stream::iter(each.iter().enumerate());
+            let ready = &ready;
+            let list = |(index, settings)| async move {
+                let begun = Begun::now(settings, observer);
+                let listed = begun.list(resources, cancel).await;
+                // Whoever publishes waits for as long as this goes on.
+                let _ = ready.send((index, begun, listed));
             };
-            let publishing = AssertUnwindSafe(publish_newest(request)).catch_unwind();
-            // Whoever waits for the report gets it, whatever happened.
-            let published = publishing
-                .await
-                .unwrap_or_else(|panic| Published::failed(PipelineError::of_panic(&*panic)));
-            (Some(lake), published)
+            listings.for_each_concurrent(None, list).await;
         }
-        Err(error) => (None, Published::failed(error)),
     };
-    let (report, error) = run_report(settings, start, published);
-    if let Some(lake) = lake.filter(|_| leaves_a_report(error.as_ref())) {
-        write_report(&lake, &report).await;
+    let publish_each = async {
+        let mut runs = Vec::new();
+        while let Some((index, begun, listed)) = listed.recv().await {
+            let run = begun.publish(listed, resources, options, &cancel).await;
+            runs.push((index, run));
+        }
+        runs.sort_by_key(|(index, _)| *index);
+        runs.into_iter().map(|(_, run)| run).collect()
+    };
+    let ((), runs) = tokio::join!(list_all, publish_each);
+    runs
+}
+
+/// A run that has an identity, and has published nothing.
+struct Begun<'a> {
+    settings: &'a Settings,
+    start: RunStart,
+    observer: JobObserver,
+}
+
+impl<'a> Begun<'a> {
+    fn now(settings: &'a Settings, observer: &Observer) -> Self {
+        let (clock, at) = (Instant::now(), Utc::now());
+        let run_id = new_run_id(at);
+        Self {
+            settings,
+            observer: job_observer(settings, run_id.clone(), observer),
+            start: RunStart { run_id, at, clock },
+        }
     }
-    observer(Event::Finished {
-        report: Box::new(report.clone()),
-    });
-    Run { report, error }
+
+    async fn list(
+        &self,
+        resources: &Resources,
+        cancel: &CancellationToken,
+    ) -> Result<Listed, PipelineError> {
+        // A lake that cannot be opened costs no call of the API.
+        resources.lake(&self.settings.lake)?;
+        let listing = list(resources, self.settings, &self.observer, cancel);
+        let listed = AssertUnwindSafe(listing).catch_unwind().await;
+        listed.unwrap_or_else(|panic| Err(PipelineError::of_panic(&*panic)))
+    }
+
+    async fn publish(
+        self,
+        listed: Result<Listed, PipelineError>,
+        resources: &Resources,
+        options: RunOptions,
+        cancel: &CancellationToken,
+    ) -> Run {
+        let Self {
+            settings,
+            start,
+            observer,
+        } = self;
+        let (lake, published) = match resources.lake(&settings.lake) {
+            Ok(lake) => {
+                let lake = lake.until(cancel.clone());
+                let request = RunRequest {
+                    resources,
+                    settings,
+                    options,
+                    run_id: &start.run_id,
+                    lake: &lake,
+                    observer: &observer,
+                    cancel,
+                };
+                let publishing = AssertUnwindSafe(publish_newest(request, listed)).catch_unwind();
+                // Whoever waits for the report gets it, whatever happened.
+                let published = publishing
+                    .await
+                    .unwrap_or_else(|panic| Published::failed(PipelineError::of_panic(&*panic)));
+                (Some(lake), published)
+            }
+            Err(error) => (None, Published::failed(error)),
+        };
+        let (report, error) = run_report(settings, start, published);
+        if let Some(lake) = lake.filter(|_| leaves_a_report(error.as_ref())) {
+            write_report(&lake, &report).await;
+        }
+        observer(Event::Finished {
+            report: Box::new(report.clone()),
+        });
+        Run { report, error }
+    }
 }
 
 fn job_observer(settings: &Settings, run_id: String, observer: &Observer) -> JobObserver {

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use writer::{Lake, Manifest};
 
-use super::publish::{RunOptions, RunRequest, plan_source, publish_newest, publish_work, work_on};
+use super::publish::{
+    RunOptions, RunRequest, list, make_plan, publish_newest, publish_work, work_on,
+};
 use crate::events::JobObserver;
 use crate::fixtures::Place;
 use crate::report::Outcome;
@@ -51,7 +53,8 @@ async fn parts_that_were_staged_here_are_committed_elsewhere() {
 
     let lake = here.lake(&settings.lake).unwrap();
     let run = request(&here, &lake, "run");
-    let (plan, source) = plan_source(run).await.unwrap();
+    let listed = list(&here, &settings, &observer, &cancel).await.unwrap();
+    let (plan, source) = make_plan(&settings, listed).unwrap();
     let (_lease, context, work) = work_on(run, plan, source).await.unwrap();
     let record = serde_json::to_string(&(&work.plan, &work.parts)).unwrap();
     drop((context, work));
@@ -78,7 +81,8 @@ async fn parts_that_were_staged_here_are_committed_elsewhere() {
         settings: &at_once,
         ..request(&here, &other_lake, "run")
     };
-    let expected = publish_newest(run).await;
+    let listed = list(&here, &at_once, &observer, &cancel).await;
+    let expected = publish_newest(run, listed).await;
     assert_eq!(ended.counts, expected.counts);
     let (expected, found) = (published(&other_lake).await, published(&lake).await);
     assert!(found.rows == 3 && found.records_quarantined == 1);

@@ -132,6 +132,30 @@ pub enum SettingsError {
         /// A value for it, as TOML.
         example: &'static str,
     },
+    /// Two schema files of the list are of one dataset, or one is of a dataset that the list names.
+    #[error("{place}: `datasets` has the dataset `{name}` twice")]
+    DatasetTwice {
+        /// The dataset.
+        name: String,
+        /// Where.
+        place: Place,
+    },
+    /// A dataset that the pipeline file does not have.
+    #[error("{} has no dataset `{name}`, but {}", file.display(), known.join(", "))]
+    NotInPipeline {
+        /// What was asked for.
+        name: String,
+        /// The pipeline file.
+        file: PathBuf,
+        /// The datasets that it has.
+        known: Vec<String>,
+    },
+    /// One dataset is needed, and the pipeline file has several.
+    #[error("the pipeline file has several datasets: {}", names.join(", "))]
+    SeveralDatasets {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// Neither `source.api` nor `source.files`.
     #[error(
         "{}: [source] says neither where the API is nor where files are; add \

@@ -1,10 +1,14 @@
 //! Keys that exclude each other, or that a command does not need: which of the values count.
 //!
-//! After these steps at most one of `source.api` and `source.files` is left, and the keys of one kind of credentials.
+//! After these steps at most one of `dataset` and `datasets` is left, and of `source.api` and `source.files`, and the keys of one kind of
+//! credentials.
 
 use super::error::SettingsError;
 use super::values::{AUTH, Values};
 
+pub(super) const DATASET: &str = "dataset";
+pub(super) const DATASETS: &str = "datasets";
+pub(super) const SCHEMA: &str = "schema";
 pub(super) const API: &str = "source.api";
 pub(super) const FILES: &str = "source.files";
 pub(super) const AUTH_KIND: &str = "source.auth.kind";
@@ -21,6 +25,42 @@ pub(super) const STATE_DIR: &str = "source.state_dir";
 /// Keys that say where the source is and who calls it.
 pub(super) fn is_for_runs_alone(key: &str) -> bool {
     matches!(key, API | FILES | STATE_DIR) || key.starts_with(AUTH)
+}
+
+/// Leaves one of `dataset` and `datasets`.
+pub(super) fn choose_datasets(values: &mut Values) -> Result<(), SettingsError> {
+    let Some(datasets) = values.get(DATASETS) else {
+        return Ok(());
+    };
+    let is_override = datasets.is_override();
+    for (key, reason) in [
+        (
+            DATASET,
+            "a pipeline has one dataset or several; remove one of the keys",
+        ),
+        (
+            SCHEMA,
+            "a schema file of one of several datasets stands in their list; remove it here",
+        ),
+    ] {
+        let Some(value) = values.get(key) else {
+            continue;
+        };
+        match (value.is_override(), is_override) {
+            (true, false) if key == DATASET => values.forget(DATASETS),
+            (false, true) => values.forget(key),
+            _ if values.get(DATASETS).is_none() => {}
+            _ => {
+                return Err(SettingsError::Contradiction {
+                    key,
+                    place: values.place(key),
+                    other: DATASETS,
+                    reason,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Leaves one of `api` and `files`. With `files`, nobody signs in: `[source.auth]` and its variables do not matter.

@@ -98,7 +98,13 @@ pub const KEYS: &[Key] = &[
         "dataset",
         Kind::Text,
         r#""info_gathering""#,
-        "Name of the dataset, which is the name of the table.",
+        "Name of the dataset, which is the name of the table. Either this or `datasets`.",
+    ),
+    optional(
+        "datasets",
+        Kind::Datasets,
+        r#"["info_gathering", "software_vulnerabilities"]"#,
+        "Several datasets in one run: \"all\" that the program carries, or a list of their names and of schema files (`*.toml`).",
     ),
     optional(
         "schema",

@@ -17,6 +17,8 @@ pub enum Kind {
     Address,
     /// A list of texts.
     TextList,
+    /// `"all"`, or a list of names and files that is not empty.
+    Datasets,
     /// `true` or `false`.
     Bool,
     /// A whole number in this range.
@@ -62,6 +64,9 @@ impl Kind {
                               without user, query and fragment"
                 .into(),
             Self::TextList => "a list of strings such as [\"a\", \"b\"]".into(),
+            Self::Datasets => {
+                "\"all\", or a list of names such as [\"info_gathering\"], each once".into()
+            }
             Self::Bool => "true or false".into(),
             Self::Integer { least, most } if most == i64::MAX => {
                 format!("a whole number of at least {least}").into()
@@ -95,6 +100,7 @@ impl Kind {
         !matches!(
             self,
             Self::TextList
+                | Self::Datasets
                 | Self::Bool
                 | Self::Integer { .. }
                 | Self::Share

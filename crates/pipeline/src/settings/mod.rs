@@ -31,8 +31,8 @@ pub use keys::{KEYS, Key};
 pub use kind::Kind;
 pub use lookup::is_secret;
 pub use model::{
-    ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Settings, ShownSetting,
-    Source, SourceKind, Work,
+    ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Pipeline, Settings,
+    ShownSetting, Source, SourceKind, Work,
 };
 pub use quarantine_limit::{QuarantineLimit, QuarantineLimitError};
 pub use size::{ByteSize, ByteSizeError};

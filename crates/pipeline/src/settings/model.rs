@@ -15,7 +15,16 @@ use writer::{Compatibility, Table, TableFormat, TableSettings};
 use super::quarantine_limit::QuarantineLimit;
 use super::size::ByteSize;
 
-/// A pipeline, resolved. Secrets in it do not print.
+/// A pipeline file, resolved: what is to be done for each of its datasets. Secrets in it do not print.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Each dataset's settings, in the order of the file; they differ in nothing but the dataset and its call limits. At least one.
+    pub each: Vec<Settings>,
+    /// Whether the file has a list of datasets, of which there may be one.
+    pub is_list: bool,
+}
+
+/// One dataset of a pipeline, resolved. Secrets in it do not print.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The dataset, from the program or from a schema file.
@@ -44,6 +53,8 @@ pub struct Source {
     pub rbac_group_id: Option<i64>,
     /// Which snapshot to take, where the source holds several.
     pub snapshot: Option<SnapshotId>,
+    /// Export names of the pipeline's other datasets: files of these are theirs.
+    pub other_exports: Vec<String>,
 }
 
 /// Where blobs come from.
@@ -53,7 +64,7 @@ pub enum SourceKind {
     Api(Box<ApiSource>),
     /// Files, as a glob pattern relative to the current folder.
     Files(String),
-    /// Not resolved: the settings are for a command that uses the lake alone ([`Settings::load_for_lake`]).
+    /// Not resolved: the settings are for a command that uses the lake alone ([`Pipeline::load_for_lake`]).
     Unresolved,
 }
 

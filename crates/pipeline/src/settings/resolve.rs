@@ -8,7 +8,9 @@ use dataset::{CallLimits, Dataset};
 use writer::{Compatibility, TableFormat};
 
 use super::error::{Place, SettingsError};
-use super::exclusive::{API, AUTH_KIND, CLIENT_SECRET_KEYS, FILES, STATE_DIR, TOKEN};
+use super::exclusive::{
+    API, AUTH_KIND, CLIENT_SECRET_KEYS, DATASET, DATASETS, FILES, SCHEMA, STATE_DIR, TOKEN,
+};
 use super::kind::Kind;
 use super::model::{
     ApiSource, Auth, DuplicateKeys, Gate, Lake, OnNewSnapshot, Origin, Settings, ShownSetting,
@@ -25,21 +27,31 @@ pub(super) enum Purpose {
     Lake,
 }
 
-/// The settings that the values make. `environment` is asked for the user's cache folder.
+/// The settings that the values make, of each dataset. `environment` is asked for the user's cache folder.
 pub(super) fn resolve(
     purpose: Purpose,
     values: &Values,
     environment: &impl Fn(&str) -> Option<String>,
-) -> Result<Settings, SettingsError> {
-    let dataset = dataset(values)?;
-    Ok(Settings {
-        source: source(purpose, values, dataset.limits, environment)?,
-        lake: lake(values)?,
-        work: work(values)?,
-        gate: gate(values)?,
-        shown: shown(values),
-        dataset,
-    })
+) -> Result<Vec<Settings>, SettingsError> {
+    let datasets = datasets(values)?;
+    let exports: Vec<String> = datasets
+        .iter()
+        .map(|each| each.export_name.clone())
+        .collect();
+    let each = datasets.into_iter().map(|dataset| {
+        let mut source = source(purpose, values, dataset.limits, environment)?;
+        let others = exports.iter().filter(|name| **name != dataset.export_name);
+        source.other_exports = others.cloned().collect();
+        Ok(Settings {
+            source,
+            lake: lake(values)?,
+            work: work(values)?,
+            gate: gate(values)?,
+            shown: shown(values),
+            dataset,
+        })
+    });
+    each.collect()
 }
 
 fn required<T>(values: &Values, key: &'static str, value: Option<T>) -> Result<T, SettingsError> {
@@ -50,30 +62,72 @@ fn duration(values: &Values, key: &'static str) -> Result<Duration, SettingsErro
     required(values, key, values.duration(key)?)
 }
 
-fn dataset(values: &Values) -> Result<Dataset, SettingsError> {
-    let name = required(values, "dataset", values.text("dataset")?)?;
-    let Some(file) = values.text("schema")? else {
-        return Dataset::built_in(&name).ok_or_else(|| SettingsError::UnknownDataset {
-            name: values.written("dataset"),
-            place: values.place("dataset"),
-            known: Dataset::built_in_names().collect(),
-        });
+fn datasets(values: &Values) -> Result<Vec<Dataset>, SettingsError> {
+    let Some(listed) = values.datasets(DATASETS)? else {
+        return Ok(vec![dataset(values)?]);
     };
-    let written = values.written("schema");
-    let text = std::fs::read_to_string(file).map_err(|source| SettingsError::Unreadable {
-        what: "schema file",
-        path: PathBuf::from(&written),
-        source,
-    })?;
-    let dataset = Dataset::parse(&text, &written)?;
+    if listed.is_empty() {
+        return Dataset::built_in_names()
+            .map(|name| built_in(values, DATASETS, name.to_owned()))
+            .collect();
+    }
+    let datasets = listed
+        .into_iter()
+        .map(|name| match name.ends_with(".toml") {
+            true => schema_file(&name, &name),
+            false => built_in(values, DATASETS, name),
+        });
+    let datasets: Vec<Dataset> = datasets.collect::<Result<_, _>>()?;
+    for (index, dataset) in datasets.iter().enumerate() {
+        if datasets[..index]
+            .iter()
+            .any(|other| other.name == dataset.name)
+        {
+            return Err(SettingsError::DatasetTwice {
+                name: dataset.name.clone(),
+                place: values.place(DATASETS),
+            });
+        }
+    }
+    Ok(datasets)
+}
+
+fn built_in(values: &Values, key: &'static str, name: String) -> Result<Dataset, SettingsError> {
+    Dataset::built_in(&name).ok_or_else(|| SettingsError::UnknownDataset {
+        // The one of the key as it was written, since a variable may hold a secret.
+        name: match values.text(key) {
+            Ok(Some(_)) => values.written(key),
+            _ => name,
+        },
+        place: values.place(key),
+        known: Dataset::built_in_names().collect(),
+    })
+}
+
+fn dataset(values: &Values) -> Result<Dataset, SettingsError> {
+    let name = required(values, DATASET, values.text(DATASET)?)?;
+    let Some(file) = values.text(SCHEMA)? else {
+        return built_in(values, DATASET, name);
+    };
+    let dataset = schema_file(&file, &values.written(SCHEMA))?;
     if dataset.name != name {
         return Err(SettingsError::OtherDataset {
-            name: values.written("dataset"),
-            place: values.place("schema"),
+            name: values.written(DATASET),
+            place: values.place(SCHEMA),
             declared: dataset.name,
         });
     }
     Ok(dataset)
+}
+
+/// Reads a schema file; errors name it as it was written.
+fn schema_file(file: &str, written: &str) -> Result<Dataset, SettingsError> {
+    let text = std::fs::read_to_string(file).map_err(|source| SettingsError::Unreadable {
+        what: "schema file",
+        path: PathBuf::from(written),
+        source,
+    })?;
+    Ok(Dataset::parse(&text, written)?)
 }
 
 fn source(
@@ -133,6 +187,7 @@ fn source(
         org_id: values.parsed("source.org_id")?,
         rbac_group_id: values.integer("source.rbac_group_id")?,
         snapshot: values.parsed("source.snapshot")?,
+        other_exports: Vec::new(),
     })
 }
 

@@ -123,6 +123,7 @@ fn every_key_can_be_given_in_the_file_and_by_override() {
                 env!("CARGO_MANIFEST_DIR"),
                 "/../../schemas/info_gathering.toml'"
             ),
+            "datasets" => r#"["info_gathering"]"#,
             _ if key.example.contains("${") => "'x'",
             _ => key.example,
         };
@@ -140,6 +141,8 @@ fn every_key_can_be_given_in_the_file_and_by_override() {
             for line in text.lines().filter(|line| !line.is_empty()) {
                 if let Some(name) = line.strip_prefix('[') {
                     section = format!("{}.", name.trim_end_matches(']'));
+                } else if path == "datasets" && line.starts_with("dataset ") {
+                    // The two exclude each other.
                 } else if !format!("{section}{line}").starts_with(&format!("{path} ")) {
                     lines.push_str(&format!("{section}{line}\n"));
                 }
@@ -393,7 +396,9 @@ fn commands_on_the_lake_need_no_variables_of_the_source() {
     let load = |text: &str, overrides: &[&str]| {
         let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
         let region = |name: &str| (name == "REGION").then(|| "eu-west-1".to_owned());
-        Settings::parse_for(Purpose::Lake, text, Path::new(FILE), &overrides, region)
+        let pipeline =
+            Pipeline::parse_for(Purpose::Lake, text, Path::new(FILE), &overrides, region);
+        pipeline.and_then(Pipeline::one)
     };
     let settings = load(API_PIPELINE, &["lake.options.region=${REGION}"]).unwrap();
     assert!(matches!(settings.source.from, SourceKind::Unresolved));
@@ -472,7 +477,7 @@ fn the_state_folder_is_the_users_own_and_never_a_shared_one() {
     }
     parse(FILES_PIPELINE, &[], &[]).unwrap();
     let nothing = |name: &str| environment(name).filter(|_| name != "HOME");
-    Settings::parse_for(Purpose::Lake, API_PIPELINE, Path::new(FILE), &[], nothing).unwrap();
+    Pipeline::parse_for(Purpose::Lake, API_PIPELINE, Path::new(FILE), &[], nothing).unwrap();
 }
 
 #[test]
@@ -491,7 +496,7 @@ fn contradictions_are_refused() {
     );
     assert!(
         refused(FILES_PIPELINE, &["dataset=software"])
-            .contains("unknown dataset `software`; the program carries info_gathering")
+            .contains("unknown dataset `software`; the program carries baseline_compliance, ")
     );
 }
 
@@ -726,4 +731,77 @@ fn the_shipped_pipeline_names_every_key_with_its_true_default() {
     }
     told.retain(|key, _| !key.starts_with("lake.options."));
     assert!(told.is_empty(), "unknown: {told:?}");
+}
+
+#[test]
+fn a_pipeline_of_several_datasets_has_the_settings_of_each() {
+    let parse = |datasets: &str, overrides: &[&str]| {
+        let text = FILES_PIPELINE.replace("dataset = 'info_gathering'", datasets);
+        let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+        Pipeline::parse(&text, Path::new(FILE), &overrides, |_| None)
+    };
+    let names = |pipeline: &Pipeline| -> Vec<String> {
+        let each = pipeline.each.iter();
+        each.map(|settings| settings.dataset.name.clone()).collect()
+    };
+    let all = parse("datasets = 'all'", &[]).unwrap();
+    assert!(all.is_list);
+    assert_eq!(
+        names(&all),
+        dataset::Dataset::built_in_names().collect::<Vec<_>>()
+    );
+    let some = "datasets = ['software_vulnerabilities', 'info_gathering']";
+    let two = parse(some, &[]).unwrap();
+    assert_eq!(names(&two), ["software_vulnerabilities", "info_gathering"]);
+    assert_eq!(two.each[0].source.other_exports, ["InfoGatheringExport"]);
+    let one = two
+        .clone()
+        .only(&["info_gathering".to_owned()], Path::new(FILE));
+    let one = one.unwrap();
+    assert_eq!(one.each[0].source.other_exports, ["VaExport"]);
+    assert_eq!(one.one().unwrap().dataset.name, "info_gathering");
+    let unknown = two
+        .clone()
+        .only(&["certificates".to_owned()], Path::new(FILE));
+    let unknown = unknown.unwrap_err().to_string();
+    assert!(
+        unknown.contains("no dataset `certificates`, but software_vulnerabilities, info_gathering"),
+        "{unknown}"
+    );
+    let several = two.one().unwrap_err().to_string();
+    assert!(several.contains("several datasets"), "{several}");
+
+    // What is given by --set displaces what the file gives.
+    let single = parse(some, &["dataset=certificates"]).unwrap();
+    assert!(!single.is_list);
+    assert_eq!(names(&single), ["certificates"]);
+    let listed = parse(
+        "dataset = 'certificates'\nschema = 'x.toml'",
+        &["datasets=[\"info_gathering\"]"],
+    );
+    assert_eq!(names(&listed.unwrap()), ["info_gathering"]);
+
+    for (datasets, words) in [
+        (
+            "datasets = []",
+            "`datasets` must be \"all\", or a list of names",
+        ),
+        ("datasets = ['a', 'a']", "each once"),
+        ("datasets = ['nothing']", "nothing"),
+        (
+            "datasets = ['nowhere.toml']",
+            "cannot read schema file `nowhere.toml`",
+        ),
+        (
+            "datasets = 'all'\ndataset = 'info_gathering'",
+            "one dataset or several",
+        ),
+        (
+            "datasets = 'all'\nschema = 'x.toml'",
+            "stands in their list",
+        ),
+    ] {
+        let error = parse(datasets, &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{datasets}: {error}");
+    }
 }

@@ -81,6 +81,20 @@ impl Values {
         })
     }
 
+    /// Names of datasets and schema files; none is all.
+    pub(super) fn datasets(&self, key: &str) -> Result<Option<Vec<String>>, SettingsError> {
+        self.read(key, |value| {
+            if value.value.as_str() == Some("all") {
+                return Some(Vec::new());
+            }
+            let texts = value.value.as_array().filter(|texts| !texts.is_empty())?;
+            let names = texts.iter().map(|text| text.as_str().map(str::to_owned));
+            let names: Vec<String> = names.collect::<Option<_>>()?;
+            let is_once = |(index, name): (usize, &String)| !names[..index].contains(name);
+            names.iter().enumerate().all(is_once).then_some(names)
+        })
+    }
+
     /// `true` or `false`.
     pub(super) fn bool(&self, key: &str) -> Result<Option<bool>, SettingsError> {
         self.read(key, |value| value.value.as_bool())
