@@ -1,4 +1,5 @@
-//! Seeded random choices that are the same on every machine: only whole 32-bit draws of `ChaCha8` decide.
+//! Seeded random choices that are the same on every machine: only whole 32-bit draws of `ChaCha8` decide, or, where there
+//! are millions of rows, those of `SplitMix64`.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -65,5 +66,44 @@ impl Dice {
         let mut bytes = [0; N];
         self.0.fill_bytes(&mut bytes);
         bytes
+    }
+}
+
+/// A cheap stream of choices, for the values of one row.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream(u64);
+
+impl Stream {
+    /// The stream of these numbers: others give another one.
+    pub(crate) fn of(numbers: &[u64]) -> Self {
+        let mut stream = Self(0);
+        for number in numbers {
+            stream.0 = stream.0.wrapping_add(*number);
+            stream.0 = stream.next();
+        }
+        stream
+    }
+
+    /// 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    /// 32 bits, to be compared with a threshold of 2³² and less.
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.next() >> 32
+    }
+
+    /// A number in `0..=span`.
+    pub(crate) fn up_to(&mut self, span: u32) -> u32 {
+        ((self.draw() * (u64::from(span) + 1)) >> 32) as u32
+    }
+
+    pub(crate) fn chance(&mut self, share: f64) -> bool {
+        (self.draw() as f64) < share * 4_294_967_296.0
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use dataset::BlobPathError;
 use thiserror::Error;
 
+use crate::recipe::RecipeError;
+
 /// Result of the simulator's operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -30,6 +32,9 @@ pub enum Error {
     /// A file's place in the folder served is not a blob path.
     #[error(transparent)]
     BlobPath(#[from] BlobPathError),
+    /// A dataset has no recipe, or one that cannot be followed.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// A script of faults cannot be followed.
     #[error("faults: {reason}")]
     Faults {

@@ -1,10 +1,10 @@
 //! A stand-in for the Defender export API and its blob store on loopback, and a deterministic generator of snapshots.
 //!
 //! ```text
-//! SnapshotOptions -> generator (devices, records, oddities) -> snapshot_files (blobs in a folder)
-//!                                                                   |
+//! SnapshotOptions, recipe -> generator (devices, rows, oddities) -> snapshot_files (blobs in a folder)
+//!                                                                        |
 //! token endpoint -> listing (rate limit, containers, signatures) -> blob store (expiry, ranges, ETags)
-//!       `------------------------------`---- faults -------------------'
+//!       `------------------------------`---- faults ------------------------'
 //! ```
 //!
 //! It shares no wire type with the extractor: both follow the API's description on their own. It computes no expected
@@ -16,6 +16,7 @@ mod faults;
 mod generator;
 mod options;
 mod rate_limit;
+mod recipe;
 mod server;
 mod signature;
 mod snapshot_files;
@@ -24,6 +25,7 @@ pub use error::{Error, Result};
 pub use faults::{Fault, FaultKind, FaultScript, Md5Header, RandomFaults, Target, TimeFrame, When};
 pub use options::{Oddities, SnapshotOptions};
 pub use rate_limit::RateLimit;
+pub use recipe::{RecipeError, datasets};
 pub use server::{Counters, Served, Server, ServerOptions, credentials};
 pub use signature::SignatureKind;
 pub use snapshot_files::{Written, write_snapshot};

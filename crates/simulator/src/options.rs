@@ -1,10 +1,13 @@
 //! What a snapshot looks like: how many devices in how many groups and blobs, on which day, with which oddities.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use dataset::OrgId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::recipe::DEFAULT;
 
 /// A snapshot to generate. The same options give the same records, blob names and bytes on every machine.
 ///
@@ -13,6 +16,12 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SnapshotOptions {
+    /// The dataset, by the name of its recipe: one of [`datasets`](crate::datasets), or any name with a recipe of its own.
+    pub dataset: String,
+    /// A recipe file in place of the one that the program carries.
+    pub recipe: Option<PathBuf>,
+    /// Rows of each device that has any, in place of what the recipe says; InfoGathering always has one.
+    pub rows_per_device: Option<u32>,
     /// Number of devices: exact, on every day.
     pub devices: u32,
     /// Number of device groups, group 0 ("Unassigned") among them. The k-th has about 1/k² of the first one's devices.
@@ -38,6 +47,9 @@ pub struct SnapshotOptions {
 impl Default for SnapshotOptions {
     fn default() -> Self {
         Self {
+            dataset: DEFAULT.to_owned(),
+            recipe: None,
+            rows_per_device: None,
             devices: 1_000,
             groups: 12,
             blobs: 24,
@@ -72,6 +84,9 @@ impl SnapshotOptions {
 
     pub(crate) fn check(&self) -> Result<()> {
         let refuse = |option, reason: String| Err(Error::Option { option, reason });
+        if self.rows_per_device == Some(0) {
+            return refuse("rows_per_device", "0 rows hold nothing".to_owned());
+        }
         if self.groups == 0 {
             return refuse("groups", "0 groups hold no device".to_owned());
         }
@@ -85,6 +100,7 @@ impl SnapshotOptions {
             ("oddities.wrong_types", odd.wrong_types),
             ("oddities.unusual_info", odd.unusual_info),
             ("oddities.non_ascii", odd.non_ascii),
+            ("oddities.other_casing", odd.other_casing),
             ("oddities.two_member_blobs", odd.two_member_blobs),
             ("oddities.crlf_blobs", odd.crlf_blobs),
             ("oddities.blank_line_blobs", odd.blank_line_blobs),
@@ -117,6 +133,9 @@ pub struct Oddities {
     pub unusual_info: f64,
     /// Share of the devices with names beyond ASCII, half of them in raw UTF-8, half as `\uXXXX` with surrogate pairs.
     pub non_ascii: f64,
+    /// Share of the rows whose keys are in the other casing (`deviceId` for `DeviceId`), with nulls written. InfoGathering
+    /// has none.
+    pub other_casing: f64,
     /// Number of lines, beside those of the devices, that are no JSON, a JSON array, a cut object or lack `DeviceId`.
     pub bad_lines: u32,
     /// Number of blobs, beside the others, that are a valid gzip of nothing.
@@ -151,6 +170,7 @@ impl Oddities {
             wrong_types: 0.05,
             unusual_info: 0.04,
             non_ascii: 0.05,
+            other_casing: 0.05,
             bad_lines: 12,
             empty_blobs: 2,
             two_member_blobs: 0.25,

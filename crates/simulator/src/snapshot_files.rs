@@ -1,6 +1,6 @@
 //! A snapshot's blobs as files: which devices each holds, its name, its gzip bytes. Knows nothing of the server.
 //!
-//! `<yyyy-MM-dd>/<HHmm>/InfoGatheringExport/json/OrgId=<guid>/_RbacGroupId=<n>/part-NNNNN-<uuid>.cNNN.json.gz`: one
+//! `<yyyy-MM-dd>/<HHmm>/<ExportName>/json/OrgId=<guid>/_RbacGroupId=<n>/part-NNNNN-<uuid>.cNNN.json.gz`: one
 //! uuid is in all names of a snapshot, and part numbers have gaps and repeat across groups.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,9 @@ use flate2::write::GzEncoder;
 
 use crate::dice::{Dice, Purpose};
 use crate::error::{Error, Result};
-use crate::generator::{Group, Records, bad_line, groups};
+use crate::generator::{Group, Records, RowSource, Rows, bad_line, groups, salt};
 use crate::options::SnapshotOptions;
+use crate::recipe::Recipe;
 
 /// Lines are compressed in chunks of about this many bytes.
 const CHUNK: usize = 64 * 1024;
@@ -31,8 +32,10 @@ pub struct Written {
     pub generated_time: DateTime<Utc>,
     /// Files.
     pub blobs: usize,
-    /// Records of devices.
+    /// Devices of the snapshot; some may have no rows.
     pub devices: u64,
+    /// Rows of devices; of InfoGathering one each.
+    pub rows: u64,
     /// Lines beside them that are no records.
     pub bad_lines: u64,
     /// Bytes of JSON lines before compression.
@@ -44,11 +47,17 @@ pub struct Written {
 /// Writes the snapshot's blobs below `dir`, which need not exist. Memory is bounded by the number of processors.
 ///
 /// # Errors
-/// [`Error::Option`] if the options make no snapshot, [`Error::File`] if a file cannot be written.
+/// [`Error::Option`] if the options make no snapshot, [`Error::Recipe`] if there is no recipe for it, [`Error::File`] if a file cannot be written.
 pub fn write_snapshot(dir: &Path, options: &SnapshotOptions) -> Result<Written> {
     options.check()?;
+    let recipe = Recipe::of(&options.dataset, options.recipe.as_deref())?;
+    let record = recipe.record()?;
     let groups = groups(options.devices, options.groups);
-    let blobs = plan(options, &groups);
+    let blobs = plan(options, &recipe.export, &groups);
+    let source = match &record {
+        Some(record) => Some(RowSource::new(options, &groups, &recipe, record)?),
+        None => None,
+    };
     for blob in &blobs {
         if let Some(folder) = dir.join(&blob.path).parent() {
             fs::create_dir_all(folder).map_err(Error::file(folder))?;
@@ -57,29 +66,37 @@ pub fn write_snapshot(dir: &Path, options: &SnapshotOptions) -> Result<Written> 
 
     let next = AtomicUsize::new(0);
     let work = || -> Result<Written> {
-        let mut records = Records::new(options, &groups);
+        let mut lines = match &source {
+            Some(source) => Lines::Rows(source.rows()),
+            None => Lines::Records(Records::new(options, &groups)),
+        };
         let mut written = Written {
             generated_time: options.generated_time,
             blobs: 0,
             devices: 0,
+            rows: 0,
             bad_lines: 0,
             json_bytes: 0,
             gzip_bytes: 0,
         };
         while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let path = dir.join(&blob.path);
-            let (json_bytes, gzip_bytes) = blob
-                .write(&mut records, &path)
-                .map_err(Error::file(&path))?;
-            written.blobs += 1;
+            let bytes = blob.write(&mut lines, &path).map_err(Error::file(&path))?;
             written.devices += blob.slots.len() as u64;
+            if bytes.lines == 0 && !blob.slots.is_empty() {
+                // A group without rows has no blob.
+                fs::remove_file(&path).map_err(Error::file(&path))?;
+                continue;
+            }
+            written.blobs += 1;
+            written.rows += bytes.rows;
             written.bad_lines += blob
                 .bad_lines
                 .values()
                 .map(|lines| lines.len() as u64)
                 .sum::<u64>();
-            written.json_bytes += json_bytes;
-            written.gzip_bytes += gzip_bytes;
+            written.json_bytes += bytes.json;
+            written.gzip_bytes += bytes.gzip;
         }
         Ok(written)
     };
@@ -95,12 +112,45 @@ pub fn write_snapshot(dir: &Path, options: &SnapshotOptions) -> Result<Written> 
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             total.blobs += written.blobs;
             total.devices += written.devices;
+            total.rows += written.rows;
             total.bad_lines += written.bad_lines;
             total.json_bytes += written.json_bytes;
             total.gzip_bytes += written.gzip_bytes;
         }
         Ok(total)
     })
+}
+
+/// Writes what a blob holds of a device.
+enum Lines<'a> {
+    Records(Records<'a>),
+    Rows(Rows<'a>),
+}
+
+impl Lines<'_> {
+    /// Turns to the device in `slot`. Returns how many rows it has.
+    fn begin(&mut self, slot: u32) -> u32 {
+        match self {
+            Self::Records(_) => 1,
+            Self::Rows(rows) => rows.begin(slot),
+        }
+    }
+
+    fn write(&mut self, slot: u32, row: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::Records(records) => records.write(slot, out),
+            Self::Rows(rows) => rows.write(row, out),
+        }
+    }
+}
+
+/// What a blob came to.
+#[derive(Default)]
+struct Bytes {
+    lines: u64,
+    rows: u64,
+    json: u64,
+    gzip: u64,
 }
 
 /// A blob to be: its path, its devices, the bad lines before each of them, and what is unusual about its bytes.
@@ -117,17 +167,15 @@ struct Blob {
     unterminated: bool,
 }
 
-fn plan(options: &SnapshotOptions, groups: &[Group]) -> Vec<Blob> {
+fn plan(options: &SnapshotOptions, export: &str, groups: &[Group]) -> Vec<Blob> {
     let generated = options.generated_time;
-    let mut job = Dice::new(
-        options.seed,
-        Purpose::Job,
-        generated.timestamp() as u64,
-        options.day,
-    );
+    // Each export is written by a job of its own; what InfoGathering's is called stays as it was.
+    let of_export = salt(export) ^ salt("InfoGatheringExport");
+    let subject = generated.timestamp() as u64 ^ of_export;
+    let mut job = Dice::new(options.seed, Purpose::Job, subject, options.day);
     let job = uuid::Builder::from_random_bytes(job.bytes()).into_uuid();
     let folder = format!(
-        "{}/InfoGatheringExport/json/OrgId={}",
+        "{}/{export}/json/OrgId={}",
         generated.format("%Y-%m-%d/%H%M"),
         options.org_id
     );
@@ -229,9 +277,8 @@ fn add_oddities(options: &SnapshotOptions, blobs: &mut [Blob]) {
 }
 
 impl Blob {
-    /// Returns bytes of JSON and of gzip.
-    fn write(&self, records: &mut Records<'_>, path: &Path) -> std::io::Result<(u64, u64)> {
-        let mut json_bytes = 0;
+    fn write(&self, content: &mut Lines<'_>, path: &Path) -> std::io::Result<Bytes> {
+        let mut bytes = Bytes::default();
         let mut chunk = Vec::with_capacity(CHUNK + 8 * 1024);
         if self.bom {
             chunk.extend_from_slice(b"\xef\xbb\xbf");
@@ -248,14 +295,17 @@ impl Blob {
                 chunk.extend_from_slice(bad_line(number).as_bytes());
             }
             if slot < self.slots.end {
-                self.begin_line(&mut lines, &mut chunk);
-                records.write(slot, &mut chunk);
+                for row in 0..content.begin(slot) {
+                    self.begin_line(&mut lines, &mut chunk);
+                    content.write(slot, row, &mut chunk);
+                    bytes.rows += 1;
+                }
             } else if lines > 0 && !self.unterminated {
                 self.end_line(&mut chunk);
             }
             if chunk.len() >= CHUNK || slot == self.slots.end || Some(slot) == middle {
                 encoder.write_all(&chunk)?;
-                json_bytes += chunk.len() as u64;
+                bytes.json += chunk.len() as u64;
                 chunk.clear();
             }
             if Some(slot) == middle {
@@ -266,7 +316,9 @@ impl Blob {
             .finish()?
             .into_inner()
             .map_err(std::io::IntoInnerError::into_error)?;
-        Ok((json_bytes, file.metadata()?.len()))
+        bytes.lines = lines;
+        bytes.gzip = file.metadata()?.len();
+        Ok(bytes)
     }
 
     fn begin_line(&self, lines: &mut u64, chunk: &mut Vec<u8>) {
@@ -306,7 +358,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let written = write_snapshot(dir.path(), options).unwrap();
         let groups = groups(options.devices, options.groups);
-        let files = plan(options, &groups)
+        let files = plan(options, "InfoGatheringExport", &groups)
             .into_iter()
             .map(|blob| {
                 let bytes = fs::read(dir.path().join(&blob.path)).unwrap();

@@ -59,6 +59,11 @@ static PLATFORMS: [Platform; 7] = [
 const PLATFORM_SHARES: [(u32, usize); 7] =
     [(44, 0), (27, 1), (5, 2), (6, 3), (3, 4), (7, 5), (8, 6)];
 
+/// Names of all platforms.
+pub(crate) fn platform_names() -> impl Iterator<Item = &'static str> {
+    PLATFORMS.iter().map(|platform| platform.name)
+}
+
 /// What stays the same as long as the device exists.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
@@ -161,6 +166,17 @@ impl Identity {
             tls,
             asr,
             gathered,
+        }
+    }
+}
+
+impl Identity {
+    /// Of the processor, as the service names it: it follows from the id, so that no other choice depends on it.
+    pub(crate) fn architecture(&self) -> &'static str {
+        match (self.platform.family, self.id[19] % 16) {
+            (Family::MacOs, 0..11) | (Family::Windows, 0) => "arm64",
+            (Family::Windows, 1) if !self.platform.name.contains("Server") => "x86",
+            _ => "x64",
         }
     }
 }

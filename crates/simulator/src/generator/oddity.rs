@@ -76,6 +76,11 @@ pub(crate) struct Oddity {
     pub(crate) wide_text: Option<WideText>,
 }
 
+/// The name beyond ASCII of the device in a slot, in every export the same.
+pub(crate) fn wide_name(slot: u32) -> String {
+    format!("büro-{slot:04}.東京.\u{1f600}.münchen.example")
+}
+
 impl Oddity {
     pub(crate) fn of_device(options: &Oddities, seed: u64, slot: u32, day: u32) -> Self {
         let mut oddity = Self::default();

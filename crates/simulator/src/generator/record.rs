@@ -11,7 +11,7 @@ use super::device::{
     signature_version,
 };
 use super::groups::Group;
-use super::oddity::{FieldOddity, InfoShape, Oddity, WideText};
+use super::oddity::{FieldOddity, InfoShape, Oddity, WideText, wide_name};
 use super::text::{Object, Value, ascii_json, plain};
 
 const ASR_RULES: [&str; 19] = [
@@ -98,15 +98,12 @@ impl<'a> Records<'a> {
         let computed = computed_at(options.seed, slot, options.day, generated_time);
         row.field("Timestamp", Value::SpacedTime(computed));
         row.field("LastSeenTime", Value::SpacedTime(state.last_seen));
-        let wide_name;
+        let wide_json_name;
         row.field(
             "DeviceName",
             if let Some(wide) = oddity.wide_text {
-                wide_name = wide_json(
-                    wide,
-                    &format!("büro-{slot:04}.東京.\u{1f600}.münchen.example"),
-                );
-                Value::Json(wide_name.as_bytes())
+                wide_json_name = wide_json(wide, &wide_name(slot));
+                Value::Json(wide_json_name.as_bytes())
             } else {
                 write_name(&mut self.text, &identity);
                 Value::Escaped(&self.text)

@@ -123,7 +123,7 @@ fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
 }
 
 /// Escapes quotes and backslashes; the text has no control characters.
-fn escape_into(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn escape_into(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
         out.extend_from_slice(&rest[..at]);
@@ -181,7 +181,7 @@ fn write_time(out: &mut Vec<u8>, time: Time) {
     out.push(b'Z');
 }
 
-fn digits(out: &mut Vec<u8>, number: u32, width: usize) {
+pub(super) fn digits(out: &mut Vec<u8>, number: u32, width: usize) {
     let start = out.len();
     out.resize(start + width, b'0');
     let mut left = number;
