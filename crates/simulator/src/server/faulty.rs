@@ -18,7 +18,7 @@ use flate2::read::{GzEncoder, MultiGzDecoder};
 use futures::{Stream, stream};
 use md5::{Digest, Md5};
 
-use super::catalogue::{Blob, Catalogue, etag_of};
+use super::catalogue::{Blob, Offer, etag_of};
 use super::lock::lock;
 use super::options::Served;
 use super::tally::{Tally, count};
@@ -33,7 +33,7 @@ const FLUSH: Duration = Duration::from_millis(20);
 #[derive(Default)]
 pub(super) struct Faults {
     script: FaultScript,
-    snapshots: HashMap<PathBuf, Arc<Catalogue>>,
+    snapshots: HashMap<PathBuf, Arc<Offer>>,
     /// Requests so far, by subject.
     numbers: Mutex<HashMap<String, u64>>,
     /// Faults so far, by name.
@@ -41,12 +41,12 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) async fn load(script: FaultScript) -> Result<Self> {
+    pub(super) async fn load(script: FaultScript, recipes: &[PathBuf]) -> Result<Self> {
         script.check()?;
         let mut snapshots = HashMap::new();
         for folder in script.folders() {
-            let catalogue = Catalogue::load(Served::Files(folder.clone())).await?;
-            snapshots.insert(folder.clone(), Arc::new(catalogue));
+            let offer = Offer::load(Served::Files(folder.clone()), recipes.to_vec()).await?;
+            snapshots.insert(folder.clone(), Arc::new(offer));
         }
         Ok(Self {
             script,
@@ -73,8 +73,8 @@ impl Faults {
         lock(&self.injected).clone()
     }
 
-    /// The snapshot of a folder that the script names.
-    pub(super) fn snapshot(&self, folder: &PathBuf) -> Option<Arc<Catalogue>> {
+    /// The snapshots of a folder that the script names.
+    pub(super) fn snapshot(&self, folder: &PathBuf) -> Option<Arc<Offer>> {
         self.snapshots.get(folder).cloned()
     }
 

@@ -1,27 +1,24 @@
-//! The API's one call: checks token, quota and parameters, then hands out signed URLs.
+//! An export's listing: signed URLs of its newest snapshot's blobs.
 //!
 //! Each listing has a container and an order of its own, as nothing promises either.
 
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::catalogue::Export;
 use super::faulty;
 use super::lock::lock;
-use super::responses::{json_response, method_not_allowed};
+use super::responses::{api_error, json_response};
 use super::site::Site;
 use super::tally::count;
-use super::token::{self, Denied};
-use crate::faults::{FaultKind, Subject, Wire};
+use crate::faults::{FaultKind, Wire};
 
-const EXPORT: &str = "machines/infogatheringexport";
-const ROLE: &str = "Vulnerability.Read.All";
 const CONTEXT: &str = "https://api.securitycenter.microsoft.com/api/$metadata\
                        #microsoft.windowsDefenderATP.api.ExportFilesResponse";
 /// Blob paths stand in URLs as the service writes them: `=` as it is.
@@ -33,84 +30,17 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'/');
 
-/// `path` is decoded and in lower case, and begins with `/api`.
-pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<Utc>) -> Response {
-    let resource = path.strip_prefix("/api").unwrap_or(path).trim_matches('/');
-    if resource.strip_prefix("v1.0/").unwrap_or(resource) != EXPORT {
-        return error(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            &format!("No HTTP resource was found that matches {path}."),
-        );
-    }
-    if *request.method() != Method::GET {
-        return method_not_allowed("GET");
-    }
-    count(&site.tally.api_calls, 1);
-    let header = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let caller = match token::check(site, header, ROLE, now) {
-        Ok(caller) => caller,
-        Err(denied) => return deny(denied),
-    };
-    if let Some(limit) = site.options.rate_limit {
-        let call = lock(&site.calls)
-            .entry(caller)
-            .or_default()
-            .call(limit, now);
-        if let Err(refused) = call {
-            let seconds = refused.window.num_seconds();
-            let window = format!(
-                "{:02}:{:02}:{:02}",
-                seconds / 3_600,
-                seconds / 60 % 60,
-                seconds % 60
-            );
-            let mut response = error(
-                StatusCode::TOO_MANY_REQUESTS,
-                "TooManyRequests",
-                &format!(
-                    "API calls quota exceeded! Maximum {} calls per {window} allowed.",
-                    refused.limit
-                ),
-            );
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(refused.retry_after));
-            return response;
-        }
-    }
-    let fault = site.faults.next(&Subject::Listing);
-    if let Some(answer) = fault.as_ref().and_then(in_place_of_a_listing) {
-        return answer;
-    }
-    match lifetime(site, request.uri().query().unwrap_or_default()) {
-        Ok(lifetime) => list(site, lifetime, now, fault.as_ref()),
-        Err(message) => error(StatusCode::BAD_REQUEST, "InvalidInput", &message),
-    }
-}
-
-fn in_place_of_a_listing(fault: &FaultKind) -> Option<Response> {
-    match fault {
-        FaultKind::Answer {
-            status,
-            body,
-            retry_after,
-        } => {
-            let response = match body {
-                Some(body) => faulty::scripted(*status, body),
-                None => error(
-                    StatusCode::from_u16(*status).unwrap_or_default(),
-                    "ServiceError",
-                    "The service could not answer.",
-                ),
-            };
-            Some(faulty::retry_after(response, *retry_after))
-        }
-        FaultKind::Redirect { to } => Some(faulty::redirect(to)),
-        _ => None,
+/// Token, role and quota are checked.
+pub(super) fn answer(
+    site: &Site,
+    export: &Export,
+    query: &str,
+    now: DateTime<Utc>,
+    fault: Option<&FaultKind>,
+) -> Response {
+    match lifetime(site, query) {
+        Ok(lifetime) => list(site, export, lifetime, now, fault),
+        Err(message) => api_error(StatusCode::BAD_REQUEST, "InvalidInput", &message),
     }
 }
 
@@ -138,6 +68,7 @@ fn lifetime(site: &Site, query: &str) -> Result<TimeDelta, String> {
 
 fn list(
     site: &Site,
+    export: &Export,
     lifetime: TimeDelta,
     now: DateTime<Utc>,
     fault: Option<&FaultKind>,
@@ -147,11 +78,16 @@ fn list(
         Some(FaultKind::UrlLifetime { seconds }) => TimeDelta::seconds(i64::from(*seconds)),
         _ => lifetime,
     };
-    let catalogue = match fault {
+    let other = match fault {
         Some(FaultKind::Snapshot(folder)) => site.faults.snapshot(folder),
         _ => None,
     };
-    let catalogue = catalogue.unwrap_or_else(|| Arc::clone(&lock(&site.served)));
+    let other = other.and_then(|offer| offer.export(&export.recipe.dataset).cloned());
+    let catalogue = Arc::clone(
+        other
+            .as_deref()
+            .map_or(&export.newest, |export| &export.newest),
+    );
     let container = format!("temp-{}", Uuid::new_v4());
     {
         let mut containers = lock(&site.containers);
@@ -208,45 +144,4 @@ fn list(
         None => {}
     }
     response
-}
-
-fn deny(denied: Denied) -> Response {
-    let (challenge, message) = match denied {
-        Denied::Role => {
-            return error(
-                StatusCode::FORBIDDEN,
-                "Forbidden",
-                &format!(
-                    "The application does not have any of the required application permissions ({ROLE})."
-                ),
-            );
-        }
-        Denied::Missing => ("Bearer", "The request has no bearer token."),
-        Denied::Invalid => (
-            "Bearer error=\"invalid_token\", error_description=\"The signature is invalid\"",
-            "The token is invalid.",
-        ),
-        Denied::Expired => (
-            "Bearer error=\"invalid_token\", error_description=\"The token is expired\"",
-            "The token is expired.",
-        ),
-        Denied::Audience => (
-            "Bearer error=\"invalid_token\", error_description=\"The audience is invalid\"",
-            "The token is for another audience.",
-        ),
-    };
-    let mut response = error(StatusCode::UNAUTHORIZED, "Unauthorized", message);
-    response.headers_mut().insert(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static(challenge),
-    );
-    response
-}
-
-fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    let target = Uuid::new_v4().to_string();
-    json_response(
-        status,
-        &json!({"error": {"code": code, "message": message, "target": target}}),
-    )
 }

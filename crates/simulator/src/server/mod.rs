@@ -1,6 +1,7 @@
 //! The service over HTTP: token endpoint, listings and blob store. Uses the faults, signatures and rate limits of the folders
 //! and files beside it, and generated snapshots.
 
+mod api;
 mod blob_store;
 mod catalogue;
 mod faulty;

@@ -20,13 +20,25 @@ pub mod credentials {
     pub const CLIENT_SECRET: &str = "simulated-client-secret";
 }
 
+/// The permissions that the API's endpoints ask for.
+const ROLES: [&str; 4] = [
+    "Vulnerability.Read.All",
+    "Software.Read.All",
+    "SecurityBaselinesAssessment.Read.All",
+    "Machine.Read.All",
+];
+
 /// Where the blobs come from.
 #[derive(Debug, Clone)]
 pub enum Served {
-    /// A folder of `*.json.gz`, as [`write_snapshot`](crate::write_snapshot) writes it: the newest snapshot in it.
+    /// A folder of `*.json.gz`, as [`write_snapshot`](crate::write_snapshot) writes it: the newest snapshot in it of every
+    /// export. Blobs whose paths name none that is known are InfoGathering's.
     Files(PathBuf),
-    /// A snapshot that is generated into a temporary folder first.
+    /// A snapshot that is generated into a temporary folder first: the only export that exists then.
     Generated(SnapshotOptions),
+    /// Snapshots of one or more datasets, generated likewise. Of each dataset the newest is listed, and the ones before are
+    /// what it is compared with where an endpoint answers with changes.
+    Several(Vec<SnapshotOptions>),
 }
 
 /// How the service behaves. The default is as the documentation describes it.
@@ -36,6 +48,8 @@ pub struct ServerOptions {
     pub port: u16,
     /// What the first listings hand out.
     pub served: Served,
+    /// Recipes of further exports that a folder may hold blobs of; a recipe's file name is the dataset's.
+    pub recipes: Vec<PathBuf>,
     /// The only tenant that exists.
     pub tenant_id: String,
     /// The only application in it.
@@ -46,7 +60,8 @@ pub struct ServerOptions {
     pub roles: Vec<String>,
     /// Life of a token.
     pub token_lifetime: Duration,
-    /// Calls that the API lets through; none is no limit.
+    /// Calls that the API lets through at each of its endpoints; none is no limit. The default stands for what each
+    /// endpoint's recipe says: 5 a minute and 20 an hour for listings, more for pages.
     pub rate_limit: Option<RateLimit>,
     /// Life of the signed URLs where a call names none, in hours.
     pub default_sas_valid_hours: u32,
@@ -67,10 +82,11 @@ impl Default for ServerOptions {
         Self {
             port: 0,
             served: Served::Generated(SnapshotOptions::default()),
+            recipes: Vec::new(),
             tenant_id: credentials::TENANT_ID.to_owned(),
             client_id: credentials::CLIENT_ID.to_owned(),
             client_secret: credentials::CLIENT_SECRET.to_owned(),
-            roles: vec!["Vulnerability.Read.All".to_owned()],
+            roles: ROLES.map(str::to_owned).to_vec(),
             token_lifetime: Duration::from_secs(3_599),
             rate_limit: Some(RateLimit::default()),
             default_sas_valid_hours: 1,

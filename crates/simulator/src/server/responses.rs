@@ -3,6 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use serde_json::json;
+use uuid::Uuid;
 
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response {
     let mut response = Response::new(Body::empty());
@@ -21,6 +23,15 @@ pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> Res
         HeaderValue::from_static("application/json; charset=utf-8"),
     );
     response
+}
+
+/// An error in the API's form.
+pub(super) fn api_error(status: StatusCode, code: &str, message: &str) -> Response {
+    let target = Uuid::new_v4().to_string();
+    json_response(
+        status,
+        &json!({"error": {"code": code, "message": message, "target": target}}),
+    )
 }
 
 pub(super) fn is_read(method: &Method) -> bool {

@@ -3,7 +3,7 @@
 //! | request | answered by |
 //! |---|---|
 //! | `POST /{tenant}/oauth2/v2.0/token`, `POST /{tenant}/oauth2/token` | `token` |
-//! | `GET /api/machines/InfoGatheringExport`, `GET /api/v1.0/...` (any case) | `listing` |
+//! | `GET /api/machines/InfoGatheringExport`, `GET /api/v1.0/...` (any case) | `api`: `listing` |
 //! | `GET`, `HEAD` of everything else | `blob_store` |
 //!
 //! Time is the system's, moved by `clock_skew`; what is random (keys, container names, request ids) is random.
@@ -24,10 +24,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::api;
 use super::blob_store;
-use super::catalogue::Catalogue;
+use super::catalogue::Offer;
 use super::faulty::Faults;
-use super::listing;
 use super::lock::lock;
 use super::options::{Served, ServerOptions};
 use super::site::Site;
@@ -52,8 +52,8 @@ impl Server {
     pub async fn start(options: ServerOptions) -> Result<Self> {
         let port = options.port;
         let listen = |source| Error::Listen { port, source };
-        let catalogue = Catalogue::load(options.served.clone()).await?;
-        let faults = Faults::load(options.faults.clone()).await?;
+        let offer = Offer::load(options.served.clone(), options.recipes.clone()).await?;
+        let faults = Faults::load(options.faults.clone(), &options.recipes).await?;
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
             .await
             .map_err(listen)?;
@@ -66,7 +66,7 @@ impl Server {
             url: format!("http://{address}"),
             token_key: random_key(),
             signer: Signer::new(random_key(), options.signature, &options.tenant_id),
-            served: Mutex::new(Arc::new(catalogue)),
+            served: Mutex::new(Arc::new(offer)),
             containers: Mutex::default(),
             calls: Mutex::default(),
             faults,
@@ -95,13 +95,13 @@ impl Server {
         &self.site.url
     }
 
-    /// Serves another snapshot from the next listing on. URLs of earlier listings go on reading what they listed.
+    /// Serves other snapshots from the next listing on. URLs of earlier listings go on reading what they listed.
     ///
     /// # Errors
     /// What [`write_snapshot`](crate::write_snapshot) returns; [`Error::File`] or [`Error::BlobPath`] for a folder.
     pub async fn serve(&self, served: Served) -> Result<()> {
-        let catalogue = Catalogue::load(served).await?;
-        *lock(&self.site.served) = Arc::new(catalogue);
+        let offer = Offer::load(served, self.site.options.recipes.clone()).await?;
+        *lock(&self.site.served) = Arc::new(offer);
         Ok(())
     }
 
@@ -155,7 +155,7 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
     let now = site.now();
     let lower = path.to_ascii_lowercase();
     let mut response = if lower == "/api" || lower.starts_with("/api/") {
-        listing::answer(&site, &request, &lower, now)
+        api::answer(&site, &request, &lower, now)
     } else if let Some(endpoint) = token::Endpoint::of_path(&path) {
         token::answer(&site, endpoint, request, now).await
     } else {

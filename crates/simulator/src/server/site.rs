@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, Offer};
 use super::faulty::Faults;
 use super::options::ServerOptions;
 use super::tally::Tally;
@@ -18,10 +18,10 @@ pub(super) struct Site {
     pub(super) url: String,
     pub(super) token_key: [u8; 32],
     pub(super) signer: Signer,
-    pub(super) served: Mutex<Arc<Catalogue>>,
+    pub(super) served: Mutex<Arc<Offer>>,
     /// The containers that listings handed out, each with the snapshot of its time.
     pub(super) containers: Mutex<HashMap<String, Arc<Catalogue>>>,
-    /// By application and tenant.
+    /// By application, tenant and endpoint.
     pub(super) calls: Mutex<HashMap<String, CallLog>>,
     pub(super) faults: Faults,
     /// Shared with bodies that are still being sent.
