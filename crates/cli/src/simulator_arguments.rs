@@ -72,8 +72,36 @@ pub(crate) struct SimulateArguments {
     /// Number of devices
     #[arg(long, default_value_t = 1_000)]
     pub(crate) devices: u32,
+    /// Dataset to simulate, repeatable; `all` for every one
+    #[arg(
+        long = "dataset",
+        value_name = "NAME",
+        default_value = "info_gathering",
+        conflicts_with = "serve"
+    )]
+    pub(crate) datasets: Vec<String>,
     #[command(flatten)]
     pub(crate) snapshot: SnapshotArguments,
+}
+
+impl SimulateArguments {
+    /// A snapshot of each dataset asked for, of the same devices.
+    pub(crate) fn snapshots(&self) -> Vec<SnapshotOptions> {
+        let mut names: Vec<&str> = Vec::new();
+        for name in &self.datasets {
+            match name.as_str() {
+                "all" => names.extend(simulator::datasets()),
+                name => names.push(name),
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        let of = |name: &str| SnapshotOptions {
+            dataset: name.to_owned(),
+            ..self.snapshot.options(self.devices)
+        };
+        names.into_iter().map(of).collect()
+    }
 }
 
 /// `demo`

@@ -3,30 +3,39 @@
 use std::path::Path;
 
 use indicatif::{BinaryBytes, HumanCount};
-use simulator::{FaultScript, RateLimit, Served, Server, ServerOptions, credentials};
+use simulator::{
+    FaultScript, RateLimit, Served, Server, ServerOptions, SnapshotOptions, credentials,
+};
 
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, chain};
 use crate::simulator_arguments::SimulateArguments;
 use crate::{output, signals};
 
-/// The pipeline file that the printed commands name.
-const PIPELINE: &str = "pipelines/info_gathering.toml";
-
 pub(super) async fn run(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
     match &arguments.write {
-        Some(folder) => write(folder, arguments),
+        Some(folder) => {
+            let snapshots = arguments.snapshots();
+            for options in &snapshots {
+                // A pipeline reads all that is below a folder: datasets have one each.
+                match snapshots.len() {
+                    1 => write(folder, options)?,
+                    _ => write(&folder.join(&options.dataset), options)?,
+                }
+            }
+            Ok(ExitCode::Done)
+        }
         None => serve(arguments).await,
     }
 }
 
-fn write(folder: &Path, arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
-    let options = arguments.snapshot.options(arguments.devices);
-    let written = simulator::write_snapshot(folder, &options).map_err(|error| failure(&error))?;
+fn write(folder: &Path, options: &SnapshotOptions) -> Result<(), Failure> {
+    let written = simulator::write_snapshot(folder, options).map_err(|error| failure(&error))?;
     let files = shell_word(&format!("source.files={}/**/*.json.gz", folder.display()));
+    let pipeline = pipeline(&options.dataset);
     output::line(&format!(
         "# {} devices generated {} in {} blobs, {} ({} of JSON) below {}\n\
-         defender-lake run {PIPELINE} --set {files}",
+         defender-lake run {pipeline} --set {files}",
         HumanCount(written.devices),
         written.generated_time.format("%Y-%m-%dT%H:%M:%SZ"),
         written.blobs,
@@ -34,7 +43,12 @@ fn write(folder: &Path, arguments: &SimulateArguments) -> Result<ExitCode, Failu
         BinaryBytes(written.json_bytes),
         folder.display(),
     ))?;
-    Ok(ExitCode::Done)
+    Ok(())
+}
+
+/// The pipeline file of a dataset.
+fn pipeline(dataset: &str) -> String {
+    format!("pipelines/{dataset}.toml")
 }
 
 async fn serve(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
@@ -48,7 +62,7 @@ async fn serve(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
         port: arguments.port,
         served: match &arguments.serve {
             Some(folder) => Served::Files(folder.clone()),
-            None => Served::Generated(arguments.snapshot.options(arguments.devices)),
+            None => Served::Several(arguments.snapshots()),
         },
         rate_limit: (!arguments.no_rate_limit).then(RateLimit::default),
         url_lifetime: arguments.url_lifetime.map(Into::into),
@@ -56,7 +70,7 @@ async fn serve(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
     })
     .await
     .map_err(|error| failure(&error))?;
-    output::line(&how_to_use(server.url()))?;
+    output::line(&how_to_use(server.url(), &arguments.datasets))?;
     tracing::info!(url = server.url(), "serving until Ctrl-C");
     stop.cancelled().await;
     server.shutdown().await;
@@ -64,14 +78,18 @@ async fn serve(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
 }
 
 /// Lines for a shell: the environment that the pipeline file asks for, and the command.
-fn how_to_use(url: &str) -> String {
+fn how_to_use(url: &str, datasets: &[String]) -> String {
+    let pipelines = match datasets {
+        [one] if one != "all" => pipeline(one),
+        _ => "pipelines/DATASET.toml".to_owned(),
+    };
     let overrides: String = overrides(url)
         .iter()
         .map(|assignment| format!(" \\\n  --set {}", shell_word(assignment)))
         .collect();
     format!(
         "export AZURE_TENANT_ID={}\nexport AZURE_CLIENT_ID={}\nexport AZURE_CLIENT_SECRET={}\n\
-         defender-lake run {PIPELINE}{overrides}",
+         defender-lake run {pipelines}{overrides}",
         credentials::TENANT_ID,
         credentials::CLIENT_ID,
         credentials::CLIENT_SECRET,
@@ -109,7 +127,9 @@ pub(super) fn shell_word(word: &str) -> String {
 
 pub(super) fn failure(error: &simulator::Error) -> Failure {
     match error {
-        simulator::Error::Option { .. } => Failure::usage(chain(error), None),
+        simulator::Error::Option { .. } | simulator::Error::Recipe(_) => {
+            Failure::usage(chain(error), None)
+        }
         _ => Failure::failed(chain(error)),
     }
 }
@@ -140,13 +160,22 @@ mod tests {
             "HOME" | "LOCALAPPDATA" => Some("home".to_owned()),
             _ => environment(name),
         };
-        let settings =
-            Settings::parse(text, Path::new(PIPELINE), &overrides(url), environment).unwrap();
+        let settings = Settings::parse(
+            text,
+            Path::new("pipelines/info_gathering.toml"),
+            &overrides(url),
+            environment,
+        )
+        .unwrap();
         let SourceKind::Api(api) = settings.source.from else {
             panic!("files");
         };
         assert_eq!(api.base.as_str(), "http://127.0.0.1:8080/");
-        let printed = how_to_use(url);
+        let printed = how_to_use(url, &["info_gathering".to_owned()]);
+        assert!(
+            printed.contains("run pipelines/info_gathering.toml"),
+            "{printed}"
+        );
         assert!(
             printed.contains("--set source.auth.authority=http://127.0.0.1:8080"),
             "{printed}"
