@@ -10,7 +10,7 @@ pub(super) struct RecipeFile {
     pub(super) permission: String,
     pub(super) files: Option<EndpointFile>,
     pub(super) pages: Option<PagesFile>,
-    pub(super) changes: Option<EndpointFile>,
+    pub(super) changes: Option<ChangesFile>,
     /// The rows are written in Rust, by `generator/record.rs`.
     #[serde(default)]
     pub(super) hand_written: bool,
@@ -54,6 +54,15 @@ pub(super) struct PagesFile {
     pub(super) by: Paging,
     pub(super) page: usize,
     pub(super) max_page: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangesFile {
+    pub(super) endpoint: String,
+    pub(super) calls_per_minute: Option<usize>,
+    pub(super) calls_per_hour: Option<usize>,
+    pub(super) compared: Vec<String>,
 }
 
 /// How a client gets the next page.

@@ -20,7 +20,6 @@ use std::path::Path;
 
 use crate::rate_limit::RateLimit;
 
-#[cfg(test)]
 pub(crate) use casing::camel;
 pub use error::RecipeError;
 pub(crate) use file::Paging;
@@ -112,48 +111,66 @@ impl Recipe {
             dataset: dataset.to_owned(),
             source,
         })?;
-        let endpoint =
-            |endpoint: &str, minute: Option<usize>, hour: Option<usize>, other: RateLimit| {
-                let path = endpoint.trim_matches('/').to_ascii_lowercase();
-                Endpoint {
-                    path: path.strip_prefix("api/").unwrap_or(&path).to_owned(),
-                    limit: RateLimit {
-                        per_minute: minute.unwrap_or(other.per_minute),
-                        per_hour: hour.unwrap_or(other.per_hour),
-                    },
-                }
-            };
-        let of = |file: &EndpointFile, other| {
-            endpoint(
-                &file.endpoint,
-                file.calls_per_minute,
-                file.calls_per_hour,
-                other,
-            )
+        let own = |endpoint: &str, minute: Option<usize>, hour: Option<usize>, other: RateLimit| {
+            let path = endpoint.trim_matches('/').to_ascii_lowercase();
+            Endpoint {
+                path: path.strip_prefix("api/").unwrap_or(&path).to_owned(),
+                limit: RateLimit {
+                    per_minute: minute.unwrap_or(other.per_minute),
+                    per_hour: hour.unwrap_or(other.per_hour),
+                },
+            }
         };
+        let files = file.files.as_ref().map(|files| {
+            let EndpointFile {
+                endpoint,
+                calls_per_minute,
+                calls_per_hour,
+            } = files;
+            own(
+                endpoint,
+                *calls_per_minute,
+                *calls_per_hour,
+                RateLimit::default(),
+            )
+        });
+        let pages = file.pages.as_ref().map(|pages| Pages {
+            endpoint: own(
+                &pages.endpoint,
+                pages.calls_per_minute,
+                pages.calls_per_hour,
+                OF_PAGES,
+            ),
+            by: pages.by,
+            page: pages.page,
+            max_page: pages.max_page,
+        });
+        let changes = file.changes.as_ref().map(|changes| {
+            own(
+                &changes.endpoint,
+                changes.calls_per_minute,
+                changes.calls_per_hour,
+                OF_PAGES,
+            )
+        });
         Ok(Self {
             dataset: dataset.to_owned(),
             export: file.export.clone(),
             permission: file.permission.clone(),
-            files: file
-                .files
-                .as_ref()
-                .map(|files| of(files, RateLimit::default())),
-            pages: file.pages.as_ref().map(|pages| Pages {
-                endpoint: endpoint(
-                    &pages.endpoint,
-                    pages.calls_per_minute,
-                    pages.calls_per_hour,
-                    OF_PAGES,
-                ),
-                by: pages.by,
-                page: pages.page,
-                max_page: pages.max_page,
-            }),
-            changes: file.changes.as_ref().map(|changes| of(changes, OF_PAGES)),
+            files,
+            pages,
+            changes,
             key: file.key.clone(),
             file,
         })
+    }
+
+    /// The keys whose values make a row an updated one when they change.
+    pub(crate) fn compared(&self) -> &[String] {
+        match &self.file.changes {
+            Some(changes) => &changes.compared,
+            None => &[],
+        }
     }
 
     /// How its rows come about; none where they are written in Rust.

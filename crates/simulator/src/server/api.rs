@@ -1,8 +1,8 @@
-//! The API's calls: finds the endpoint, checks token, role and quota, and leaves the answer to `listing`.
+//! The API's calls: finds the endpoint, checks token, role and quota, and leaves the answer to `listing` or `pages`.
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use super::catalogue::{Export, Offer};
 use super::faulty;
 use super::listing;
 use super::lock::lock;
+use super::pages::{self, Asked};
 use super::responses::{api_error, method_not_allowed};
 use super::site::Site;
 use super::tally::count;
@@ -23,10 +24,17 @@ use crate::recipe::Endpoint;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Resource {
     Files,
+    Pages,
+    Changes,
 }
 
 /// `path` is decoded and in lower case, and begins with `/api`.
-pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<Utc>) -> Response {
+pub(super) async fn answer(
+    site: &Site,
+    request: &Parts,
+    path: &str,
+    now: DateTime<Utc>,
+) -> Response {
     let name = path.strip_prefix("/api").unwrap_or(path).trim_matches('/');
     let offer = Arc::clone(&lock(&site.served));
     let Some((export, resource, endpoint)) =
@@ -38,12 +46,12 @@ pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<U
             &format!("No HTTP resource was found that matches {path}."),
         );
     };
-    if *request.method() != Method::GET {
+    if request.method != Method::GET {
         return method_not_allowed("GET");
     }
     count(&site.tally.api_calls, 1);
     let header = request
-        .headers()
+        .headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let role = &export.recipe.permission;
@@ -64,8 +72,18 @@ pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<U
     if let Some(answer) = fault.as_ref().and_then(in_place_of_an_answer) {
         return answer;
     }
-    let query = request.uri().query().unwrap_or_default();
+    let query = request.uri.query().unwrap_or_default();
+    if resource != Resource::Files {
+        count(&site.tally.pages, 1);
+    }
+    let asked = || Asked {
+        url: format!("{}{path}", site.url),
+        query: query.to_owned(),
+        page: site.options.page_rows,
+    };
     match resource {
+        Resource::Pages => pages::answer(Arc::clone(export), asked()).await,
+        Resource::Changes => pages::answer_changes(Arc::clone(export), asked()).await,
         Resource::Files => listing::answer(site, export, query, now, fault.as_ref()),
     }
 }
@@ -73,7 +91,12 @@ pub(super) fn answer(site: &Site, request: &Request, path: &str, now: DateTime<U
 fn find<'o>(offer: &'o Offer, name: &str) -> Option<(&'o Arc<Export>, Resource, &'o Endpoint)> {
     offer.exports.iter().find_map(|export| {
         let recipe = &export.recipe;
-        let resources = [(Resource::Files, recipe.files.as_ref())];
+        let pages = recipe.pages.as_ref().map(|pages| &pages.endpoint);
+        let resources = [
+            (Resource::Files, recipe.files.as_ref()),
+            (Resource::Pages, pages),
+            (Resource::Changes, recipe.changes.as_ref()),
+        ];
         resources
             .into_iter()
             .filter_map(|(resource, endpoint)| Some((export, resource, endpoint?)))

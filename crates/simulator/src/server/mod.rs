@@ -4,11 +4,14 @@
 mod api;
 mod blob_store;
 mod catalogue;
+mod changes;
 mod faulty;
 mod listing;
 mod lock;
 mod options;
+mod pages;
 mod responses;
+mod rows;
 mod service;
 mod site;
 mod tally;

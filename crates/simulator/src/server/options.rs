@@ -63,6 +63,8 @@ pub struct ServerOptions {
     /// Calls that the API lets through at each of its endpoints; none is no limit. The default stands for what each
     /// endpoint's recipe says: 5 a minute and 20 an hour for listings, more for pages.
     pub rate_limit: Option<RateLimit>,
+    /// Rows of a page of JSON where a call names no number, in place of the recipe's.
+    pub page_rows: Option<usize>,
     /// Life of the signed URLs where a call names none, in hours.
     pub default_sas_valid_hours: u32,
     /// The longest life that a call may ask for, in hours.
@@ -89,6 +91,7 @@ impl Default for ServerOptions {
             roles: ROLES.map(str::to_owned).to_vec(),
             token_lifetime: Duration::from_secs(3_599),
             rate_limit: Some(RateLimit::default()),
+            page_rows: None,
             default_sas_valid_hours: 1,
             max_sas_valid_hours: 6,
             url_lifetime: None,

@@ -3,7 +3,7 @@
 //! | request | answered by |
 //! |---|---|
 //! | `POST /{tenant}/oauth2/v2.0/token`, `POST /{tenant}/oauth2/token` | `token` |
-//! | `GET /api/machines/InfoGatheringExport`, `GET /api/v1.0/...` (any case) | `api`: `listing` |
+//! | `GET /api/machines/InfoGatheringExport`, `GET /api/v1.0/...` (any case) | `api`: `listing`, `pages` |
 //! | `GET`, `HEAD` of everything else | `blob_store` |
 //!
 //! Time is the system's, moved by `clock_skew`; what is random (keys, container names, request ids) is random.
@@ -155,7 +155,7 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
     let now = site.now();
     let lower = path.to_ascii_lowercase();
     let mut response = if lower == "/api" || lower.starts_with("/api/") {
-        api::answer(&site, &request, &lower, now)
+        api::answer(&site, &request.into_parts().0, &lower, now).await
     } else if let Some(endpoint) = token::Endpoint::of_path(&path) {
         token::answer(&site, endpoint, request, now).await
     } else {

@@ -11,6 +11,8 @@ pub struct Counters {
     pub api_calls: u64,
     /// Calls of the API that got a listing.
     pub listings: u64,
+    /// Calls of the API that were left to an endpoint of pages, JSON rows or changes.
+    pub pages: u64,
     /// GETs of blobs, answered or refused.
     pub blob_gets: u64,
     /// HEADs of blobs, answered or refused.
@@ -24,6 +26,7 @@ pub(super) struct Tally {
     pub(super) token_calls: AtomicU64,
     pub(super) api_calls: AtomicU64,
     pub(super) listings: AtomicU64,
+    pub(super) pages: AtomicU64,
     pub(super) blob_gets: AtomicU64,
     pub(super) blob_heads: AtomicU64,
     pub(super) blob_bytes: AtomicU64,
@@ -36,6 +39,7 @@ impl Tally {
             token_calls: read(&self.token_calls),
             api_calls: read(&self.api_calls),
             listings: read(&self.listings),
+            pages: read(&self.pages),
             blob_gets: read(&self.blob_gets),
             blob_heads: read(&self.blob_heads),
             blob_bytes: read(&self.blob_bytes),

@@ -13,6 +13,7 @@ use crate::options::{Oddities, SnapshotOptions};
 use crate::rate_limit::RateLimit;
 use crate::signature::SignatureKind;
 
+mod exports;
 mod faults;
 
 const EXPORT: &str = "/api/machines/InfoGatheringExport";
