@@ -29,6 +29,10 @@ const ROLES: [&str; 4] = [
 ];
 
 /// Where the blobs come from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a server has one, and callers write it without a box"
+)]
 #[derive(Debug, Clone)]
 pub enum Served {
     /// A folder of `*.json.gz`, as [`write_snapshot`](crate::write_snapshot) writes it: the newest snapshot in it of every
