@@ -393,3 +393,32 @@ fn a_dataset_that_the_program_does_not_know_costs_a_recipe_file() {
         (&"share-0".into(), &"share-1".into())
     );
 }
+
+/// Needs an optimised build and a processor that does nothing else:
+/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -p simulator -- --ignored fast`.
+#[test]
+#[ignore = "measures time"]
+fn rows_are_written_fast() {
+    let rate = |dataset: &str| {
+        let options = options(dataset);
+        let recipe = Recipe::of(dataset, None).unwrap();
+        let record = recipe.record().unwrap().unwrap();
+        let groups = groups(options.devices, options.groups);
+        let source = RowSource::new(&options, &groups, &recipe, &record).unwrap();
+        let (mut rows, mut line) = (source.rows(), Vec::new());
+        let start = std::time::Instant::now();
+        let mut bytes = 0;
+        while start.elapsed().as_millis() < 300 {
+            for slot in 0..options.devices {
+                for row in 0..rows.begin(slot) {
+                    rows.write(row, &mut line);
+                }
+                bytes += line.len();
+                line.clear();
+            }
+        }
+        bytes as f64 / start.elapsed().as_secs_f64() / 1e6
+    };
+    let rates: BTreeMap<&str, f64> = with_recipes().map(|name| (name, rate(name))).collect();
+    assert!(rates.values().all(|rate| *rate > 150.0), "MB/s: {rates:?}");
+}
