@@ -87,17 +87,17 @@ pub(crate) struct SimulateArguments {
 impl SimulateArguments {
     /// A snapshot of each dataset asked for, of the same devices.
     pub(crate) fn snapshots(&self) -> Vec<SnapshotOptions> {
-        let mut names: Vec<&str> = Vec::new();
+        let mut names: Vec<String> = Vec::new();
         for name in &self.datasets {
             match name.as_str() {
-                "all" => names.extend(simulator::datasets()),
-                name => names.push(name),
+                "all" => names.extend(simulator::datasets().map(str::to_owned)),
+                name => names.push(name.to_owned()),
             }
         }
         names.sort_unstable();
         names.dedup();
-        let of = |name: &str| SnapshotOptions {
-            dataset: name.to_owned(),
+        let of = |dataset: String| SnapshotOptions {
+            dataset,
             ..self.snapshot.options(self.devices)
         };
         names.into_iter().map(of).collect()
