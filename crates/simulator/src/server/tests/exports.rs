@@ -214,7 +214,7 @@ async fn pages_hold_the_rows_of_the_files() {
         (rows.len(), texts(&rows, "id")),
         (files.len(), texts(&files, "Id"))
     );
-    assert!(rows.iter().all(|row| row.as_object().unwrap().len() == 31));
+    assert!(rows.iter().all(|row| row.as_object().unwrap().len() == 33));
 
     let (of_odd, _) = pages(&odd, &format!("{path}?pageSize=70")).await;
     assert_eq!(
