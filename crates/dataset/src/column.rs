@@ -105,7 +105,7 @@ pub enum ColumnType {
 }
 
 /// The name of the type that has fields.
-const STRUCT_LIST: &str = "list<struct>";
+pub(crate) const STRUCT_LIST: &str = "list<struct>";
 
 impl ColumnType {
     const WITHOUT_FIELDS: [Self; 9] = [

@@ -7,6 +7,7 @@ mod built_in;
 mod column;
 mod partition;
 mod schema;
+pub mod schema_tools;
 mod snapshot;
 mod wire_path;
 
