@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::evidence::{Objects, Seen};
 use super::infer::Inference;
 use super::shape::add_columns;
-use super::toml_text::{grouped, share, usual_path};
+use super::toml_text::{counted, grouped, share, usual_path};
 use super::wire_value::Kind;
 use crate::column::{Column, ColumnType};
 use crate::schema::Dataset;
@@ -24,6 +24,8 @@ pub struct SchemaDiff {
     pub never_came: Vec<NeverCame>,
     /// Values that no column takes.
     pub unnamed: Vec<UnnamedPath>,
+    /// Some keys that were not followed: they have dots or are empty, or there were too many.
+    pub left_out: Vec<String>,
     /// Values that do not fit their column.
     pub misfits: Vec<Misfit>,
     /// Keys that differ from the schema's in case only.
@@ -85,6 +87,7 @@ impl SchemaDiff {
     pub fn is_empty(&self) -> bool {
         self.never_came.is_empty()
             && self.unnamed.is_empty()
+            && self.left_out.is_empty()
             && self.misfits.is_empty()
             && self.spellings.is_empty()
     }
@@ -93,7 +96,7 @@ impl SchemaDiff {
 impl fmt::Display for SchemaDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
-            return writeln!(f, "no differences in {} records", grouped(self.records));
+            return writeln!(f, "no differences in {}", counted(self.records, "record"));
         }
         for UnnamedPath {
             wire,
@@ -108,6 +111,9 @@ impl fmt::Display for SchemaDiff {
                 "no column    {wire}: {column_type}, in {share} of {}",
                 grouped(*of)
             )?;
+        }
+        for path in &self.left_out {
+            writeln!(f, "not followed {path}")?;
         }
         for NeverCame { column, wire } in &self.never_came {
             writeln!(f, "never came   {column} ({wire})")?;
@@ -166,6 +172,7 @@ pub fn diff(dataset: &Dataset, inference: &Inference) -> SchemaDiff {
     Comparison::of(&targets, &inference.objects, "").walk_into(&mut diff);
     diff.never_came.sort();
     diff.unnamed.sort();
+    diff.left_out.sort();
     diff.misfits.sort();
     diff.spellings.sort();
     diff
@@ -270,9 +277,12 @@ impl<'a> Comparison<'a> {
     }
 
     fn walk(&mut self, objects: &'a Objects, above: &str, diff: &mut SchemaDiff) {
-        if objects.is_cut() {
+        if objects.is_full {
             self.cut.push(above.to_owned());
         }
+        let left_out = objects.left_out.iter();
+        diff.left_out
+            .extend(left_out.map(|key| format!("{}{above}{key}", self.place)));
         for (key, seen) in &objects.children {
             let path = format!("{above}{key}");
             if let Some(index) = self.by_path.get(&path).copied() {

@@ -45,8 +45,10 @@ pub(super) struct Objects {
     pub(super) keys: u64,
     /// By key in lower case.
     pub(super) children: BTreeMap<String, Seen>,
-    /// Some keys that are not among the children: too many, too long, or not to be named by a wire path.
+    /// Some keys with values that are not among the children: too many, too long, or not to be named by a wire path.
     pub(super) left_out: Vec<String>,
+    /// Whether keys were left out that a wire path could name.
+    pub(super) is_full: bool,
 }
 
 /// The values that came at one path.
@@ -99,15 +101,16 @@ impl Objects {
         let max_keys = if depth == 0 { MAX_TOP_KEYS } else { MAX_KEYS };
         for (key, value) in object {
             self.keys += 1;
-            let is_nameable = !key.is_empty() && !key.contains('.') && key.len() <= MAX_KEY;
-            if !is_nameable || depth == MAX_DEPTH {
-                self.leave_out(key);
+            if key.is_empty() || key.contains('.') {
+                self.leave_out(key, value);
                 continue;
             }
             let folded = key.to_ascii_lowercase();
             if !self.children.contains_key(&folded) {
-                if budget.0 == 0 || self.children.len() == max_keys {
-                    self.leave_out(key);
+                let is_bounded = key.len() <= MAX_KEY && depth < MAX_DEPTH;
+                if !is_bounded || budget.0 == 0 || self.children.len() == max_keys {
+                    self.is_full = true;
+                    self.leave_out(key, value);
                     continue;
                 }
                 budget.0 -= 1;
@@ -125,9 +128,13 @@ impl Objects {
         }
     }
 
-    fn leave_out(&mut self, key: &str) {
+    fn leave_out(&mut self, key: &str, value: &Value) {
+        // A null carries nothing.
+        if value.is_null() || self.left_out.len() == MAX_EXAMPLES {
+            return;
+        }
         let key = clipped(key);
-        if self.left_out.len() < MAX_EXAMPLES && !self.left_out.contains(&key) {
+        if !self.left_out.contains(&key) {
             self.left_out.push(key);
         }
     }
@@ -210,6 +217,11 @@ impl Seen {
         let seen = &self.kinds[kind as usize];
         let example = seen.misfit.as_deref().unwrap_or_default();
         (self.values - seen.fit - seen.blank, example)
+    }
+
+    /// Adds hashes of the values, up to as many as are told apart.
+    pub(super) fn add_distinct_to(&self, all: &mut HashSet<u64>) {
+        all.extend(&self.distinct);
     }
 
     /// How many values differ; none if they are more than are counted.

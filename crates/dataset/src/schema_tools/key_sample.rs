@@ -2,6 +2,7 @@
 //! a snapshot's gate proves.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, Value};
 
@@ -77,39 +78,33 @@ impl KeySample {
     /// The smallest set of candidates that tells the records apart, in their order: the likeliest first. Where the first one
     /// leads, it is part of every set: what a device has is told apart within the device. Without such a set, the first one.
     pub(super) fn choose(&self, candidates: &[&str], first_leads: bool) -> Option<ProposedKey> {
-        let places: Vec<usize> = candidates
+        // A key that only later records have tells these apart by nothing.
+        let (known, places): (Vec<usize>, Vec<usize>) = candidates
             .iter()
-            .filter_map(|key| self.places.get(&key.to_ascii_lowercase()).copied())
-            .collect();
-        if places.len() != candidates.len() {
-            // A key that only late records have: it tells the others apart by nothing.
-            let known: Vec<&str> = candidates
-                .iter()
-                .copied()
-                .filter(|key| self.places.contains_key(&key.to_ascii_lowercase()))
-                .collect();
-            let first_leads = first_leads && known.first() == candidates.first();
-            let key = self.choose(&known, first_leads);
-            return key.map(|mut key| {
-                let position = |index: &mut usize| {
-                    let found = candidates.iter().position(|key| *key == known[*index]);
-                    *index = found.unwrap_or_default();
-                };
-                key.columns.iter_mut().for_each(position);
-                key
-            });
+            .enumerate()
+            .filter_map(|(index, key)| Some((index, *self.places.get(&key.to_ascii_lowercase())?)))
+            .take(MAX_CANDIDATES)
+            .unzip();
+        let first_leads = first_leads && known.first() == Some(&0);
+        let mut key = self.choose_of(&places, first_leads)?;
+        for column in &mut key.columns {
+            *column = known[*column];
         }
+        Some(key)
+    }
+
+    fn choose_of(&self, places: &[usize], first_leads: bool) -> Option<ProposedKey> {
         if places.is_empty() {
             return None;
         }
-        let count = places.len().min(MAX_CANDIDATES);
+        let count = places.len();
         for size in 1..=MAX_TRIED.min(count) {
             let mut set: Vec<usize> = (0..size).collect();
             loop {
                 if first_leads && set[0] > 0 {
                     break;
                 }
-                if self.distinct(&set, &places, true) == self.rows.len() {
+                if self.distinct(&set, places, true) == self.rows.len() {
                     return Some(ProposedKey {
                         columns: set,
                         is_unique: true,
@@ -120,7 +115,7 @@ impl KeySample {
                 }
             }
         }
-        Some(self.grow(&places[..count]))
+        Some(self.grow(places))
     }
 
     /// Adds to the first candidate whichever tells most records apart, until all are.
@@ -156,12 +151,13 @@ impl KeySample {
 
     /// How many rows differ in these columns; up to the first two that do not, if that is all there is to know.
     fn distinct(&self, set: &[usize], places: &[usize], is_all_or_nothing: bool) -> usize {
-        let mut seen: HashSet<Vec<u64>> = HashSet::with_capacity(self.rows.len());
+        let mut seen = HashSet::new();
         for row in &self.rows {
-            let values = set
-                .iter()
-                .map(|index| row.get(places[*index]).copied().unwrap_or(0));
-            let is_new = seen.insert(values.collect());
+            let mut values = DefaultHasher::new();
+            for index in set {
+                row.get(places[*index]).unwrap_or(&0).hash(&mut values);
+            }
+            let is_new = seen.insert(values.finish());
             if !is_new && is_all_or_nothing {
                 break;
             }

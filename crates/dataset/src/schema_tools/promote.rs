@@ -72,10 +72,11 @@ pub fn promote(
 ) -> Result<String, PromoteError> {
     let dataset = Dataset::parse(schema_text, "schema file")?;
     let keys: Vec<&str> = path.split('.').collect();
-    // A backslash before a dot is how rescued data writes a dot in a key.
-    if keys.iter().any(|key| key.is_empty() || key.ends_with('\\')) {
-        let path = path.to_owned();
-        return Err(PromoteError::NoWirePath { path });
+    let no_wire_path = || PromoteError::NoWirePath {
+        path: path.to_owned(),
+    };
+    if keys.contains(&"") {
+        return Err(no_wire_path());
     }
     check_free(&dataset, path, &keys)?;
 
@@ -89,6 +90,10 @@ pub fn promote(
         }
     }
     let Some(seen) = found.filter(|seen| seen.values > 0) else {
+        // How rescued data writes a dot in a key.
+        if path.contains("\\.") {
+            return Err(no_wire_path());
+        }
         return Err(PromoteError::NeverSeen {
             path: path.to_owned(),
             records: inference.records(),

@@ -5,10 +5,12 @@ use super::column_name::column_names;
 use super::infer::Inference;
 use super::key_sample::ProposedKey;
 use super::shape::{FoundColumn, columns_of};
-use super::toml_text::{column_text, grouped, quoted, quoted_list, quoted_paths, usual_path};
+use super::toml_text::{column_text, counted, quoted, quoted_list, quoted_paths, usual_path};
 use crate::partition::GENERATED_DATE;
 use crate::schema::{Dataset, GENERATED_TIME, ORG_ID, SchemaError};
 
+/// What errors call the proposed file.
+const PROPOSAL: &str = "proposal";
 /// The partition column of every export, and its key.
 const PARTITION: &str = "rbac_group_id";
 const PARTITION_KEY: &str = "RbacGroupId";
@@ -52,12 +54,12 @@ impl Inference {
         columns.sort_by_key(|(_, name)| place(name).unwrap_or(usize::MAX));
 
         let mut text = self.heading(dataset, key.as_ref(), &key_names);
-        let wire = match partition.pop() {
-            Some(column) => column.wire,
-            None => vec![PARTITION_KEY],
+        let (wire, remark) = match partition.pop() {
+            Some(column) => (column.wire, ""),
+            None => (vec![PARTITION_KEY], "      # in none of these records"),
         };
         text += &format!(
-            "\n[partition]\ncolumn = \"{PARTITION}\"\nwire = {}\nmeaning = \"Number of the device group (RBAC group) that the device \
+            "\n[partition]\ncolumn = \"{PARTITION}\"\nwire = {}{remark}\nmeaning = \"Number of the device group (RBAC group) that the device \
              belongs to; 0 is no group.\"\n",
             quoted_paths(&wire)
         );
@@ -66,7 +68,11 @@ impl Inference {
             text.push('\n');
             text += &column_text(column, name, &column.wire, is_required, "column");
         }
-        Dataset::parse(&text, "proposal")?;
+        if key_names.is_empty() {
+            let file = PROPOSAL.to_owned();
+            return Err(SchemaError::NoKey { file });
+        }
+        Dataset::parse(&text, PROPOSAL)?;
         Ok(text)
     }
 
@@ -76,14 +82,14 @@ impl Inference {
         key: Option<&ProposedKey>,
         key_names: &[String],
     ) -> String {
-        let records = grouped(self.records());
+        let records = counted(self.records(), "record");
         let mut text = format!(
-            "# Proposed from {records} records. Examples in comments are values of these records.\n\
+            "# Proposed from {records}. Examples in comments are values of these records.\n\
              # docs/schema-files.md has all that a schema file can declare.\n"
         );
         if self.not_objects > 0 {
-            let count = grouped(self.not_objects);
-            text += &format!("# Not looked at: {count} records that are no objects.\n");
+            let count = counted(self.not_objects, "record");
+            text += &format!("# Not looked at: {count} of no object.\n");
         }
         if self.objects.is_cut() {
             let keys = self.objects.left_out.join(" | ");
@@ -91,12 +97,12 @@ impl Inference {
                 "# Without columns, for want of a name that a wire path can have, or since there are too many: {keys}\n"
             );
         }
-        let checked = grouped(self.keys.records() as u64);
+        let checked = counted(self.keys.records() as u64, "record");
         let remark = match key {
             Some(key) if !key.is_unique => {
-                format!("not unique in the first {checked} records: no set of columns is")
+                format!("not unique in the first {checked}: no set of columns is")
             }
-            _ if self.keys.is_full() => format!("unique in the first {checked} records"),
+            _ if self.keys.is_full() => format!("unique in the first {checked}"),
             _ => "unique in these records".to_owned(),
         };
         let key_names: Vec<&str> = key_names.iter().map(String::as_str).collect();

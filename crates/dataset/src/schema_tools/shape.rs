@@ -4,12 +4,15 @@
 //! | values of a path | column |
 //! |---|---|
 //! | objects, or texts that hold one | a column for each key below, dotted |
-//! | objects of many keys, of which each record has a few; objects with keys that no wire path can name | map or JSON |
+//! | objects of many keys, of which each record has a few, or which share a few texts | map |
+//! | objects with keys that no wire path can name, or with too many | map or JSON |
 //! | true and false; times; days | bool, timestamp, date |
 //! | numbers, some of them perhaps as texts | int64, or float64 if one has a fraction |
 //! | arrays of texts, of objects | list of strings, list of structs |
 //! | other texts | string |
 //! | anything else, or nothing but nulls | JSON, which takes every value |
+
+use std::collections::HashSet;
 
 use super::evidence::{Objects, Seen};
 use super::wire_value::Kind;
@@ -30,6 +33,8 @@ pub(super) struct FoundColumn<'a> {
 
 /// Of how many objects' keys a map is right: none of the exports has this many without being one.
 const MAP_KEYS: usize = 8;
+/// How many keys must share a value for it to be one of a few.
+const KEYS_A_VALUE: usize = 4;
 /// How many of 100 objects may be something else before the steps through them are given up. What else came is rescued.
 const STRAY_PERCENT: u64 = 1;
 
@@ -80,11 +85,19 @@ fn is_step(seen: &Seen) -> bool {
         && !is_map(objects)
 }
 
-/// Whether each object has less than half of the many keys that came, all for texts that are nothing more.
+/// Whether many keys are for texts that are nothing more, and are themselves values: each object has less than half of the keys
+/// that came, or all keys share a few values, as rules do that are on or off.
 fn is_map(objects: &Objects) -> bool {
     let keys = objects.children.len();
-    keys >= MAP_KEYS
-        && objects.keys * 2 < objects.count * keys as u64
+    if keys < MAP_KEYS {
+        return false;
+    }
+    let is_sparse = objects.keys * 2 < objects.count * keys as u64;
+    let mut values = HashSet::new();
+    for child in objects.children.values() {
+        child.add_distinct_to(&mut values);
+    }
+    (is_sparse || values.len() * KEYS_A_VALUE <= keys)
         && objects
             .children
             .values()

@@ -82,9 +82,9 @@ fn info_gathering_is_read_through_its_json_strings() {
         ),
         ("DeviceGatheredInfo.AvScanResults.Full", "full", "json"),
         (
-            "DeviceGatheredInfo.AsrConfigurationStates.Ransomware",
-            "ransomware",
-            "string",
+            "DeviceGatheredInfo.AsrConfigurationStates",
+            "asr_configuration_states",
+            "map<string, string>",
         ),
     ] {
         let expected = (name.to_owned(), column_type.to_owned());
@@ -272,7 +272,7 @@ fn what_cannot_be_a_schema_is_refused() {
     let empty = Inference::default();
     assert!(matches!(
         empty.propose(&NAMES),
-        Err(SchemaError::Malformed { .. })
+        Err(SchemaError::NoKey { .. })
     ));
     let lists = inference(&[json!({"a": ["x"]}), json!(1)]);
     assert!(matches!(
@@ -338,6 +338,16 @@ fn a_proposal_has_no_difference_from_its_records() {
     let (_, dataset) = proposed(&records);
     let found = diff(&dataset, &inference(&records));
     assert!(found.is_empty(), "{found}");
+}
+
+#[test]
+fn keys_that_no_wire_path_can_name_are_told() {
+    let record = json!({"DeviceId": "a", "RbacGroupId": 0, "@odata.type": "x", "Null.1": null, "B": {"": 1}});
+    let (text, dataset) = proposed(std::slice::from_ref(&record));
+    assert!(text.contains("too many: @odata.type\n"), "{text}");
+    assert_eq!(column_at(&dataset, "B").1, "json");
+    let found = diff(&dataset, &inference(&[record]));
+    assert_eq!(found.to_string(), "not followed @odata.type\n");
 }
 
 fn schema_text() -> String {
@@ -590,5 +600,27 @@ proptest! {
         }
         let found = diff(&dataset, &inference(&values));
         prop_assert!(found.unnamed.is_empty() && found.misfits.is_empty(), "{found}\n{text}");
+    }
+    #[test]
+    fn every_unnamed_path_can_be_promoted(
+        records in proptest::collection::vec(proptest::collection::hash_map(".{0,3}", value(), 0..6), 1..4),
+    ) {
+        let records: Vec<Value> = records
+            .into_iter()
+            .map(|record| Value::Object(record.into_iter().collect()))
+            .collect();
+        let inference = inference(&records);
+        let mut text = schema_text();
+        let found = diff(&Dataset::parse(&text, "schema").unwrap(), &inference);
+        for unnamed in &found.unnamed {
+            text = promote(&text, &unnamed.wire, &inference).unwrap();
+        }
+        let found = diff(&Dataset::parse(&text, "schema").unwrap(), &inference);
+        prop_assert!(found.unnamed.is_empty(), "{found}");
+        match inference.propose(&NAMES) {
+            Ok(proposal) => prop_assert!(Dataset::parse(&proposal, "proposal").is_ok()),
+            // Nothing came that could be part of a key.
+            Err(error) => prop_assert!(matches!(error, SchemaError::NoKey { .. }), "{error}"),
+        }
     }
 }

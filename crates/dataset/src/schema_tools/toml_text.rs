@@ -54,13 +54,12 @@ pub(super) fn column_text(
     if is_required {
         text += "nullable = false\n";
     }
-    let things = match table {
-        "column" => "records",
-        _ => "objects of the list",
-    };
     let came = share(found.seen.values, found.of);
-    let of = grouped(found.of);
-    let _ = writeln!(text, "meaning = \"Seen in {came} of {of} {things}.\"");
+    let of = match table {
+        "column" => counted(found.of, "record"),
+        _ => counted(found.of, "list item"),
+    };
+    let _ = writeln!(text, "meaning = \"Seen in {came} of {of}.\"");
     let names = field_names(&found.fields);
     for (field, name) in found.fields.iter().zip(&names) {
         text += &column_text(field, name, &field.wire, false, &format!("{table}.field"));
@@ -85,8 +84,7 @@ fn comment(found: &FoundColumn<'_>) -> String {
         return "Null wherever it came.".to_owned();
     }
     let distinct = match seen.distinct() {
-        Some(1) => "1 distinct value".to_owned(),
-        Some(distinct) => format!("{} distinct values", grouped(distinct as u64)),
+        Some(distinct) => counted(distinct as u64, "distinct value"),
         None => "1,000 distinct values or more".to_owned(),
     };
     let nulls = share(found.of.saturating_sub(seen.values), found.of);
@@ -131,6 +129,12 @@ pub(super) fn share(part: u64, whole: u64) -> String {
         Some(percent) => format!("{percent}%"),
         None => "0%".to_owned(),
     }
+}
+
+/// A number of things, such as `1 record` and `1,000 records`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number))
 }
 
 /// A number with a comma at each thousand.
