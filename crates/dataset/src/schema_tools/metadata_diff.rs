@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::metadata::{Meaning, Metadata, MetadataError, Property, TypeOfService, item_type};
 use crate::column::{Column, ColumnType};
 use crate::schema::Dataset;
+use crate::wire_path::WirePaths;
 
 /// Differences between a schema and the service's metadata, each list sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -88,7 +89,11 @@ impl Metadata {
         type_name: Option<&str>,
     ) -> Result<MetadataDiff, MetadataError> {
         let found = match type_name {
-            Some(name) => self.named(name)?,
+            Some(name) => self
+                .type_of_name(name)
+                .ok_or_else(|| MetadataError::NoSuchType {
+                    name: name.to_owned(),
+                })?,
             None => self.similar(dataset)?,
         };
         let partition = Named {
@@ -110,13 +115,7 @@ impl Metadata {
         Ok(diff)
     }
 
-    fn named(&self, name: &str) -> Result<&TypeOfService, MetadataError> {
-        let mut types = self.type_of_name(name).into_iter();
-        types.next().ok_or_else(|| MetadataError::NoSuchType {
-            name: name.to_owned(),
-        })
-    }
-
+    /// The type that a dataset's rows are most likely of.
     fn similar(&self, dataset: &Dataset) -> Result<&TypeOfService, MetadataError> {
         let partition = paths(&dataset.partition.wire).into_iter();
         let columns = dataset
@@ -284,7 +283,7 @@ impl<'a> Named<'a> {
     }
 }
 
-fn paths(wire: &crate::wire_path::WirePaths) -> Vec<String> {
+fn paths(wire: &WirePaths) -> Vec<String> {
     wire.iter()
         .map(|path| path.to_string().to_ascii_lowercase())
         .collect()

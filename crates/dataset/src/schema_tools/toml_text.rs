@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::column_name::column_names;
 use super::evidence::Seen;
 use super::shape::FoundColumn;
 use super::wire_value::Kind;
@@ -69,7 +70,7 @@ pub(super) fn column_text(
 
 fn field_names(fields: &[FoundColumn<'_>]) -> Vec<String> {
     let paths: Vec<&str> = fields.iter().map(usual_path).collect();
-    super::column_name::column_names(&paths, &[])
+    column_names(&paths, &[])
 }
 
 /// The usual spelling of a column's path.
