@@ -89,11 +89,13 @@ impl Metadata {
         type_name: Option<&str>,
     ) -> Result<MetadataDiff, MetadataError> {
         let found = match type_name {
-            Some(name) => self
-                .type_of_name(name)
-                .ok_or_else(|| MetadataError::NoSuchType {
-                    name: name.to_owned(),
-                })?,
+            Some(name) => match self.meaning(name) {
+                Meaning::Structured(found) => found,
+                _ => {
+                    let name = name.to_owned();
+                    return Err(MetadataError::NoSuchType { name });
+                }
+            },
             None => self.similar(dataset)?,
         };
         let partition = Named {

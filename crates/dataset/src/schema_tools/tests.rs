@@ -479,6 +479,8 @@ fn the_services_metadata_is_compared_with_a_dataset() {
         metadata.compare(&dataset, Some("none")),
         Err(MetadataError::NoSuchType { .. })
     ));
+    let of_an_enum = metadata.compare(&dataset, Some("microsoft.windowsDefenderATP.api.risk"));
+    assert!(of_an_enum.is_err());
     let looped = metadata.compare(&dataset, Some("loop")).unwrap();
     assert!(!looped.is_empty());
 }
