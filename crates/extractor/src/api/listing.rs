@@ -7,25 +7,22 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{BufReader, Read};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use dataset::BlobPath;
 use reqwest::Response;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use tokio::sync::mpsc;
 use url::Url;
 
 use crate::api::signed_url::SignedUrl;
 use crate::error::ExtractorError;
-use crate::http::response::transport_error;
+use crate::http::arriving_body::{BodyBounds, BodyReader, parse_arriving};
 use crate::http::safe_url::{bare, is_loopback};
 
 /// The longest listing that is read, bytes: some 600,000 blobs.
 const MAX_LISTING: u64 = 512 << 20;
-/// Pieces of an answer that wait for the parser.
-const PIECES_WAITING: usize = 4;
 
 /// Where the service keeps exported blobs: commercial, US government and China clouds.
 const BLOB_HOSTS: [&str; 3] = [
@@ -125,76 +122,23 @@ pub(crate) async fn read(
     hosts: &BlobHosts,
     listed_at: DateTime<Utc>,
     clock_skew: TimeDelta,
+    pace_window: Duration,
 ) -> Result<Listing, ExtractorError> {
-    let (pieces, waiting) = mpsc::channel(PIECES_WAITING);
+    let bounds = BodyBounds {
+        bytes: MAX_LISTING,
+        pace_window,
+    };
     let parsing = {
         let (call, hosts) = (call.clone(), hosts.clone());
-        // Waits for pieces, and so for the network: no job for the CPU pool.
-        tokio::task::spawn_blocking(move || {
-            let body = BodyReader {
-                pieces: waiting,
-                piece: Bytes::new(),
-            };
-            parse(&call, body, &hosts, listed_at, clock_skew)
-        })
+        move |body: BodyReader| parse(&call, body, &hosts, listed_at, clock_skew)
     };
-    let passed_on = pass_on(call, response, pieces).await;
-    let parsed = parsing.await;
-    // Where the body broke off, that is the reason, and not that its JSON ends early.
-    passed_on?;
-    parsed.map_err(|error| ExtractorError::ListingMalformed {
-        url: bare(call),
-        reason: error.to_string(),
-    })?
-}
-
-/// Gives the parser what arrives, until it has ended.
-async fn pass_on(
-    call: &Url,
-    mut response: Response,
-    pieces: mpsc::Sender<Bytes>,
-) -> Result<(), ExtractorError> {
-    let too_long = || ExtractorError::ListingTooLong {
-        url: bare(call),
-        limit: MAX_LISTING,
-    };
-    let announced = response.content_length();
-    if announced.is_some_and(|length| length > MAX_LISTING) {
-        return Err(too_long());
-    }
-    let mut received = 0;
-    loop {
-        let piece = response.chunk().await;
-        let Some(piece) = piece.map_err(|error| transport_error(call, &error))? else {
-            return Ok(());
-        };
-        received += piece.len() as u64;
-        if received > MAX_LISTING {
-            return Err(too_long());
-        }
-        if pieces.send(piece).await.is_err() {
-            return Ok(());
-        }
-    }
-}
-
-/// A body that arrives piece by piece, for a thread that may wait.
-struct BodyReader {
-    pieces: mpsc::Receiver<Bytes>,
-    piece: Bytes,
-}
-
-impl Read for BodyReader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece,
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
+    match parse_arriving(call, response, bounds, parsing).await {
+        Ok(parsed) => parsed,
+        Err(ExtractorError::AnswerTooLarge { url, .. }) => Err(ExtractorError::ListingTooLong {
+            url,
+            limit: MAX_LISTING,
+        }),
+        Err(error) => Err(error),
     }
 }
 

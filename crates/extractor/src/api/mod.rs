@@ -1,9 +1,10 @@
-//! The export API: credentials, the export call within the rate budget, and the listing of signed URLs that it answers.
+//! The export API: credentials, calls within the rate budget, the listing of signed URLs or the pages that they answer.
 //!
 //! Requests no blob: what a signed URL leads to is the business of `blobs/`. Uses `http/`.
 
 pub(crate) mod call;
 pub(crate) mod credentials;
+pub(crate) mod export_api;
 pub(crate) mod listing;
 pub(crate) mod rate_budget;
 mod rate_budget_file;
@@ -11,8 +12,8 @@ pub(crate) mod signed_url;
 mod state_folder;
 pub(crate) mod token_source;
 
-pub use call::{ApiSettings, ExportApi, ListingRequest};
 pub use credentials::Credential;
+pub use export_api::{ApiSettings, ExportApi, ListingRequest};
 pub use listing::Listing;
 pub use rate_budget::{RateBudget, RateBudgetSettings, Wait, WaitObserver};
 pub use signed_url::SignedUrl;

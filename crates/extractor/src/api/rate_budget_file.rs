@@ -14,10 +14,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::api::state_folder::open_state_file;
+use crate::http::blocking::blocking;
 
 const VERSION: u32 = 1;
-/// A longer state file is damaged.
-const MAX_BYTES: u64 = 1024 * 1024;
+/// A longer state file is damaged. One entry of an endpoint that allows 1,500 calls an hour takes 50 KB.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Together ten seconds.
 const LOCK_ATTEMPTS: u32 = 500;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -68,15 +69,7 @@ impl StateFile {
         change: impl FnOnce(&mut Calls) -> T + Send + 'static,
     ) -> T {
         let (file, key) = (Arc::clone(self), key.to_owned());
-        let updated = tokio::task::spawn_blocking(move || file.update_blocking(&key, change));
-        match updated.await {
-            Ok(value) => value,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down, and this future with it.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        blocking(move || file.update_blocking(&key, change)).await
     }
 
     fn update_blocking<T>(&self, key: &str, change: impl FnOnce(&mut Calls) -> T) -> T {

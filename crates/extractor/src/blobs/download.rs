@@ -12,7 +12,7 @@
 //! stream to its CRC-32 and length. Only a body that is put together without an `ETag` is hashed here: parts of two versions,
 //! each of whole gzip members, would pass there.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use dataset::BlobPath;
@@ -26,9 +26,10 @@ use crate::blobs::head::{
 use crate::blobs::spool::{Spool, SpoolWriter};
 use crate::blobs::store::{BlobStoreClient, unexpected};
 use crate::error::ExtractorError;
+use crate::http::pace::Pace;
 use crate::http::response::transport_error;
 use crate::http::retry::{Attempts, Setback};
-use crate::limits::{LEAST_BYTES_PER_SECOND, MAX_BLOB_BYTES};
+use crate::limits::MAX_BLOB_BYTES;
 
 /// Called with the change in the number of bytes kept: positive as they arrive, negative when they are thrown away.
 /// The sum is the blob's size after success, and zero after an error or a cancelled download.
@@ -331,36 +332,6 @@ fn fits(blob: &BlobPath, bytes: u64) -> Result<(), Setback> {
     }
 }
 
-/// How fast a body comes. The time in which it waits for this program is not counted.
-struct Pace {
-    window: Duration,
-    waited: Duration,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(window: Duration) -> Self {
-        Self {
-            window,
-            waited: Duration::ZERO,
-            bytes: 0,
-        }
-    }
-
-    /// Counts what came after a wait. The bytes and the time of a window in which too few came.
-    fn too_slow(&mut self, bytes: u64, waited: Duration) -> Option<(u64, Duration)> {
-        self.bytes += bytes;
-        self.waited += waited;
-        if self.waited < self.window {
-            return None;
-        }
-        let of_window = (self.bytes, self.waited);
-        *self = Self::new(self.window);
-        let least = of_window.1.as_secs_f64() * LEAST_BYTES_PER_SECOND as f64;
-        ((of_window.0 as f64) < least).then_some(of_window)
-    }
-}
-
 fn pieces_of(chunk: &[u8]) -> Vec<Bytes> {
     let pieces = chunk.chunks(PIECE_BYTES);
     pieces.map(Bytes::copy_from_slice).collect()
@@ -370,31 +341,5 @@ impl Kept {
     fn can_resume(&self, url: &SignedUrl) -> bool {
         let same_container = self.location == url.location() && self.head.etag.is_some();
         same_container || self.head.content_md5.is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_drips_is_too_slow_and_what_waits_for_us_is_not() {
-        let (second, window) = (Duration::from_secs(1), Duration::from_secs(10));
-        let mut pace = Pace::new(window);
-        // A pause within a window, and a slow line, are no drip.
-        assert_eq!(pace.too_slow(20 << 10, Duration::from_secs(9)), None);
-        assert_eq!(pace.too_slow(1, second), None);
-        for _ in 0..100 {
-            assert_eq!(pace.too_slow(1_100, second), None);
-        }
-        // Chunks that are there at once count as fast, however seldom they are asked for.
-        for _ in 0..100 {
-            assert_eq!(pace.too_slow(1, Duration::ZERO), None);
-        }
-        let mut pace = Pace::new(window);
-        for _ in 0..9 {
-            assert_eq!(pace.too_slow(1, second), None);
-        }
-        assert_eq!(pace.too_slow(1, second), Some((10, window)));
     }
 }

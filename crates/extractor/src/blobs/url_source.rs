@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use dataset::BlobPath;
 use tokio::sync::Mutex;
 
-use crate::api::call::{ExportApi, ListingRequest};
+use crate::api::export_api::{ExportApi, ListingRequest};
 use crate::api::listing::Listing;
 use crate::api::signed_url::SignedUrl;
 use crate::error::ExtractorError;

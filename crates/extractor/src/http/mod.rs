@@ -2,9 +2,12 @@
 //!
 //! Knows neither the API nor the blob store, and no secret but those that it is given to mask. Uses no other folder.
 
+pub(crate) mod arriving_body;
+pub(crate) mod blocking;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod headers;
+pub(crate) mod pace;
 pub(crate) mod response;
 pub(crate) mod retry;
 pub(crate) mod safe_url;
