@@ -89,7 +89,16 @@ pub(crate) fn open_state_file(path: &Path) -> io::Result<File> {
         create(folder)?;
     }
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    open(path, options.write(true).create(true).truncate(false))
+}
+
+/// The same of a state file that is there, to be read.
+pub(crate) fn open_existing_state_file(path: &Path) -> io::Result<File> {
+    open(path, &mut OpenOptions::new())
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.read(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;

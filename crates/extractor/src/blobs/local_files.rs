@@ -1,4 +1,4 @@
-//! Blobs that are already on disk: found by a pattern, read where they are. Does not open them.
+//! Blobs that are already on disk: found by a pattern or stored as pages, read where they are. Does not open them.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use dataset::BlobPath;
 use glob::MatchOptions;
 
+use crate::api::pages::FetchedPages;
 use crate::error::ExtractorError;
 
 /// A blob on disk.
@@ -17,6 +18,19 @@ pub struct LocalBlob {
     pub path: BlobPath,
     /// Bytes.
     pub size: u64,
+}
+
+impl LocalBlob {
+    /// The stored pages that have rows, as blobs for [`BlobSource::files`](crate::BlobSource::files).
+    pub fn of_pages(fetched: &FetchedPages) -> Vec<Self> {
+        let with_rows = fetched.pages.iter().filter(|page| page.rows > 0);
+        let blobs = with_rows.map(|page| Self {
+            file: page.file.clone(),
+            path: page.path.clone(),
+            size: page.size,
+        });
+        blobs.collect()
+    }
 }
 
 /// The files that match a pattern (`*`, `?`, `**`, `[…]`; names that begin with a dot are passed over), sorted by

@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use extractor::{
     ApiSettings, BlobSource, BlobStoreClient, Clock, Credential, ExportApi, ExtractorError,
-    HttpClient, ListingRequest, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
+    HttpClient, ListingRequest, PagedApi, RateBudget, RateBudgetSettings, RetryPolicy, SpoolBudget,
     TokenSource, UrlSource,
 };
 use md5::{Digest, Md5};
@@ -142,6 +142,32 @@ fn api_by(clock: Clock, base: &str, credential: Credential, budget: RateBudget) 
     let http = http();
     let tokens = tokens(credential, &http, &clock).unwrap();
     ExportApi::new(settings, tokens, budget, http, clock).unwrap()
+}
+
+/// Endpoints that answer page by page, with calls to spare.
+pub(crate) fn paged(base: &str, credential: Credential) -> PagedApi {
+    paged_by(base, credential, budget_of_pages(1000, None), http())
+}
+
+pub(crate) fn paged_by(
+    base: &str,
+    credential: Credential,
+    budget: RateBudget,
+    http: HttpClient,
+) -> PagedApi {
+    let clock = Clock::system();
+    let tokens = tokens(credential, &http, &clock).unwrap();
+    PagedApi::new(base, fast(3), tokens, budget, http, clock).unwrap()
+}
+
+pub(crate) fn budget_of_pages(per_minute: u32, state_file: Option<&Path>) -> RateBudget {
+    let settings = RateBudgetSettings {
+        per_minute: NonZeroU32::new(per_minute).unwrap(),
+        per_hour: NonZeroU32::new(1000).unwrap(),
+        max_wait: Duration::from_secs(5),
+        state_file: state_file.map(Path::to_owned),
+    };
+    RateBudget::new(settings, Clock::system())
 }
 
 pub(crate) fn tokens(

@@ -4,6 +4,9 @@
 mod api_calls;
 mod downloads;
 mod fixture;
+mod next_links;
+mod page_fixture;
+mod paged_api;
 mod secrets;
 mod server;
 mod url_refresh;

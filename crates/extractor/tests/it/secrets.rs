@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use dataset::BlobPath;
+use extractor::{PageLimits, PagesError, PagesRequest};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::fixture::{
-    CLIENT_SECRET, api, blob, budget, client_secret, http, listing, request, signed, source_listed,
-    spools, store,
+    CLIENT_SECRET, SIGNATURE, api, blob, budget, client_secret, http, listing, paged, request,
+    signed, source_listed, spools, store,
 };
 use crate::server::{Answer, TestServer};
 
@@ -87,13 +88,44 @@ async fn neither_logs_nor_errors_show_a_secret() {
     let source = source_listed(TimeDelta::zero(), &blobs.url, store.clone()).await;
     let echoed = source.fetch(&path, &|_| {}).await.unwrap_err();
 
+    // A next link, and a service that repeats it.
+    let pages = TestServer::serve(|request| {
+        let asked = request.lines().next().unwrap();
+        if asked.contains("skiptoken") {
+            let body = format!(r#"{{"error":{{"code":"Gone","message":"no {asked}"}}}}"#);
+            return Answer::whole(410, &[], body);
+        }
+        let host = request.lines().find_map(|line| line.strip_prefix("host: "));
+        let link = format!(
+            "http://{}/api/machines?$skiptoken={SIGNATURE}",
+            host.unwrap()
+        );
+        let body = format!(r#"{{"value":[{{"id":"a"}}],"@odata.nextLink":"{link}"}}"#);
+        Answer::whole(200, &[], body)
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let paged = paged(&pages.url, client_secret(&authority.url));
+    let of_machines = PagesRequest {
+        endpoint: "/api/machines".to_owned(),
+        permission: "Machine.Read.All".to_owned(),
+        query: Vec::new(),
+        export_name: "Machines".to_owned(),
+        org_id: None,
+        not_found_is_empty: true,
+        limits: PageLimits::default(),
+    };
+    let gone = paged.fetch(&of_machines, folder.path()).await.unwrap_err();
+    assert!(matches!(gone, PagesError::NextLinkExpired { .. }), "{gone}");
+
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(
         log.contains("listing received") && log.contains("hyper_util"),
         "{log}"
     );
     let told = format!(
-        "{log} {refused} {refused:?} {closed} {closed:?} {echoed} {echoed:?} {found:?} {api:?} {source:?}"
+        "{log} {refused} {refused:?} {closed} {closed:?} {echoed} {echoed:?} {gone} {gone:?} {found:?} {api:?} \
+         {paged:?} {source:?}"
     );
     for secret in [
         "Top%2BSecret",
