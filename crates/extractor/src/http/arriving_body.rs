@@ -1,6 +1,6 @@
 //! A body that is parsed as it arrives, by a parser that may wait: memory does not grow with the body.
 //!
-//! A few pieces wait between the connection and the parser's thread. A body that is too long or that drips is an error; what
+//! A few chunks wait between the connection and the parser's thread. A body that is too long or that drips is an error; what
 //! its bytes mean is the parser's business.
 
 use std::io::Read;
@@ -18,8 +18,8 @@ use crate::http::response::transport_error;
 use crate::http::safe_url::bare;
 use crate::limits::LEAST_BYTES_PER_SECOND;
 
-/// Pieces of an answer that wait for the parser.
-const PIECES_WAITING: usize = 4;
+/// Chunks of an answer that wait for the parser.
+const CHUNKS_WAITING: usize = 4;
 
 /// What a body may do.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +40,13 @@ pub(crate) async fn parse_arriving<T: Send + 'static>(
     bounds: BodyBounds,
     parse: impl FnOnce(BodyReader) -> T + Send + 'static,
 ) -> Result<T, ExtractorError> {
-    let (pieces, waiting) = mpsc::channel(PIECES_WAITING);
+    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING);
     let body = BodyReader {
-        pieces: waiting,
-        piece: Bytes::new(),
+        chunks: waiting,
+        chunk: Bytes::new(),
     };
     let (passed_on, parsed) = tokio::join!(
-        pass_on(url, response, bounds, pieces),
+        pass_on(url, response, bounds, chunks),
         blocking(move || parse(body))
     );
     passed_on?;
@@ -58,7 +58,7 @@ async fn pass_on(
     url: &Url,
     mut response: Response,
     bounds: BodyBounds,
-    pieces: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<Bytes>,
 ) -> Result<(), ExtractorError> {
     let too_large = || ExtractorError::AnswerTooLarge {
         url: bare(url),
@@ -72,11 +72,11 @@ async fn pass_on(
     let mut received = 0;
     loop {
         let asked = Instant::now();
-        let piece = response.chunk().await;
-        let Some(piece) = piece.map_err(|error| transport_error(url, &error))? else {
+        let chunk = response.chunk().await;
+        let Some(chunk) = chunk.map_err(|error| transport_error(url, &error))? else {
             return Ok(());
         };
-        if let Some((bytes, waited)) = pace.too_slow(piece.len() as u64, asked.elapsed()) {
+        if let Some((bytes, waited)) = pace.too_slow(chunk.len() as u64, asked.elapsed()) {
             return Err(ExtractorError::Timeout {
                 url: bare(url),
                 reason: format!(
@@ -85,32 +85,32 @@ async fn pass_on(
                 ),
             });
         }
-        received += piece.len() as u64;
+        received += chunk.len() as u64;
         if received > bounds.bytes {
             return Err(too_large());
         }
-        if pieces.send(piece).await.is_err() {
+        if chunks.send(chunk).await.is_err() {
             return Ok(());
         }
     }
 }
 
-/// A body that arrives piece by piece, for a thread that may wait.
+/// A body that arrives chunk by chunk, for a thread that may wait.
 pub(crate) struct BodyReader {
-    pieces: mpsc::Receiver<Bytes>,
-    piece: Bytes,
+    chunks: mpsc::Receiver<Bytes>,
+    chunk: Bytes,
 }
 
 impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece,
+        while self.chunk.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.chunk = chunk,
                 None => return Ok(0),
             }
         }
-        let length = buffer.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buffer[..length]);
+        let length = buffer.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut buffer[..length]);
         Ok(length)
     }
 }

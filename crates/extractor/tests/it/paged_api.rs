@@ -227,19 +227,55 @@ async fn a_page_that_is_cut_is_asked_again_and_leaves_no_file() {
 }
 
 #[tokio::test]
-async fn a_page_that_stalls_is_not_waited_for() {
-    let stalled = Answer::new(200, &[("Content-Length", "1000")]).body(r#"{"value":["#);
-    let service = TestServer::start(vec![stalled.stall(Duration::from_secs(60))]).await;
+async fn a_page_that_stalls_or_drips_is_not_waited_for() {
+    let begins = Answer::new(200, &[("Content-Length", "1000")]);
+    let stalls = begins.clone().body(r#"{"value":["#);
+    let drips = begins.body(" ".repeat(1000));
+    for (answer, words) in [
+        (stalls.stall(Duration::from_secs(60)), "timed out"),
+        (
+            drips.drip(Duration::from_millis(20)),
+            "less than 1024 a second",
+        ),
+    ] {
+        let service = TestServer::start(vec![answer]).await;
+        let place = Place::new();
+        let http = http_that_waits(Duration::from_millis(300));
+        let credential = Credential::Token("tok".to_owned().into());
+        let api = paged_by(&service.url, credential, budget_of_pages(1000, None), http);
+        let error = error_of(api.fetch(&request(), &place.folder()).await);
+        assert!(
+            matches!(error, PagesError::Call(ExtractorError::Timeout { .. })),
+            "{error}"
+        );
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(place.names().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn stored_pages_whose_link_expired_are_thrown_away() {
+    let calls = Arc::new(Mutex::new(0));
+    let answer = {
+        let calls = Arc::clone(&calls);
+        move |request: &str| {
+            let mut calls = calls.lock().unwrap();
+            *calls += 1;
+            match *calls {
+                2..=4 => Answer::whole(500, &[], ""),
+                5 => Answer::whole(400, &[], r#"{"error":{"code":"InvalidInput"}}"#),
+                _ => three_pages(request),
+            }
+        }
+    };
+    let service = TestServer::serve(answer).await;
     let place = Place::new();
-    let http = http_that_waits(Duration::from_millis(200));
-    let credential = Credential::Token("tok".to_owned().into());
-    let api = paged_by(&service.url, credential, budget_of_pages(1000, None), http);
-    let error = error_of(api.fetch(&request(), &place.folder()).await);
-    assert!(
-        matches!(error, PagesError::Call(ExtractorError::Timeout { .. })),
-        "{error}"
-    );
-    assert!(place.names().is_empty());
+    let api = paged(&service.url);
+    error_of(api.fetch(&request(), &place.folder()).await);
+    assert_eq!(place.names(), ["page-00000.json.gz", "pages.json"]);
+    let fetched = api.fetch(&request(), &place.folder()).await.unwrap();
+    assert_eq!(pages_asked(&service), [0, 1, 1, 1, 1, 0, 1, 2]);
+    assert_eq!(all_lines(&fetched), ids("abcde"));
 }
 
 #[tokio::test]

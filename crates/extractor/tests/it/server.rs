@@ -12,6 +12,7 @@ pub(crate) struct Answer {
     head: String,
     body: Vec<u8>,
     stall: Option<Duration>,
+    drip: Option<Duration>,
 }
 
 impl Answer {
@@ -36,6 +37,12 @@ impl Answer {
 
     pub(crate) fn body(mut self, body: impl AsRef<[u8]>) -> Self {
         self.body = body.as_ref().to_vec();
+        self
+    }
+
+    /// Sends the body byte by byte, with a pause after each.
+    pub(crate) fn drip(mut self, pause: Duration) -> Self {
+        self.drip = Some(pause);
         self
     }
 
@@ -91,7 +98,13 @@ impl TestServer {
                     let _ = stream
                         .write_all(format!("{}\r\n", answer.head).as_bytes())
                         .await;
-                    let _ = stream.write_all(&answer.body).await;
+                    let step = answer.drip.map_or(answer.body.len().max(1), |_| 1);
+                    for bytes in answer.body.chunks(step) {
+                        if stream.write_all(bytes).await.is_err() {
+                            break;
+                        }
+                        tokio::time::sleep(answer.drip.unwrap_or_default()).await;
+                    }
                     if let Some(time) = answer.stall {
                         tokio::time::sleep(time).await;
                     }

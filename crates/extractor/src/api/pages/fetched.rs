@@ -12,7 +12,7 @@ use crate::error::ExtractorError;
 /// All pages of one request, stored.
 #[derive(Debug)]
 pub struct FetchedPages {
-    /// When the service generated the snapshot, as the next links told; `None` where they did not, or there was but one page.
+    /// When the service generated the snapshot, as the next links say; `None` where they do not, or there is but one page.
     pub snapshot_time: Option<DateTime<Utc>>,
     /// When the first page was answered: its `Date`, else this machine's time.
     pub first_page_at: DateTime<Utc>,
@@ -79,6 +79,7 @@ impl FetchedPages {
     }
 
     /// Deletes the folder with all pages, once they are published. Until then another fetch gives the same ones, for an hour.
+    /// Waits for the disk.
     ///
     /// # Errors
     /// [`PagesError::Folder`] if they cannot be deleted.

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 /// Bytes from the end of one row to that of the next: a longer row would be held in memory. The decoder takes lines of a few MiB.
 const MAX_ROW: u64 = 64 << 20;
 
-/// What a page told, beside its rows.
+/// What a page says, beside its rows.
 #[derive(PartialEq, Eq)]
 pub(super) struct PageBody {
     pub(super) rows: u64,

@@ -60,7 +60,7 @@ pub(super) struct PagesDocument {
     pub(super) stored_at: DateTime<Utc>,
     /// `Date` of the first page.
     pub(super) service_date: Option<DateTime<Utc>>,
-    /// The snapshot that next links lead through, as far as any of them told.
+    /// The snapshot that next links lead through, as far as any of them says.
     pub(super) snapshot_time: Option<DateTime<Utc>>,
     /// None once the last page is stored. Not to be shown: its query is the skip token.
     pub(super) next_link: Option<String>,
