@@ -55,7 +55,7 @@ fn all_readers_see_the_same_values_of_an_odd_snapshot() {
     let totals = totals(&lake, &readers, "an odd snapshot");
     let truth = Truth::of(&blobs);
     assert_eq!(totals.rows.values().sum::<u64>(), truth.rows.len() as u64);
-    assert_eq!(totals.columns.len(), Truth::columns().len());
+    assert_eq!(totals.columns.len(), truth.columns().len());
 }
 
 #[test]

@@ -20,7 +20,7 @@ const DEVICES_OF_ALL_DAYS: u32 = DEVICES + (DAYS - 1) * DEVICES_LATER;
 const COUNTS: [(&str, &str, u32); 3] = [
     (
         "import duckdb",
-        "print('rows', duckdb.sql('SELECT count(*) FROM devices').fetchall()[0][0])",
+        "print('rows', duckdb.sql('SELECT count(*) FROM info_gathering').fetchall()[0][0])",
         DEVICES,
     ),
     (

@@ -1,13 +1,16 @@
-"""Asks DuckDB the demo's question of the lake that `defender-lake demo` wrote: devices by group and antivirus mode."""
+"""Asks DuckDB the demo's question of three tables of the lake that `defender-lake demo` wrote: which devices without an active antivirus
+have critical vulnerabilities that are exploited, by group?"""
 
 import sys
 
 import duckdb
 
+TABLES = ["info_gathering", "software_vulnerabilities", "secure_configurations"]
+
 FILES = """
 SET VARIABLE manifests = (
     SELECT list('{root}/' || manifest)
-    FROM (SELECT unnest(snapshots, recursive := true) FROM read_json('{root}/_lake/info_gathering/latest.json'))
+    FROM (SELECT unnest(snapshots, recursive := true) FROM read_json('{root}/_lake/{table}/latest.json'))
     WHERE generated_date = '2026-05-03');
 SET VARIABLE files = (
     SELECT list('{root}/' || path)
@@ -15,24 +18,38 @@ SET VARIABLE files = (
 """
 
 QUERY = """
+WITH exploitable AS (
+    SELECT device_id, count(DISTINCT cve_id) AS vulnerabilities
+    FROM software_vulnerabilities
+    WHERE vulnerability_severity_level = 'Critical' AND exploitability_level <> 'NoExploit'
+    GROUP BY ALL
+), misconfigured AS (
+    SELECT device_id, count(*) AS configurations
+    FROM secure_configurations
+    WHERE is_applicable AND NOT is_compliant
+    GROUP BY ALL
+)
 SELECT rbac_group_name AS device_group,
-       CASE av_mode
-           WHEN '0' THEN 'active' WHEN '1' THEN 'passive' WHEN '2' THEN 'disabled'
-           WHEN '3' THEN 'other' WHEN '4' THEN 'EDR blocked' WHEN '5' THEN 'passive audit'
-           ELSE 'unknown'
-       END AS antivirus_mode,
-       count(*) AS devices
-FROM read_parquet(getvariable('files'), hive_partitioning = true, union_by_name = true)
+       count(*) AS devices,
+       sum(vulnerabilities)::BIGINT AS exploitable_critical,
+       sum(configurations)::BIGINT AS wrong_configurations
+FROM info_gathering
+JOIN exploitable USING (device_id)
+LEFT JOIN misconfigured USING (device_id)
+WHERE av_mode IS DISTINCT FROM '0'
 GROUP BY ALL
-ORDER BY device_group, devices DESC
+ORDER BY devices DESC, device_group
 """
 
 
 def main() -> None:
-    files = FILES.format(root=sys.argv[1].replace("'", "''")).strip()
+    root = sys.argv[1].replace("'", "''")
+    for table in TABLES:
+        duckdb.sql(FILES.format(root=root, table=table))
+        (files,) = duckdb.sql("SELECT getvariable('files')").fetchone()
+        duckdb.read_parquet(files, hive_partitioning=True, union_by_name=True).create_view(table)
     query = QUERY.strip()
-    print(f"\nDuckDB {duckdb.__version__}:\n\n{files}\n{query}\n")
-    duckdb.sql(files)
+    print(f"\nDuckDB {duckdb.__version__}, views over the files of {', '.join(TABLES)}:\n\n{query}\n")
     duckdb.sql(query).show(max_rows=60)
 
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::lake::Lake;
-use super::truth::Truth;
+use super::truth::{Row, Truth};
 use super::{tool, workspace};
 
 /// A program that reads tables, by its script in `readers/`.
@@ -172,7 +172,7 @@ impl Table {
             .iter()
             .map(|(name, column)| (name.as_str(), column.read_as.as_str()))
             .collect();
-        let expected = Truth::columns();
+        let expected = truth.columns();
         assert_eq!(
             types,
             expected
@@ -181,20 +181,34 @@ impl Table {
                 .collect()
         );
         assert_eq!(self.rows, truth.rows.len());
-        let json_columns = Truth::json_columns();
+        // Readers differ in where they put nulls of a key.
+        let key = &truth.dataset.unique_key;
+        let of_table = |row: usize| key.iter().map(move |name| &self.columns[name].values[row]);
+        let of_truth = |row: &&Row| {
+            let values = key.iter().map(|name| row.get(name).unwrap_or(&Value::Null));
+            values.map(Value::to_string).collect::<Vec<_>>()
+        };
+        let mut order: Vec<usize> = (0..self.rows).collect();
+        order.sort_by_cached_key(|row| of_table(*row).map(Value::to_string).collect::<Vec<_>>());
+        let mut rows: Vec<&Row> = truth.rows.iter().collect();
+        rows.sort_by_cached_key(of_truth);
+
+        let json_columns = truth.json_columns();
         for (name, column) in &self.columns {
-            for (value, row) in column.values.iter().zip(&truth.rows) {
+            for (at, row) in order.iter().zip(&rows) {
+                let value = &column.values[*at];
                 let value = match value.as_str() {
                     Some(text) if json_columns.contains(name) => {
                         serde_json::from_str(text).unwrap()
                     }
                     _ => value.clone(),
                 };
-                let device = &row["device_id"];
                 assert_eq!(
                     &value,
                     row.get(name).unwrap_or(&Value::Null),
-                    "column {name} of device {device}"
+                    "column {name} of {}, {:?}",
+                    truth.dataset.name,
+                    of_truth(row)
                 );
             }
         }

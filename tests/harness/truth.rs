@@ -6,7 +6,7 @@ use std::io::Read;
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use dataset::{
-    BlobPath, ColumnType, Dataset, GENERATED_DATE, GENERATED_TIME, ORG_ID, RESCUED_DATA,
+    BlobPath, Column, ColumnType, Dataset, GENERATED_DATE, GENERATED_TIME, ORG_ID, RESCUED_DATA,
 };
 use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value, json};
@@ -16,9 +16,10 @@ use super::blobs::Blobs;
 /// A row: column name to value, nulls left out. Values are as readers answer (see `readers/answer.py`), JSON texts parsed.
 pub(crate) type Row = BTreeMap<String, Value>;
 
-/// What must come out of blobs.
-#[derive(Debug, Default)]
+/// What must come out of blobs of one dataset.
+#[derive(Debug)]
 pub(crate) struct Truth {
+    pub(crate) dataset: Dataset,
     /// In order of device id, date and group.
     pub(crate) rows: Vec<Row>,
     /// In order of blob and line.
@@ -57,11 +58,26 @@ enum Node {
 
 impl Truth {
     pub(crate) fn of(blobs: &Blobs) -> Self {
-        let mut truth = Self::default();
-        let dataset = Dataset::built_in("info_gathering").unwrap();
+        Self::of_dataset(blobs, "info_gathering")
+    }
+
+    /// Of those blobs that are the dataset's.
+    pub(crate) fn of_dataset(blobs: &Blobs, dataset: &str) -> Self {
+        let dataset = Dataset::built_in(dataset).unwrap();
         let tree = wire_tree(&dataset);
+        let mut truth = Self {
+            dataset,
+            rows: Vec::new(),
+            quarantined: Vec::new(),
+            drift: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+        };
         for blob in blobs.all() {
             let path = BlobPath::parse(&blob.path).unwrap();
+            let export = path.export_name();
+            if export.is_some_and(|export| export != truth.dataset.export_name) {
+                continue;
+            }
             let mut text = Vec::new();
             MultiGzDecoder::new(blob.bytes.as_slice())
                 .read_to_end(&mut text)
@@ -92,9 +108,8 @@ impl Truth {
     }
 
     /// Each column's type as readers answer it, partition columns among them.
-    pub(crate) fn columns() -> BTreeMap<String, &'static str> {
-        let dataset = Dataset::built_in("info_gathering").unwrap();
-        let wire_columns = dataset.columns.iter().map(|column| {
+    pub(crate) fn columns(&self) -> BTreeMap<String, &'static str> {
+        let wire_columns = self.dataset.columns.iter().map(|column| {
             let read_as = match &column.column_type {
                 ColumnType::Json => "string",
                 other => other.name(),
@@ -114,9 +129,9 @@ impl Truth {
     }
 
     /// Columns that hold JSON as text.
-    pub(crate) fn json_columns() -> Vec<String> {
-        let dataset = Dataset::built_in("info_gathering").unwrap();
-        let json = dataset
+    pub(crate) fn json_columns(&self) -> Vec<String> {
+        let json = self
+            .dataset
             .columns
             .iter()
             .filter(|column| column.column_type == ColumnType::Json);
@@ -135,7 +150,7 @@ impl Truth {
         for (index, line) in text[offset..].split(|byte| *byte == b'\n').enumerate() {
             if !line.trim_ascii().is_empty() {
                 counts.records_read += 1;
-                match decode(line, path, tree) {
+                match decode(line, path, tree, &self.dataset) {
                     Ok(record) => {
                         counts.rows_written += 1;
                         counts.rows_rescued += u64::from(!record.rescued.is_empty());
@@ -234,6 +249,7 @@ fn decode(
     line: &[u8],
     path: &BlobPath,
     tree: &BTreeMap<String, Node>,
+    dataset: &Dataset,
 ) -> Result<Record, &'static str> {
     let text = std::str::from_utf8(line).map_err(|_| "invalid_utf8")?;
     let value: Value = serde_json::from_str(text).map_err(|error| {
@@ -250,13 +266,15 @@ fn decode(
 
     let mut record = Record::default();
     record.take_object(&object, tree, "", path.rbac_group_id());
-    if record
-        .values
-        .get("device_id")
-        .and_then(Value::as_str)
-        .is_none_or(str::is_empty)
-    {
-        return Err("missing_key");
+    for column in dataset.columns.iter().filter(|column| !column.nullable) {
+        let value = record.values.get(&column.name);
+        match dataset.unique_key.contains(&column.name) {
+            true if value.and_then(Value::as_str).is_none_or(str::is_empty) => {
+                return Err("missing_key");
+            }
+            false if value.is_none() => return Err("missing_value"),
+            _ => {}
+        }
     }
     let group = path
         .rbac_group_id()
@@ -283,7 +301,12 @@ impl Record {
             } else {
                 format!("{parent}.{escaped}")
             };
-            match nodes.get(key) {
+            let in_any_case = || {
+                let mut known = nodes.iter();
+                let found = known.find(|(known, _)| known.eq_ignore_ascii_case(key));
+                found.map(|(_, node)| node)
+            };
+            match nodes.get(key).or_else(in_any_case) {
                 None if value.is_null() => {}
                 None => self.rescue(path, value, "unnamed"),
                 Some(Node::Step(below)) => self.take_step(value, below, path, path_group),
@@ -293,7 +316,7 @@ impl Record {
                     Some(fitting) => {
                         self.values.insert(name.clone(), fitting);
                     }
-                    None if is_blank(value, *column_type == ColumnType::Bool) => {
+                    None if is_blank(value, column_type) => {
                         self.blank.insert(path);
                     }
                     None => self.rescue(path, value, "misfit"),
@@ -325,7 +348,7 @@ impl Record {
             (Some(Value::Null), _) => {}
             (Some(group), None) => self.group = group.as_i64(),
             (Some(group), Some(of_path)) if group == json!(of_path) => {}
-            (None, _) if is_blank(value, false) => {
+            (None, _) if is_blank(value, &ColumnType::Int64) => {
                 self.blank.insert(path);
             }
             _ => self.rescue(path, value, "misfit"),
@@ -338,9 +361,16 @@ impl Record {
 }
 
 /// Whether a value that does not fit its type stands for null.
-fn is_blank(value: &Value, is_bool: bool) -> bool {
-    let text = value.as_str();
-    text.is_some_and(|text| text.is_empty() || is_bool && text.eq_ignore_ascii_case("unknown"))
+fn is_blank(value: &Value, column_type: &ColumnType) -> bool {
+    let Some(text) = value.as_str() else {
+        return false;
+    };
+    match column_type {
+        _ if text.is_empty() => true,
+        ColumnType::Bool => text.eq_ignore_ascii_case("unknown"),
+        ColumnType::Timestamp | ColumnType::Date => text.starts_with("0001-01-01"),
+        _ => false,
+    }
 }
 
 /// The value as the column's type; `None` if it does not fit.
@@ -388,8 +418,33 @@ fn fit(value: &Value, column_type: &ColumnType) -> Option<Value> {
             let inner = container(value, text, |inner| inner.is_array() || inner.is_object());
             Some(inner.unwrap_or_else(|| value.clone()))
         }
-        ColumnType::StructList(_) => unimplemented!("the built-in dataset has no lists of structs"),
+        ColumnType::StructList(fields) => {
+            let list = container(value, text, Value::is_array)?;
+            let items = list.as_array()?.iter();
+            let items = items.map(|item| structure(item, fields));
+            Some(items.collect::<Option<Vec<Value>>>()?.into())
+        }
     }
+}
+
+/// An object as a struct: all of its keys are fields here.
+fn structure(item: &Value, fields: &[Column]) -> Option<Value> {
+    if item.is_null() {
+        return Some(Value::Null);
+    }
+    let mut structure = Map::new();
+    for field in fields {
+        structure.insert(field.name.clone(), Value::Null);
+    }
+    for (key, value) in item.as_object()? {
+        let of_key = |field: &&Column| {
+            let mut paths = field.wire.iter();
+            paths.any(|path| path.to_string().eq_ignore_ascii_case(key))
+        };
+        let field = fields.iter().find(of_key)?;
+        structure.insert(field.name.clone(), fit(value, &field.column_type)?);
+    }
+    Some(structure.into())
 }
 
 /// The value, or the value that its text holds, if it is of the wanted kind.
@@ -409,7 +464,14 @@ fn is_text_or_null(value: &Value) -> bool {
 fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     let (date, rest) = text.split_at_checked(10)?;
     let date: NaiveDate = date.parse().ok()?;
-    let (time, rest) = rest.strip_prefix(['T', ' '])?.split_at_checked(8)?;
+    let rest = match rest {
+        // A date alone is midnight.
+        "" => "T00:00:00",
+        rest => rest,
+    };
+    let rest = rest.strip_prefix(['T', ' '])?;
+    let of_one_digit = rest.get(1..2) == Some(":");
+    let (time, rest) = rest.split_at_checked(if of_one_digit { 7 } else { 8 })?;
     let time = NaiveTime::parse_from_str(time, "%H:%M:%S").ok()?;
     let zone_at = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
     let (fraction, zone) = rest.split_at(zone_at);

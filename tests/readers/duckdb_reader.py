@@ -17,6 +17,10 @@ TYPES = {
 }
 
 
+def type_of(type_name: str) -> str:
+    return "list<struct>" if type_name.startswith("STRUCT(") and type_name.endswith(")[]") else TYPES[type_name]
+
+
 def glob(root: str) -> str:
     return f"{root}/generated_date=*/*/*.parquet"
 
@@ -44,7 +48,7 @@ def plain(name: str, type_name: str) -> str:
 def read_values(root: str) -> dict:
     connection = connect()
     described = connection.execute(f"DESCRIBE SELECT * FROM {table(root)}").fetchall()
-    types = {name: TYPES[type_name] for name, type_name, *_ in described}
+    types = {name: type_of(type_name) for name, type_name, *_ in described}
     fetched = ", ".join(plain(name, type_name) for name, type_name in types.items())
     query = f"SELECT {fetched} FROM {table(root)} ORDER BY {answer.ORDER}"
     rows = connection.execute(query).fetchall()

@@ -21,6 +21,10 @@ TYPES = {
 }
 
 
+def type_of(dtype: pl.DataType) -> str:
+    return "list<struct>" if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else TYPES[dtype]
+
+
 def scan(root: str) -> pl.LazyFrame:
     options = json.loads(os.environ.get("STORAGE_OPTIONS", "null"))
     return pl.scan_parquet(
@@ -38,7 +42,7 @@ def plain(values: pl.Series) -> list:
 
 def read_values(root: str) -> dict:
     frame = scan(root).sort(answer.ORDER.split(", ")).collect()
-    return answer.values({values.name: answer.column(TYPES[values.dtype], plain(values)) for values in frame})
+    return answer.values({values.name: answer.column(type_of(values.dtype), plain(values)) for values in frame})
 
 
 answer.main({"values": read_values})

@@ -5,7 +5,7 @@ import re
 
 import answer
 import spark_session
-from pyspark.sql import DataFrame, functions
+from pyspark.sql import DataFrame, Row, functions
 
 TYPES = {
     "array<string>": "list<string>",
@@ -25,7 +25,15 @@ def read(root: str) -> DataFrame:
     return spark_session.start().read.parquet(root)
 
 
+def type_of(name: str, type_name: str) -> str:
+    if type_name.startswith("array<struct<"):
+        return "list<struct>"
+    return (PARTITION_TYPES if name in PARTITIONS else TYPES)[type_name]
+
+
 def plain(value):
+    if isinstance(value, list):
+        return [item.asDict() if isinstance(item, Row) else item for item in value]
     return value.isoformat() if isinstance(value, datetime.date) else value
 
 
@@ -38,9 +46,7 @@ def read_values(root: str) -> dict:
     ]
     rows = frame.orderBy(*answer.ORDER.split(", ")).select(*fetched).collect()
     return answer.values({
-        name: answer.column(
-            (PARTITION_TYPES if name in PARTITIONS else TYPES)[type_name], [plain(row[name]) for row in rows]
-        )
+        name: answer.column(type_of(name, type_name), [plain(row[name]) for row in rows])
         for name, type_name in spark_types.items()
     })
 

@@ -213,6 +213,8 @@ impl Command {
             Self::Verify(arguments) => arguments.json,
             Self::Snapshots(arguments) => arguments.json,
             Self::Vacuum(arguments) => arguments.json,
+            Self::Schema(SchemaCommand::Diff(arguments)) => arguments.json,
+            Self::Schema(SchemaCommand::Check(arguments)) => arguments.json,
             Self::Quarantine(
                 QuarantineCommand::List(arguments) | QuarantineCommand::Replay(arguments),
             ) => arguments.json,
@@ -531,6 +533,111 @@ pub(crate) enum SchemaCommand {
         #[arg(long, value_enum, default_value_t = SchemaFormat::Table)]
         format: SchemaFormat,
     },
+    /// Propose a schema file for records that have none
+    ///
+    /// Its comments show a few values of each key: look at them before you give it away.
+    #[command(after_help = examples(&[
+        ("For blobs of an export that has no schema",
+         "defender-lake schema infer 'exports/**/*.json.gz' --name network_shares > shares.toml"),
+    ]))]
+    Infer(InferArguments),
+    /// Compare a schema with records: what it lacks, what does not fit, what never comes
+    ///
+    /// Ends with 1 where they differ.
+    #[command(after_help = examples(&[
+        ("What the service sends beyond the schema", "defender-lake schema diff info_gathering 'exports/**/*.json.gz'"),
+    ]))]
+    Diff(DiffArguments),
+    /// Add a column for a wire path that was rescued to a schema file
+    #[command(after_help = examples(&[
+        ("In place", "defender-lake schema promote shares.toml Details.Owner 'exports/**/*.json.gz' --write"),
+    ]))]
+    Promote(PromoteArguments),
+    /// Compare schemas with the service's $metadata
+    ///
+    /// Ends with 1 where the service has a property that a schema lacks, or another type.
+    #[command(after_help = examples(&[
+        ("All datasets that the program carries", "defender-lake schema check metadata.xml"),
+    ]))]
+    Check(CheckArguments),
+}
+
+/// `schema infer`
+#[derive(Debug, Args)]
+pub(crate) struct InferArguments {
+    /// Files of records, as patterns
+    #[arg(required = true)]
+    pub(crate) files: Vec<String>,
+    /// Name of the dataset
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Path of the export call
+    #[arg(long, default_value = "/api/machines/")]
+    pub(crate) endpoint: String,
+    /// Segment of the blob paths that names the export [default: the name]
+    #[arg(long)]
+    pub(crate) export_name: Option<String>,
+    /// Application permission that the call needs
+    #[arg(long, default_value = "Vulnerability.Read.All")]
+    pub(crate) permission: String,
+    #[command(flatten)]
+    pub(crate) sample: SampleArguments,
+}
+
+/// How much of files is looked at.
+#[derive(Debug, Args)]
+pub(crate) struct SampleArguments {
+    /// The most records to look at, as many of each file
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) records: u64,
+}
+
+/// `schema diff`
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// Name of a dataset, or path of a schema file (.toml)
+    pub(crate) schema: String,
+    /// Files of records, as patterns
+    #[arg(required = true)]
+    pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sample: SampleArguments,
+    /// Print the differences as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `schema promote`
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArguments {
+    /// The schema file
+    pub(crate) schema: PathBuf,
+    /// The wire path, as _rescued_data and `schema diff` name it
+    pub(crate) path: String,
+    /// Files of records that have it, as patterns
+    #[arg(required = true)]
+    pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sample: SampleArguments,
+    /// Write the schema file, in place of printing it
+    #[arg(long)]
+    pub(crate) write: bool,
+}
+
+/// `schema check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// The $metadata document, as the service gave it
+    pub(crate) metadata: PathBuf,
+    /// Name of a dataset, or path of a schema file (.toml) [default: all that the program carries]
+    #[arg(long)]
+    pub(crate) schema: Option<String>,
+    /// Name of the type to compare with [default: the one that is most alike]
+    #[arg(long, value_name = "NAME", requires = "schema")]
+    pub(crate) of_type: Option<String>,
+    /// Print the differences as JSON, alone on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How to print a dataset.

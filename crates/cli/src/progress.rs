@@ -195,10 +195,12 @@ impl Lines {
                 bytes,
             } => {
                 self.blobs.store(*blobs, Ordering::Relaxed);
-                tracing::info!(%snapshot, blobs, bytes, "planned");
+                // Those of the dataset before.
+                self.begin_again();
+                tracing::info!(dataset = job.dataset, %snapshot, blobs, bytes, "planned");
             }
             Event::Unchanged { snapshot } => {
-                tracing::info!(%snapshot, "the lake holds this snapshot already");
+                tracing::info!(dataset = job.dataset, %snapshot, "the lake holds this snapshot already");
             }
             Event::BytesRead { bytes } => {
                 self.bytes_read.fetch_add(*bytes, Ordering::Relaxed);
@@ -230,22 +232,32 @@ impl Lines {
             }
             Event::SnapshotReplaced { snapshot, reason } => {
                 let snapshot = snapshot.as_ref().map(ToString::to_string);
-                tracing::info!(snapshot, reason, "starting again with the new snapshot");
-                self.bytes_read.store(0, Ordering::Relaxed);
-                self.records_read.store(0, Ordering::Relaxed);
-                self.blobs_done.store(0, Ordering::Relaxed);
+                tracing::info!(
+                    dataset = job.dataset,
+                    snapshot,
+                    reason,
+                    "starting again with the new snapshot"
+                );
+                self.begin_again();
             }
             Event::Waiting { reason, wait } => {
-                tracing::info!(seconds = wait.as_secs(), "waiting for {reason}");
+                tracing::info!(
+                    dataset = job.dataset,
+                    seconds = wait.as_secs(),
+                    "waiting for {reason}"
+                );
             }
             Event::WaitOver => {}
-            Event::Committing { files } => tracing::info!(files, "committing"),
+            Event::Committing { files } => {
+                tracing::info!(dataset = job.dataset, files, "committing");
+            }
             Event::Finished { report } => {
                 let (outcome, snapshot) = (
                     report.outcome,
                     report.snapshot.as_ref().map(ToString::to_string),
                 );
                 tracing::info!(
+                    dataset = report.dataset,
                     run_id = report.run_id,
                     %outcome,
                     snapshot,
@@ -260,6 +272,12 @@ impl Lines {
                 );
             }
         }
+    }
+
+    fn begin_again(&self) {
+        self.bytes_read.store(0, Ordering::Relaxed);
+        self.records_read.store(0, Ordering::Relaxed);
+        self.blobs_done.store(0, Ordering::Relaxed);
     }
 
     fn tell_how_far(&self) {

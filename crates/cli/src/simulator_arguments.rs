@@ -108,7 +108,7 @@ impl SimulateArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Number of devices
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 400)]
     pub(crate) devices: u32,
     /// Folder of the lake
     #[arg(long, value_name = "DIR", default_value = "demo-lake")]

@@ -1,12 +1,13 @@
-//! `demo`: the real pipeline over loopback, from a simulated API into a local lake.
+//! `demo`: the real pipeline of all datasets over loopback, from a simulated API into a local lake.
 
 use std::path::Path;
 
+use dataset::Dataset;
 use indicatif::HumanCount;
 use pipeline::report::RunReport;
-use pipeline::settings::Settings;
-use pipeline::{Resources, Run, RunOptions};
-use simulator::{Served, Server, ServerOptions};
+use pipeline::settings::Pipeline;
+use pipeline::{Resources, RunOptions};
+use simulator::{Served, Server, ServerOptions, SnapshotOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit_code::ExitCode;
@@ -18,13 +19,19 @@ use crate::{folder_tree, output, signals, summary};
 
 use super::simulate;
 
-const PIPELINE: &str = include_str!("../../../../pipelines/info_gathering.toml");
+const PIPELINE_FILE: &str = "pipelines/all.toml";
+const PIPELINE: &str = include_str!("../../../../pipelines/all.toml");
+/// The dataset whose table and report are shown.
+const SHOWN: &str = "info_gathering";
 
 pub(super) async fn run(arguments: &DemoArguments, log: &Log) -> Result<ExitCode, Failure> {
     let stop = signals::cancelled_by_signal();
-    let served = Served::Generated(arguments.snapshot.options(arguments.devices));
+    let snapshot = |dataset: &str| SnapshotOptions {
+        dataset: dataset.to_owned(),
+        ..arguments.snapshot.options(arguments.devices)
+    };
     let options = ServerOptions {
-        served,
+        served: Served::Several(Dataset::built_in_names().map(snapshot).collect()),
         ..ServerOptions::default()
     };
     let server = Server::start(options)
@@ -32,7 +39,7 @@ pub(super) async fn run(arguments: &DemoArguments, log: &Log) -> Result<ExitCode
         .map_err(|error| simulate::failure(&error))?;
     output::line(&format!(
         "A simulated export API with {} devices listens on {};\n\
-         pipelines/info_gathering.toml publishes its snapshot to {}.",
+         {PIPELINE_FILE} publishes its snapshots to {}.",
         HumanCount(arguments.devices.into()),
         server.url(),
         arguments.lake.display(),
@@ -51,71 +58,67 @@ async fn runs(
     // The simulator's budget is not the tenant's: its calls are counted in a folder of their own.
     let state_dir = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
-    let settings = settings(&arguments.lake, server.url(), state_dir.path())?;
-    let resources = Resources::new(&settings.work);
-    let first = once(&resources, &settings, log, &stop).await;
+    let pipeline = pipeline(&arguments.lake, server.url(), state_dir.path())?;
+    let Some(first) = pipeline.each.first() else {
+        return Ok(ExitCode::Done);
+    };
+    let resources = Resources::new(&first.work);
+    let first = once(&resources, &pipeline, log, &stop).await;
     let second = match &first {
-        Ok((code, _)) if *code == ExitCode::Done => {
-            Some(once(&resources, &settings, log, &stop).await)
-        }
-        _ => None,
+        Ok(_) => Some(once(&resources, &pipeline, log, &stop).await),
+        Err(_) => None,
     };
     // Nobody needs the folder; that it stays in the system's temporary folder is no failure.
     let _ = state_dir.close();
 
-    let (code, first) = first?;
-    output::line(&format!("\n{}", summary::of(&first)))?;
+    let first = first?;
+    output::line(&format!("\n{}", summary::table(&first)))?;
     if let Some(second) = second {
-        let (_, second) = second?;
         output::line(&format!(
-            "The same snapshot again:\n{}",
-            summary::of(&second)
+            "The same snapshots again:\n\n{}",
+            summary::table(&second?)
         ))?;
     }
-    if code == ExitCode::Done {
-        let tree = folder_tree::of(&arguments.lake);
-        let tree = tree.map_err(|error| {
-            Failure::failed(format!("cannot list {}: {error}", arguments.lake.display()))
-        })?;
-        output::line(&format!("The lake:\n{tree}"))?;
-        output::line("The run report, but for its counts of every blob:")?;
+    let table = arguments.lake.join(SHOWN);
+    let tree = folder_tree::of(&table);
+    let tree =
+        tree.map_err(|error| Failure::failed(format!("cannot list {}: {error}", table.display())))?;
+    output::line(&format!("One of the tables:\n{tree}"))?;
+    if let Some(report) = first.into_iter().find(|report| report.dataset == SHOWN) {
+        output::line("Its run report, but for the counts of every blob:")?;
         output::json(&RunReport {
             blob_counts: Vec::new(),
-            ..first
+            ..report
         })?;
     }
-    Ok(code)
+    Ok(ExitCode::Done)
 }
 
+/// One run of all datasets; the first failure is the demo's.
 async fn once(
     resources: &Resources,
-    settings: &Settings,
+    pipeline: &Pipeline,
     log: &Log,
     stop: &CancellationToken,
-) -> Result<(ExitCode, RunReport), Failure> {
+) -> Result<Vec<RunReport>, Failure> {
     let progress = Progress::new(log);
-    let options = RunOptions::default();
-    let Run { report, error } = pipeline::run(
-        resources,
-        settings,
-        options,
-        &progress.observer(),
-        stop.clone(),
-    )
-    .await;
+    let observer = progress.observer();
+    let (options, stop) = (RunOptions::default(), stop.clone());
+    let runs = pipeline::run_each(resources, &pipeline.each, options, &observer, stop).await;
     progress.clear();
-    match error {
-        Some(error) => Err(error.into()),
-        None => Ok((ExitCode::of(report.outcome, None), report)),
-    }
+    let reports = runs.into_iter().map(|run| match run.error {
+        Some(error) => Err(Failure::from(error).of(&run.report.dataset)),
+        None => Ok(run.report),
+    });
+    reports.collect()
 }
 
-fn settings(lake: &Path, url: &str, state_dir: &Path) -> Result<Settings, Failure> {
+fn pipeline(lake: &Path, url: &str, state_dir: &Path) -> Result<Pipeline, Failure> {
     let mut overrides = simulate::overrides(url);
     overrides.push(format!("lake.root={}", toml_text(lake)));
     overrides.push(format!("source.state_dir={}", toml_text(state_dir)));
-    let path = Path::new("pipelines/info_gathering.toml");
-    Ok(Settings::parse(
+    let path = Path::new(PIPELINE_FILE);
+    Ok(Pipeline::parse(
         PIPELINE,
         path,
         &overrides,
@@ -135,15 +138,18 @@ mod tests {
     #[test]
     fn the_demo_runs_the_shipped_pipeline_with_client_credentials() {
         let state = Path::new("/tmp/state");
-        let settings = settings(Path::new("lake ${x}"), "http://127.0.0.1:1", state).unwrap();
-        assert_eq!(settings.lake.root, "lake ${x}");
-        let pipeline::settings::SourceKind::Api(api) = settings.source.from else {
-            panic!("files");
-        };
-        assert_eq!(api.state_dir, state);
-        assert!(matches!(
-            api.auth,
-            pipeline::settings::Auth::ClientSecret { .. }
-        ));
+        let pipeline = pipeline(Path::new("lake ${x}"), "http://127.0.0.1:1", state).unwrap();
+        assert_eq!(pipeline.each.len(), Dataset::built_in_names().count());
+        for settings in pipeline.each {
+            assert_eq!(settings.lake.root, "lake ${x}");
+            let pipeline::settings::SourceKind::Api(api) = settings.source.from else {
+                panic!("files");
+            };
+            assert_eq!(api.state_dir, state);
+            assert!(matches!(
+                api.auth,
+                pipeline::settings::Auth::ClientSecret { .. }
+            ));
+        }
     }
 }

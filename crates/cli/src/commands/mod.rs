@@ -8,6 +8,7 @@ mod quarantine;
 mod rollback;
 mod run;
 mod schema;
+mod schema_files;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod snapshots;
@@ -38,7 +39,7 @@ pub(crate) async fn run(command: Command, log: &Log) -> Result<ExitCode, Failure
         Command::Rollback(arguments) => rollback::run(&arguments, log).await,
         Command::Vacuum(arguments) => vacuum::run(&arguments, log).await,
         Command::Quarantine(command) => quarantine::run(&command, log).await,
-        Command::Schema(command) => schema::run(command),
+        Command::Schema(command) => schema::run(command, log),
         #[cfg(feature = "simulator")]
         Command::Simulate(arguments) => simulate::run(&arguments).await,
         #[cfg(feature = "simulator")]

@@ -1,13 +1,15 @@
-//! `schema list|show`: what the columns are, where they come from and what they mean.
+//! `schema`: what the columns are, where they come from and what they mean. What compares them with records is in `schema_files`.
 
 use dataset::Dataset;
 
+use super::schema_files;
 use crate::arguments::{SchemaCommand, SchemaFormat};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::{output, schema_description};
 
-pub(super) fn run(command: SchemaCommand) -> Result<ExitCode, Failure> {
+pub(super) fn run(command: SchemaCommand, log: &Log) -> Result<ExitCode, Failure> {
     match command {
         SchemaCommand::List => output::line(&schema_description::list())?,
         SchemaCommand::Show { name, format } => {
@@ -20,11 +22,16 @@ pub(super) fn run(command: SchemaCommand) -> Result<ExitCode, Failure> {
                 }
             }
         }
+        SchemaCommand::Infer(arguments) => return schema_files::infer(&arguments),
+        SchemaCommand::Diff(arguments) => return schema_files::compare(&arguments),
+        SchemaCommand::Promote(arguments) => return schema_files::add_column(&arguments, log),
+        SchemaCommand::Check(arguments) => return schema_files::check(&arguments),
     }
     Ok(ExitCode::Done)
 }
 
-fn dataset(name: &str) -> Result<Dataset, Failure> {
+/// A dataset that the program carries, or that a schema file declares.
+pub(super) fn dataset(name: &str) -> Result<Dataset, Failure> {
     if name.ends_with(".toml") {
         let text = std::fs::read_to_string(name).map_err(|error| {
             Failure::usage(format!("cannot read schema file `{name}`: {error}"), None)

@@ -32,7 +32,7 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<ExitCode, Failu
 fn write(folder: &Path, options: &SnapshotOptions) -> Result<(), Failure> {
     let written = simulator::write_snapshot(folder, options).map_err(|error| failure(&error))?;
     let files = shell_word(&format!("source.files={}/**/*.json.gz", folder.display()));
-    let pipeline = pipeline(&options.dataset);
+    let pipeline = pipeline(std::slice::from_ref(&options.dataset));
     output::line(&format!(
         "# {} devices generated {} in {} blobs, {} ({} of JSON) below {}\n\
          defender-lake run {pipeline} --set {files}",
@@ -46,9 +46,18 @@ fn write(folder: &Path, options: &SnapshotOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The pipeline file of a dataset.
-fn pipeline(dataset: &str) -> String {
-    format!("pipelines/{dataset}.toml")
+/// The pipeline file of some datasets, and the option that chooses them.
+fn pipeline(datasets: &[String]) -> String {
+    match datasets {
+        [one] if one == "info_gathering" => format!("pipelines/{one}.toml"),
+        _ if datasets.iter().any(|name| name == "all") => "pipelines/all.toml".to_owned(),
+        _ => {
+            let only = datasets
+                .iter()
+                .map(|name| format!(" --only {}", shell_word(name)));
+            format!("pipelines/all.toml{}", only.collect::<String>())
+        }
+    }
 }
 
 async fn serve(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
@@ -79,10 +88,7 @@ async fn serve(arguments: &SimulateArguments) -> Result<ExitCode, Failure> {
 
 /// Lines for a shell: the environment that the pipeline file asks for, and the command.
 fn how_to_use(url: &str, datasets: &[String]) -> String {
-    let pipelines = match datasets {
-        [one] if one != "all" => pipeline(one),
-        _ => "pipelines/DATASET.toml".to_owned(),
-    };
+    let pipelines = pipeline(datasets);
     let overrides: String = overrides(url)
         .iter()
         .map(|assignment| format!(" \\\n  --set {}", shell_word(assignment)))

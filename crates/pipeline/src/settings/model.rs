@@ -53,8 +53,8 @@ pub struct Source {
     pub rbac_group_id: Option<i64>,
     /// Which snapshot to take, where the source holds several.
     pub snapshot: Option<SnapshotId>,
-    /// Export names of the pipeline's other datasets: files of these are theirs.
-    pub other_exports: Vec<String>,
+    /// Whether files of other exports are passed over, since other datasets of the pipeline may be theirs.
+    pub passes_over_others: bool,
 }
 
 /// Where blobs come from.

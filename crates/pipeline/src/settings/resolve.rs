@@ -33,17 +33,9 @@ pub(super) fn resolve(
     values: &Values,
     environment: &impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<Settings>, SettingsError> {
-    let datasets = datasets(values)?;
-    let exports: Vec<String> = datasets
-        .iter()
-        .map(|each| each.export_name.clone())
-        .collect();
-    let each = datasets.into_iter().map(|dataset| {
-        let mut source = source(purpose, values, dataset.limits, environment)?;
-        let others = exports.iter().filter(|name| **name != dataset.export_name);
-        source.other_exports = others.cloned().collect();
+    let each = datasets(values)?.into_iter().map(|dataset| {
         Ok(Settings {
-            source,
+            source: source(purpose, values, dataset.limits, environment)?,
             lake: lake(values)?,
             work: work(values)?,
             gate: gate(values)?,
@@ -187,7 +179,7 @@ fn source(
         org_id: values.parsed("source.org_id")?,
         rbac_group_id: values.integer("source.rbac_group_id")?,
         snapshot: values.parsed("source.snapshot")?,
-        other_exports: Vec::new(),
+        passes_over_others: values.get(DATASETS).is_some(),
     })
 }
 

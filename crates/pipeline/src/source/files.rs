@@ -15,11 +15,10 @@ use crate::source::snapshots::{by_snapshot, ids};
 /// Looks for the files of one snapshot.
 pub(super) fn list_files(settings: &Settings, pattern: &str) -> Result<Listed, PipelineError> {
     let mut files = discover(pattern)?;
-    let others = &settings.source.other_exports;
-    files.retain(|file| {
-        let export = file.path.export_name();
-        !export.is_some_and(|name| others.iter().any(|other| other == name))
-    });
+    if settings.source.passes_over_others {
+        let own = settings.dataset.export_name.as_str();
+        files.retain(|file| file.path.export_name().is_none_or(|name| name == own));
+    }
     let source = BlobSource::files(&files);
     let sizes: BTreeMap<&str, u64> = files
         .iter()
