@@ -46,7 +46,7 @@ def main() -> None:
     root = sys.argv[1].replace("'", "''")
     for table in TABLES:
         duckdb.sql(FILES.format(root=root, table=table))
-        (files,) = duckdb.sql("SELECT getvariable('files')").fetchone()
+        [(files,)] = duckdb.sql("SELECT getvariable('files')").fetchall()
         duckdb.read_parquet(files, hive_partitioning=True, union_by_name=True).create_view(table)
     query = QUERY.strip()
     print(f"\nDuckDB {duckdb.__version__}, views over the files of {', '.join(TABLES)}:\n\n{query}\n")

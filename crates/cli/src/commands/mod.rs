@@ -8,6 +8,7 @@ mod quarantine;
 mod rollback;
 mod run;
 mod schema;
+mod schema_argument;
 mod schema_files;
 #[cfg(feature = "simulator")]
 mod simulate;

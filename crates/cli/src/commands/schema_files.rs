@@ -9,7 +9,7 @@ use dataset::Dataset;
 use dataset::schema_tools::{Metadata, ProposedDataset, diff, promote};
 use pipeline::Sample;
 
-use super::schema::dataset;
+use super::schema_argument::dataset;
 use crate::arguments::{
     CheckArguments, DiffArguments, InferArguments, PromoteArguments, SampleArguments,
 };

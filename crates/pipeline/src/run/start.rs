@@ -1,7 +1,7 @@
 //! The entry points: a plan of what a run would do, and a run with its report.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use futures::{FutureExt, StreamExt, stream};
@@ -54,7 +54,7 @@ pub async fn run(
     observer: &Observer,
     cancel: CancellationToken,
 ) -> Run {
-    let begun = Begun::now(settings, observer);
+    let mut begun = Begun::now(settings, observer);
     let listed = begun.list(resources, &cancel).await;
     begun.publish(listed, resources, options, &cancel).await
 }
@@ -75,7 +75,7 @@ pub async fn run_each(
             let listings = stream::iter(each.iter().enumerate());
             let ready = &ready;
             let list = |(index, settings)| async move {
-                let begun = Begun::now(settings, observer);
+                let mut begun = Begun::now(settings, observer);
                 let listed = begun.list(resources, cancel).await;
                 // Whoever publishes waits for as long as this goes on.
                 let _ = ready.send((index, begun, listed));
@@ -101,6 +101,8 @@ struct Begun<'a> {
     settings: &'a Settings,
     start: RunStart,
     observer: JobObserver,
+    /// How long listing took.
+    listed_in: Duration,
 }
 
 impl<'a> Begun<'a> {
@@ -111,11 +113,12 @@ impl<'a> Begun<'a> {
             settings,
             observer: job_observer(settings, run_id.clone(), observer),
             start: RunStart { run_id, at, clock },
+            listed_in: Duration::ZERO,
         }
     }
 
     async fn list(
-        &self,
+        &mut self,
         resources: &Resources,
         cancel: &CancellationToken,
     ) -> Result<Listed, PipelineError> {
@@ -123,6 +126,7 @@ impl<'a> Begun<'a> {
         resources.lake(&self.settings.lake)?;
         let listing = list(resources, self.settings, &self.observer, cancel);
         let listed = AssertUnwindSafe(listing).catch_unwind().await;
+        self.listed_in = self.start.clock.elapsed();
         listed.unwrap_or_else(|panic| Err(PipelineError::of_panic(&*panic)))
     }
 
@@ -135,9 +139,12 @@ impl<'a> Begun<'a> {
     ) -> Run {
         let Self {
             settings,
-            start,
+            mut start,
             observer,
+            listed_in,
         } = self;
+        // What it waited for others to be published is not its time.
+        start.clock = Instant::now().checked_sub(listed_in).unwrap_or(start.clock);
         let (lake, published) = match resources.lake(&settings.lake) {
             Ok(lake) => {
                 let lake = lake.until(cancel.clone());
