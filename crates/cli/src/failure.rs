@@ -161,7 +161,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 mod tests {
     use std::path::Path;
 
-    use pipeline::settings::Settings;
+    use pipeline::settings::{Pipeline, Settings};
 
     use super::*;
 
@@ -187,7 +187,7 @@ mod tests {
             failure.advice.as_deref(),
             Some("export AZURE_CLIENT_ID=... or give the value by --set source.auth.client_id=...")
         );
-        let missing = Settings::load(Path::new("nowhere.toml"), &[], |_| None).unwrap_err();
+        let missing = Pipeline::load(Path::new("nowhere.toml"), &[], &[], |_| None).unwrap_err();
         let failure = Failure::from(missing);
         assert!(
             failure

@@ -59,10 +59,7 @@ async fn runs(
     let state_dir = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
     let pipeline = pipeline(&arguments.lake, server.url(), state_dir.path())?;
-    let Some(first) = pipeline.each.first() else {
-        return Ok(ExitCode::Done);
-    };
-    let resources = Resources::new(&first.work);
+    let resources = Resources::new(&pipeline.work);
     let first = once(&resources, &pipeline, log, &stop).await;
     let second = match &first {
         Ok(_) => Some(once(&resources, &pipeline, log, &stop).await),

@@ -17,10 +17,9 @@ pub(super) async fn run(arguments: &PlanArguments, log: &Log) -> Result<ExitCode
     let progress = Progress::new(log);
     let mut failures = super::Failures::of(&pipeline, log);
     let mut plans = Vec::new();
-    let mut resources = None;
+    let resources = Resources::new(&pipeline.work);
     for settings in &pipeline.each {
-        let resources = resources.get_or_insert_with(|| Resources::new(&settings.work));
-        let plan = pipeline::plan(resources, settings, &progress.observer()).await;
+        let plan = pipeline::plan(&resources, settings, &progress.observer()).await;
         progress.clear();
         let Some(plan) = failures.take(settings, plan)? else {
             continue;

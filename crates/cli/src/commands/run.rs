@@ -20,11 +20,11 @@ pub(super) async fn run(arguments: &RunArguments, log: &Log) -> Result<ExitCode,
             .overrides()
             .chain(arguments.allowed.overrides()),
     )?;
-    let [first, ..] = &pipeline.each[..] else {
-        return Ok(ExitCode::Done);
-    };
     if arguments.show_config {
-        output::line(&shown(first))?;
+        // But for its dataset each has the same.
+        for settings in pipeline.each.iter().take(1) {
+            output::line(&shown(settings))?;
+        }
         return Ok(ExitCode::Done);
     }
     let options = RunOptions {
@@ -33,7 +33,7 @@ pub(super) async fn run(arguments: &RunArguments, log: &Log) -> Result<ExitCode,
     let progress = Progress::new(log);
     let observer = progress.observer();
     let stop = signals::cancelled_by_signal();
-    let resources = Resources::new(&first.work);
+    let resources = Resources::new(&pipeline.work);
     let runs = pipeline::run_each(&resources, &pipeline.each, options, &observer, stop).await;
     progress.clear();
 

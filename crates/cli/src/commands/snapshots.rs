@@ -38,10 +38,11 @@ async fn drop_snapshot(arguments: &DropArguments, log: &Log) -> Result<ExitCode,
 
 async fn list(pipeline: &PipelineArguments, json: bool, log: &Log) -> Result<ExitCode, Failure> {
     let pipeline = super::lake_pipeline(pipeline)?;
+    let resources = Resources::new(&pipeline.work);
     let mut failures = super::Failures::of(&pipeline, log);
     let mut each = Vec::new();
     for settings in &pipeline.each {
-        let snapshots = pipeline::snapshots(&Resources::new(&settings.work), settings).await;
+        let snapshots = pipeline::snapshots(&resources, settings).await;
         let Some(snapshots) = failures.take(settings, snapshots)? else {
             continue;
         };

@@ -15,6 +15,7 @@ pub(super) async fn run(arguments: &VacuumArguments, log: &Log) -> Result<ExitCo
         apply: arguments.apply,
         shorten: arguments.shorten,
     };
+    let resources = Resources::new(&pipeline.work);
     let mut failures = super::Failures::of(&pipeline, log);
     let mut reports = Vec::new();
     let shown = |printed: std::io::Result<()>| match arguments.apply {
@@ -25,7 +26,6 @@ pub(super) async fn run(arguments: &VacuumArguments, log: &Log) -> Result<ExitCo
         false => printed,
     };
     for settings in &pipeline.each {
-        let resources = Resources::new(&settings.work);
         let report = pipeline::vacuum(&resources, settings, options).await;
         let Some(report) = failures.take(settings, report)? else {
             continue;

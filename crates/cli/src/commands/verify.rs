@@ -16,10 +16,10 @@ pub(super) async fn run(arguments: &VerifyArguments, log: &Log) -> Result<ExitCo
         None if arguments.all => Which::All,
         None => Which::Latest,
     };
+    let resources = Resources::new(&pipeline.work);
     let mut failures = super::Failures::of(&pipeline, log);
     let mut verifications = Vec::new();
     for settings in &pipeline.each {
-        let resources = Resources::new(&settings.work);
         let verification = pipeline::verify(&resources, settings, &which).await;
         let Some(verification) = failures.take(settings, verification)? else {
             continue;

@@ -64,6 +64,7 @@ impl Pipeline {
         Ok(Self {
             each: resolve::resolve(purpose, &values, &environment)?,
             is_list: values.get(exclusive::DATASETS).is_some(),
+            work: resolve::work(&values)?,
         })
     }
 
@@ -104,15 +105,6 @@ impl Pipeline {
 }
 
 impl Settings {
-    /// The settings of a pipeline file of one dataset, [loaded](Pipeline::load).
-    pub fn load(
-        path: &Path,
-        overrides: &[String],
-        environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, SettingsError> {
-        Pipeline::load(path, overrides, &[], environment)?.one()
-    }
-
     /// The settings of a text of one dataset, [parsed](Pipeline::parse).
     pub fn parse(
         text: &str,

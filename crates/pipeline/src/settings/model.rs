@@ -22,6 +22,8 @@ pub struct Pipeline {
     pub each: Vec<Settings>,
     /// Whether the file has a list of datasets, of which there may be one.
     pub is_list: bool,
+    /// What all datasets share: the sizes of [`Resources`](crate::Resources).
+    pub work: Work,
 }
 
 /// One dataset of a pipeline, resolved. Secrets in it do not print.

@@ -275,7 +275,7 @@ fn retire_after(format: TableFormat) -> Duration {
     }
 }
 
-fn work(values: &Values) -> Result<Work, SettingsError> {
+pub(super) fn work(values: &Values) -> Result<Work, SettingsError> {
     let count = |key: &'static str| required(values, key, values.integer::<usize>(key)?);
     let size = |key: &'static str| required(values, key, values.size(key)?);
     let level = values.integer("work.compression_level")?;

@@ -701,7 +701,7 @@ fn the_schema_file_must_declare_the_dataset() {
 fn the_shipped_pipeline_names_every_key_with_its_true_default() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/info_gathering.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    Settings::load(&path, &[], environment).unwrap();
+    Pipeline::load(&path, &[], &[], environment).unwrap();
 
     let mut section = String::new();
     let mut told = BTreeMap::new();
